@@ -1,0 +1,55 @@
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "data/image.h"
+#include "data/label_map.h"
+#include "data/npy.h"
+
+namespace scrawl {
+
+/// A data set in VOC layout.  Relative paths are below `root`.
+struct DatasetConfig {
+  std::filesystem::path root;
+  std::filesystem::path list = "ImageSets/train.txt";  // one id a line
+  std::filesystem::path label_dir = "ScribbleLabels";
+  std::filesystem::path image_dir = "JPEGImages";
+  int classes = 0;         // with background, which is class 0
+  int ignore_label = 255;  // what unlabelled pixels hold in the files
+};
+
+struct Sample {
+  std::string id;
+  Image image;
+  LabelMap label;                // same height and width as the image
+  std::vector<uint8_t> present;  // [classes]: 1 for the classes that the image shows; background always
+};
+
+class Dataset {
+ public:
+  /// Reads the list and the tags and looks for every file that it will need, so that a mistake shows before
+  /// training starts.  InputError says what was looked for and where.
+  explicit Dataset(DatasetConfig config);
+
+  int size() const { return static_cast<int>(ids_.size()); }
+  int classes() const { return config_.classes; }
+  const std::vector<std::string>& ids() const { return ids_; }
+  const DatasetConfig& config() const { return config_; }
+
+  /// Image-level tags come from <root>/cls_labels.npy when there, else from each sample's labels.
+  bool tags_from_file() const { return tags_from_file_; }
+
+  /// Decodes one sample; safe to call from several threads.  InputError for files that cannot be used.
+  Sample read(int index) const;
+
+ private:
+  DatasetConfig config_;
+  std::vector<std::string> ids_;
+  std::vector<std::filesystem::path> images_;
+  bool tags_from_file_ = false;
+  Tags tags_;
+};
+
+}  // namespace scrawl

@@ -1,0 +1,22 @@
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <vector>
+
+namespace scrawl {
+
+/// A photo: 8-bit RGB, H,W,3.
+struct Image {
+  int height = 0, width = 0;
+  std::vector<uint8_t> pixels;
+};
+
+/// Reads a JPEG, PNG, BMP or whatever else stb_image knows; gray becomes RGB, transparency is dropped.
+/// InputError for a file that is missing, of no known format, damaged or cut short.
+Image read_image(const std::filesystem::path& path);
+
+/// `quality` 1 … 100.  Both appear under their name only once they are complete.
+void write_jpeg(const std::filesystem::path& path, const Image& image, int quality);
+void write_png(const std::filesystem::path& path, const Image& image);
+
+}  // namespace scrawl

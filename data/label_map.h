@@ -1,0 +1,30 @@
+#pragma once
+#include <array>
+#include <cstdint>
+#include <filesystem>
+#include <vector>
+
+namespace scrawl {
+
+/// The label of a pixel that nobody marked.  Files may use another value; in memory it is always this one.
+inline constexpr uint8_t kUnlabelled = 255;
+
+/// A class index a pixel, H,W: scribbles, dense masks and predictions.
+struct LabelMap {
+  int height = 0, width = 0;
+  std::vector<uint8_t> labels;
+};
+
+/// RGB colour of each stored index.
+using Palette = std::array<std::array<uint8_t, 3>, 256>;
+
+/// Reads a gray or palette PNG of 1, 2, 4 or 8 bits and returns the stored indices, never their colours.
+/// Pixels of `ignore_label` become kUnlabelled.  InputError for a file that is missing, damaged or cut short,
+/// for RGB, transparency channels and 16 bits, and for an index outside 0 … classes-1 (names pixel and
+/// value).
+LabelMap read_label_map(const std::filesystem::path& path, int classes, int ignore_label = kUnlabelled);
+
+/// Writes an 8-bit palette PNG; the file appears under its name only once it is complete.
+void write_label_map(const std::filesystem::path& path, const LabelMap& map, const Palette& palette);
+
+}  // namespace scrawl
