@@ -13,7 +13,8 @@ namespace fs = std::filesystem;
 std::string read_file(const fs::path& path) {
   std::error_code error;
   if (!fs::exists(path, error)) throw InputError("{}: no such file", path.string());
-  if (!fs::is_regular_file(path, error)) throw InputError("{}: expected a file, this is not one", path.string());
+  if (!fs::is_regular_file(path, error))
+    throw InputError("{}: expected a file, this is not one", path.string());
   std::ifstream in(path, std::ios::binary);
   std::string bytes(fs::file_size(path), '\0');
   in.read(bytes.data(), static_cast<std::streamsize>(bytes.size()));

@@ -11,6 +11,7 @@ std::string read_file(const std::filesystem::path& path);
 
 /// Calls `write` on a temporary file beside `path`, then renames it there: a reader, or a run that dies,
 /// never leaves half a file under the final name.  Creates the parent directory.
-void write_file_atomically(const std::filesystem::path& path, const std::function<void(std::ostream&)>& write);
+void write_file_atomically(const std::filesystem::path& path,
+                           const std::function<void(std::ostream&)>& write);
 
 }  // namespace scrawl

@@ -9,8 +9,7 @@ namespace scrawl {
 /// shuffles, augmentation and the demo set draw from it.  Cheap to make; make one per item.
 class Random {
  public:
-  Random(uint64_t seed, uint64_t stream, uint64_t index = 0)
-      : key_(seed), stream_(stream), index_(index) {}
+  Random(uint64_t seed, uint64_t stream, uint64_t index = 0) : key_(seed), stream_(stream), index_(index) {}
 
   uint32_t word();
   /// Uniform in [0, 1), then in [low, high).

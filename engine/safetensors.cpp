@@ -15,10 +15,9 @@ namespace {
 using Json = nlohmann::json;
 
 int64_t size_of(const std::string& dtype) {
-  static const std::map<std::string, int64_t> sizes{{"F64", 8}, {"F32", 4}, {"F16", 2}, {"BF16", 2},
-                                                    {"I64", 8}, {"I32", 4}, {"I16", 2}, {"I8", 1},
-                                                    {"U64", 8}, {"U32", 4}, {"U16", 2}, {"U8", 1},
-                                                    {"BOOL", 1}};
+  static const std::map<std::string, int64_t> sizes{
+      {"F64", 8}, {"F32", 4}, {"F16", 2}, {"BF16", 2}, {"I64", 8}, {"I32", 4}, {"I16", 2},
+      {"I8", 1},  {"U64", 8}, {"U32", 4}, {"U16", 2},  {"U8", 1},  {"BOOL", 1}};
   const auto it = sizes.find(dtype);
   return it == sizes.end() ? 0 : it->second;
 }
@@ -31,7 +30,9 @@ float half_to_float(uint16_t bits) {
   return sign ? -subnormal : subnormal;
 }
 
-float bfloat_to_float(uint16_t bits) { return std::bit_cast<float>(uint32_t{bits} << 16); }
+float bfloat_to_float(uint16_t bits) {
+  return std::bit_cast<float>(uint32_t{bits} << 16);
+}
 
 template <typename Stored, typename Out, typename Convert>
 std::vector<Out> convert(const std::vector<std::byte>& bytes, Convert to) {
@@ -107,8 +108,12 @@ int64_t HostTensor::elements() const {
   return n;
 }
 
-std::vector<float> HostTensor::floats() const { return values<float>(*this); }
-std::vector<int64_t> HostTensor::integers() const { return values<int64_t>(*this); }
+std::vector<float> HostTensor::floats() const {
+  return values<float>(*this);
+}
+std::vector<int64_t> HostTensor::integers() const {
+  return values<int64_t>(*this);
+}
 
 HostTensor HostTensor::of(std::vector<int64_t> shape, const std::vector<float>& values) {
   return tensor_of("F32", std::move(shape), values);
@@ -135,14 +140,17 @@ SafeTensors read_safetensors(const std::filesystem::path& path) {
                      path.string(), header_size, file.size());
   const char* body = file.data() + sizeof header_size + header_size;
   const int64_t body_size = file.data() + file.size() - body;
-  const Json header = Json::parse(file.data() + sizeof header_size, body, nullptr, /*allow_exceptions=*/false);
+  const Json header =
+      Json::parse(file.data() + sizeof header_size, body, nullptr, /*allow_exceptions=*/false);
   if (!header.is_object()) throw InputError("{}: the safetensors header is not a JSON object", path.string());
 
   SafeTensors result;
   for (const auto& [name, entry] : header.items()) {
     try {
-      if (name == "__metadata__") result.metadata = entry.get<std::map<std::string, std::string>>();
-      else result.tensors.emplace(name, parse_entry(entry, body, body_size));
+      if (name == "__metadata__")
+        result.metadata = entry.get<std::map<std::string, std::string>>();
+      else
+        result.tensors.emplace(name, parse_entry(entry, body, body_size));
     } catch (const InputError& error) {
       throw InputError("{}: tensor '{}': {}", path.string(), name, error.what());
     } catch (const Json::exception&) {
@@ -168,7 +176,8 @@ void write_safetensors(const std::filesystem::path& path, const SafeTensors& fil
     out.write(reinterpret_cast<const char*>(&header_size), sizeof header_size);
     out.write(text.data(), static_cast<std::streamsize>(text.size()));
     for (const auto& [name, tensor] : file.tensors)
-      out.write(reinterpret_cast<const char*>(tensor.bytes.data()), static_cast<std::streamsize>(tensor.bytes.size()));
+      out.write(reinterpret_cast<const char*>(tensor.bytes.data()),
+                static_cast<std::streamsize>(tensor.bytes.size()));
   });
 }
 

@@ -1,6 +1,6 @@
 #pragma once
-// Files of tensors: https://huggingface.co/docs/safetensors — eight bytes of header length, a JSON header with
-// name, type, shape and offsets of every tensor, then the raw little-endian values.
+// Files of tensors: https://huggingface.co/docs/safetensors — eight bytes of header length, a JSON header
+// with name, type, shape and offsets of every tensor, then the raw little-endian values.
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>

@@ -9,11 +9,15 @@ enum class DType : uint8_t { f32, bf16, u8, i32, i64 };
 
 constexpr int64_t size_of(DType dtype) {
   switch (dtype) {
-    case DType::u8: return 1;
-    case DType::bf16: return 2;
+    case DType::u8:
+      return 1;
+    case DType::bf16:
+      return 2;
     case DType::f32:
-    case DType::i32: return 4;
-    case DType::i64: return 8;
+    case DType::i32:
+      return 4;
+    case DType::i64:
+      return 8;
   }
   return 0;
 }

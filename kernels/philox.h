@@ -21,6 +21,8 @@ constexpr std::array<uint32_t, 4> philox(std::array<uint32_t, 4> counter, uint64
 }
 
 /// A word as a float in [0, 1): the upper 24 bits, so that 1 is never reached.
-constexpr float uniform(uint32_t word) { return static_cast<float>(word >> 8) * 0x1p-24f; }
+constexpr float uniform(uint32_t word) {
+  return static_cast<float>(word >> 8) * 0x1p-24f;
+}
 
 }  // namespace scrawl

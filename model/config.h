@@ -14,10 +14,10 @@ struct ModelConfig {
   int mlp_ratio = 4;
   int width = 256;  // D, the decoder's channels
   int classes = 21;
-  int slots = 10;             // prototypes a class in the bank
-  float bank_rate = 0.99f;    // share of a slot that an update keeps
-  float drop_path = 0.1f;     // of the last block; rises linearly from 0
-  float dropout = 0.1f;       // of whole channels, after the decoder's fuse
+  int slots = 10;                // prototypes a class in the bank
+  float bank_rate = 0.99f;       // share of a slot that an update keeps
+  float drop_path = 0.1f;        // of the last block; rises linearly from 0
+  float dropout = 0.1f;          // of whole channels, after the decoder's fuse
   float block_norm_eps = 1e-6f;  // norm1, norm2 and stage norms
   float other_norm_eps = 1e-5f;  // patch embedding and spatial reduction
 

@@ -1,0 +1,27 @@
+#include "kernels/cpu/queue.h"
+
+#include <omp.h>
+
+#include <cstdlib>
+#include <new>
+
+namespace scrawl::cpu {
+
+Queue::Queue(int threads) : threads_(threads > 0 ? threads : omp_get_num_procs()) {}
+
+void Queue::Free::operator()(float* pointer) const {
+  std::free(pointer);
+}
+
+float* Queue::scratch(int64_t elements) {
+  if (elements > capacity_) {
+    scratch_.reset();
+    const int64_t rounded = (elements + 1023) / 1024 * 1024;
+    scratch_.reset(static_cast<float*>(std::aligned_alloc(64, rounded * sizeof(float))));
+    if (!scratch_) throw std::bad_alloc();
+    capacity_ = rounded;
+  }
+  return scratch_.get();
+}
+
+}  // namespace scrawl::cpu

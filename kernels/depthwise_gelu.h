@@ -1,0 +1,52 @@
+#pragma once
+#include <string_view>
+
+#include "kernels/cost.h"
+#include "kernels/dtype.h"
+#include "kernels/queue.h"
+
+namespace scrawl {
+
+/// The middle of Mix-FFN in one pass: y = gelu(depthwise 3×3 of x (padding 1) + bias), GELU in its erf form.
+/// x, y [images, height, width, channels]; w [3, 3, channels]; bias [channels].
+struct DepthwiseGeluForward {
+  static constexpr std::string_view name = "depthwise_gelu.forward";
+  DType dtype = DType::f32;
+  const void* x = nullptr;
+  const float* w = nullptr;
+  const float* bias = nullptr;
+  void* y = nullptr;
+  int64_t images = 0;
+  int height = 0, width = 0, channels = 0;
+  int64_t elements() const { return images * height * width * channels; }
+  Cost cost() const { return {2 * elements() * size_of(dtype), (18 + 30) * elements()}; }
+};
+
+/// Recomputes the value ahead of GELU instead of keeping it.  dx, dw, dbias (+)= the gradients; dx may be
+/// null, and so may dw and dbias together.
+struct DepthwiseGeluBackward {
+  static constexpr std::string_view name = "depthwise_gelu.backward";
+  DType dtype = DType::f32;
+  const void* x = nullptr;
+  const float* w = nullptr;
+  const float* bias = nullptr;
+  const void* dy = nullptr;
+  void* dx = nullptr;
+  float* dw = nullptr;
+  float* dbias = nullptr;
+  int64_t images = 0;
+  int height = 0, width = 0, channels = 0;
+  bool accumulate_dx = false;
+  bool accumulate_parameters = false;
+  int64_t elements() const { return images * height * width * channels; }
+  Cost cost() const {
+    return {(accumulate_dx ? 4 : 3) * elements() * size_of(dtype), (3 * 18 + 40) * elements()};
+  }
+};
+
+namespace cpu {
+void run(const DepthwiseGeluForward&, Queue&);
+void run(const DepthwiseGeluBackward&, Queue&);
+}  // namespace cpu
+
+}  // namespace scrawl

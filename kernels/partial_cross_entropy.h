@@ -1,0 +1,59 @@
+#pragma once
+#include <string_view>
+
+#include "kernels/cost.h"
+#include "kernels/dtype.h"
+#include "kernels/queue.h"
+#include "kernels/upsample.h"
+
+namespace scrawl {
+
+inline constexpr uint8_t kUnlabelled = 255;
+
+/// Cross-entropy over labelled pixels of bilinearly upsampled logits (align_corners = true), without ever
+/// writing the upsampled logits: each labelled pixel reads the four cells around it.
+/// logits [images, in_height, in_width, classes]; label [images, out_height, out_width], 255 = unlabelled.
+struct PartialCrossEntropyShape {
+  int64_t images = 0;
+  int in_height = 0, in_width = 0;
+  int out_height = 0, out_width = 0;
+  int classes = 0;
+  ResizeAxis rows() const { return {in_height, out_height, true}; }
+  ResizeAxis columns() const { return {in_width, out_width, true}; }
+  int64_t inputs() const { return images * in_height * in_width * classes; }
+  int64_t pixels() const { return images * out_height * out_width; }
+};
+
+/// loss[0] = mean over labelled pixels, labelled[0] = their number.  Without any, the loss is 0 (PyTorch:
+/// NaN).
+struct PartialCrossEntropyForward {
+  static constexpr std::string_view name = "partial_cross_entropy.forward";
+  DType dtype = DType::f32;
+  PartialCrossEntropyShape shape;
+  const void* logits = nullptr;
+  const uint8_t* label = nullptr;
+  float* loss = nullptr;
+  int32_t* labelled = nullptr;
+  Cost cost() const { return {shape.inputs() * size_of(dtype) + shape.pixels(), 0}; }
+};
+
+/// dlogits (+)= dloss[0] · gradient; every cell gathers from the pixels around it.
+struct PartialCrossEntropyBackward {
+  static constexpr std::string_view name = "partial_cross_entropy.backward";
+  DType dtype = DType::f32;
+  PartialCrossEntropyShape shape;
+  const void* logits = nullptr;
+  const uint8_t* label = nullptr;
+  const int32_t* labelled = nullptr;
+  const float* dloss = nullptr;
+  void* dlogits = nullptr;
+  bool accumulate = false;
+  Cost cost() const { return {2 * shape.inputs() * size_of(dtype) + shape.pixels(), 0}; }
+};
+
+namespace cpu {
+void run(const PartialCrossEntropyForward&, Queue&);
+void run(const PartialCrossEntropyBackward&, Queue&);
+}  // namespace cpu
+
+}  // namespace scrawl

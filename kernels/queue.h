@@ -1,0 +1,7 @@
+#pragma once
+// Each backend has a queue: the place where its kernels run one after another.  Kernels are plain functions
+// `void run(const Arguments&, Queue&)` in the backend's namespace.
+
+namespace scrawl::cpu {
+class Queue;
+}

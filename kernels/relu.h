@@ -1,0 +1,37 @@
+#pragma once
+#include <string_view>
+
+#include "kernels/cost.h"
+#include "kernels/dtype.h"
+#include "kernels/queue.h"
+
+namespace scrawl {
+
+/// y = max(x, 0).  NaN stays NaN, as in PyTorch: a diverging run must show.
+struct ReluForward {
+  static constexpr std::string_view name = "relu.forward";
+  DType dtype = DType::f32;
+  const void* x = nullptr;
+  void* y = nullptr;
+  int64_t elements = 0;
+  Cost cost() const { return {2 * elements * size_of(dtype), elements}; }
+};
+
+/// dx (+)= dy where y > 0.
+struct ReluBackward {
+  static constexpr std::string_view name = "relu.backward";
+  DType dtype = DType::f32;
+  const void* y = nullptr;
+  const void* dy = nullptr;
+  void* dx = nullptr;
+  int64_t elements = 0;
+  bool accumulate = false;
+  Cost cost() const { return {(accumulate ? 4 : 3) * elements * size_of(dtype), elements}; }
+};
+
+namespace cpu {
+void run(const ReluForward&, Queue&);
+void run(const ReluBackward&, Queue&);
+}  // namespace cpu
+
+}  // namespace scrawl

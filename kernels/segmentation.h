@@ -1,0 +1,42 @@
+#pragma once
+#include <string_view>
+
+#include "kernels/cost.h"
+#include "kernels/dtype.h"
+#include "kernels/queue.h"
+#include "kernels/upsample.h"
+
+namespace scrawl {
+
+/// classes[pixel] = arg max over bilinearly upsampled logits (ties: lower class), without writing those.
+/// shape.channels is the number of classes; logits [images, in_height, in_width, K], classes
+/// [images, out_height, out_width].
+struct UpsampledArgMax {
+  static constexpr std::string_view name = "segmentation.arg_max";
+  DType dtype = DType::f32;
+  UpsampleShape shape;
+  const void* logits = nullptr;
+  uint8_t* classes = nullptr;
+  Cost cost() const {
+    return {shape.inputs() * size_of(dtype) + shape.outputs() / shape.channels, 8 * shape.outputs()};
+  }
+};
+
+/// counts[truth, prediction] += 1 for every labelled pixel; truth 255 does not count.  counts [classes,
+/// classes].
+struct ConfusionCount {
+  static constexpr std::string_view name = "segmentation.confusion";
+  const uint8_t* prediction = nullptr;
+  const uint8_t* truth = nullptr;
+  int64_t* counts = nullptr;
+  int64_t pixels = 0;
+  int classes = 0;
+  Cost cost() const { return {2 * pixels, 0}; }
+};
+
+namespace cpu {
+void run(const UpsampledArgMax&, Queue&);
+void run(const ConfusionCount&, Queue&);
+}  // namespace cpu
+
+}  // namespace scrawl
