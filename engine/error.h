@@ -2,6 +2,7 @@
 // Two kinds of error reach main: bad input, which the user can mend (one line, exit code 2), and any other
 // std::exception, a failure of ours or of the machine (exit code 1).
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <stdexcept>
 

@@ -1,0 +1,81 @@
+#include "engine/memory.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <new>
+
+#include "engine/error.h"
+
+namespace scrawl {
+namespace {
+
+constexpr int64_t kAlignment = 256;
+constexpr int64_t kBand = 256;  // bytes on either side of a guarded block
+constexpr auto kBandByte = std::byte{0xA5};
+constexpr int kNanByte = 0xFF;  // all ones is NaN in f32 and bf16, and -1 or 255 as an integer
+
+int64_t rounded(int64_t bytes) {
+  return std::max(kAlignment, (bytes + kAlignment - 1) / kAlignment * kAlignment);
+}
+
+}  // namespace
+
+Allocator::~Allocator() {
+  for (auto& [size, blocks] : free_)
+    for (std::byte* block : blocks) std::free(guard_ ? block - kBand : block);
+}
+
+std::byte* Allocator::allocate(int64_t bytes) {
+  require(bytes >= 0, "cannot allocate {} bytes", bytes);
+  const int64_t size = rounded(bytes);
+  std::byte* block = nullptr;
+  if (auto it = free_.find(size); it != free_.end() && !it->second.empty()) {
+    block = it->second.back();
+    it->second.pop_back();
+  } else {
+    const int64_t bands = guard_ ? 2 * kBand : 0;
+    block = static_cast<std::byte*>(std::aligned_alloc(kAlignment, size + bands));
+    if (!block)
+      throw std::runtime_error(
+          fmt::format("out of memory: {} bytes asked for, {} in use", bytes, statistics_.in_use));
+    if (guard_) block += kBand;
+    statistics_.reserved += size;
+  }
+  if (guard_) {
+    std::fill(block - kBand, block, kBandByte);
+    std::memset(block, kNanByte, bytes);
+    std::fill(block + bytes, block + size + kBand, kBandByte);
+  }
+  used_[block] = {size, bytes};
+  statistics_.in_use += size;
+  statistics_.peak = std::max(statistics_.peak, statistics_.in_use);
+  return block;
+}
+
+void Allocator::release(std::byte* block) {
+  const auto it = used_.find(block);
+  const Block info = it->second;
+  used_.erase(it);
+  if (guard_) check_bands(block, info);
+  statistics_.in_use -= info.size;
+  free_[info.size].push_back(block);
+}
+
+void Allocator::check_bands(const std::byte* block, const Block& info) {
+  const auto whole = [](const std::byte* begin, const std::byte* end) {
+    return std::all_of(begin, end, [](std::byte b) { return b == kBandByte; });
+  };
+  if (!whole(block - kBand, block))
+    damage_ += fmt::format("bytes written ahead of a block of {} bytes; ", info.requested);
+  if (!whole(block + info.requested, block + info.size + kBand))
+    damage_ += fmt::format("bytes written behind a block of {} bytes; ", info.requested);
+}
+
+const std::string& Allocator::damage() {
+  if (guard_)
+    for (const auto& [block, info] : used_) check_bands(block, info);
+  return damage_;
+}
+
+}  // namespace scrawl

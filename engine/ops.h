@@ -1,0 +1,81 @@
+#pragma once
+// Every operation of the model, declarations only.  Each checks its shapes, runs its kernel, and notes on the
+// tape how to go back.  All maps are N,H,W,C; K is the number of classes, D the decoder's width.
+#include <array>
+
+#include "engine/tape.h"
+
+namespace scrawl::ops {
+
+/// x [..., in], weight [out, in], bias [out] or undefined -> [..., out].
+Tensor linear(Tape&, const Tensor& x, const Tensor& weight, const Tensor& bias);
+
+/// Normalises the last dimension.
+Tensor layer_norm(Tape&, const Tensor& x, const Tensor& gamma, const Tensor& beta, float eps);
+
+/// x [N,H,W,C], weight [out, k, k, C], bias [out] -> [N,H',W',out].
+Tensor convolution(Tape&, const Tensor& x, const Tensor& weight, const Tensor& bias, int stride, int padding);
+
+/// gelu(depthwise 3×3 of x + bias); x [N,H,W,C], weight [3,3,C], bias [C].
+Tensor depthwise_gelu(Tape&, const Tensor& x, const Tensor& weight, const Tensor& bias);
+
+/// Multi-head softmax attention; q [N,Q,C], kv [N,M,2C] with keys ahead of values -> [N,Q,C].
+Tensor attention(Tape&, const Tensor& q, const Tensor& kv, int heads);
+
+/// x + branch, the branch dropped per sample with probability `drop_rate` while training.
+Tensor residual(Tape&, const Tensor& x, const Tensor& branch, float drop_rate = 0.0f);
+
+/// Bilinear resize of x [N,H,W,C] to [N,height,width,C].
+Tensor upsample(Tape&, const Tensor& x, int height, int width, bool align_corners);
+
+/// The decoder's four linears and its 1×1 fuse convolution, without the concatenation between them.
+/// maps[i] [N,H_i,W_i,C_i] finest first, weights[i] [D, C_i], biases[i] [D]; fuse [D, 4D] with the columns of
+/// the coarsest level first, as published -> [N,H_0,W_0,D].
+Tensor decoder_fuse(Tape&, const std::array<Tensor, 4>& maps, const std::array<Tensor, 4>& weights,
+                    const std::array<Tensor, 4>& biases, const Tensor& fuse);
+
+/// Over all but the last dimension; statistics of the batch while training (and the running ones then move),
+/// running statistics otherwise.
+Tensor batch_norm(Tape&, const Tensor& x, const Tensor& gamma, const Tensor& beta, const Tensor& running_mean,
+                  const Tensor& running_var, float eps, float momentum);
+
+Tensor relu(Tape&, const Tensor& x);
+
+/// Whole channels of a sample are zeroed with probability `rate` while training; x [N,H,W,C].
+Tensor channel_dropout(Tape&, const Tensor& x, float rate);
+
+/// Every pixel feature attends to the prototypes of its image's classes; q [N,P,d], prototypes [N or 1,
+/// K·slots, d], present u8 [N,K] -> [N,P,2d] = [attended | q].
+Tensor prototype_attention(Tape&, const Tensor& q, const Tensor& prototypes, const Tensor& present);
+
+/// Mean cross-entropy over labelled pixels of logits [N,h,w,K] upsampled (align_corners = true) to label u8
+/// [N,H,W]
+/// -> [1]; 0 when no pixel is labelled.
+Tensor partial_cross_entropy(Tape&, const Tensor& logits, const Tensor& label);
+
+/// Mean cross-entropy of softmax(a), taken as logits, against softmax(b); a, b [..., K] -> [1].
+Tensor consistency(Tape&, const Tensor& a, const Tensor& b);
+
+/// Σ weight · term over losses [1] -> [1].
+struct Term {
+  Tensor loss;
+  float weight;
+};
+Tensor weighted_sum(Tape&, const std::vector<Term>& terms);
+
+// Not differentiated: what goes in and comes out counts as constant.
+
+/// Unit prototypes [N,K,D] of the classes present u8 [N,K], from features [N,h,w,D] and logits [N,h,w,K].
+Tensor extract_prototypes(const Tensor& features, const Tensor& logits, const Tensor& present);
+
+/// Moves bank [K,slots,D] and its counters filled i32 [K] by the prototypes [N,K,D] of classes present.
+void update_bank(const Tensor& prototypes, const Tensor& present, float rate, const Tensor& bank,
+                 const Tensor& filled);
+
+/// The class of every pixel, u8 [N,height,width], from logits [N,h,w,K] resized with align_corners = true.
+Tensor arg_max(const Tensor& logits, int height, int width);
+
+/// counts i64 [K,K] (truth, prediction) += one for every pixel of truth that is labelled.
+void count_confusion(const Tensor& prediction, const Tensor& truth, const Tensor& counts);
+
+}  // namespace scrawl::ops

@@ -1,0 +1,94 @@
+#pragma once
+// The numbers that are learnt.  Values, gradients and both moments of AdamW lie in one flat arena each,
+// ordered by group: the optimiser is one launch, and data-parallel training can reduce all gradients with one
+// call.
+#include <deque>
+#include <string>
+#include <vector>
+
+#include "engine/safetensors.h"
+#include "engine/tape.h"
+#include "kernels/adamw.h"
+
+namespace scrawl {
+
+/// How PyTorch's files order a weight, and we do not: kernels want channels innermost.
+enum class FileLayout {
+  same,
+  convolution,  // file [out, in, k, k], here [out, k, k, in]
+  depthwise,    // file [channels, 1, k, k], here [k, k, channels]
+};
+
+/// The distribution of initial values.
+struct Initial {
+  enum class Kind { constant, normal, truncated_normal, uniform };
+  Kind kind = Kind::constant;
+  float value = 0.0f;  // the constant, the standard deviation, or the bound of ±bound
+  static Initial constant(float value) { return {Kind::constant, value}; }
+  static Initial normal(float std) { return {Kind::normal, std}; }
+  /// Cut at ±2 (absolute), as the published initialisation is.
+  static Initial truncated_normal(float std) { return {Kind::truncated_normal, std}; }
+  static Initial uniform(float bound) { return {Kind::uniform, bound}; }
+};
+
+struct Parameter {
+  std::string name{};  // the published checkpoint's
+  Shape shape{};
+  Initial initial{};
+  int group = 0;
+  FileLayout layout = FileLayout::same;
+  std::vector<int64_t> file_shape{};  // PyTorch's
+  Tensor value{};                     // a place in the arena, once allocated
+  bool learnt = true;                 // false for running statistics: saved and loaded, never differentiated
+};
+
+struct GroupSettings {
+  float lr = 0.0f;
+  float weight_decay = 0.0f;
+};
+
+class Parameters {
+ public:
+  /// Declares a parameter; the reference stays valid.  All must be declared before allocate().
+  Parameter& add(Parameter parameter);
+  /// A value that is kept with the model but not learnt, such as running statistics.
+  Parameter& add_state(std::string name, const Shape& shape, float initial);
+
+  /// Makes the arenas and fills in the initial values, which depend on the seed and each parameter's place.
+  /// Groups with learning rate 0 get no gradients unless `differentiate_frozen`.
+  void allocate(Device& device, const std::vector<GroupSettings>& groups, uint64_t seed,
+                bool differentiate_frozen = false);
+
+  /// Forgets the last step's gradients: the next backward pass overwrites them.
+  void begin_step();
+  /// One AdamW update of the groups that `active` names; the others, whose gradients have not begun to flow,
+  /// keep values and moments.  `state` gives the step's learning-rate factor and lies in device memory.
+  void update(const std::vector<bool>& active, float beta1, float beta2, const StepState* state);
+
+  const std::deque<Parameter>& all() const { return parameters_; }
+  int64_t count() const;  // learnt numbers
+
+  /// Host copies in PyTorch's names, shapes and layouts.
+  HostTensor to_file(const Parameter& parameter) const;
+  HostTensor gradient_to_file(const Parameter& parameter) const;
+  /// Throws InputError naming the parameter and both shapes when the shape differs.
+  void from_file(Parameter& parameter, const HostTensor& tensor);
+  /// Every parameter from a file that must hold all of them under `prefix`.
+  void load(const SafeTensors& file, const std::string& prefix = "");
+  void save(SafeTensors& file, const std::string& prefix = "") const;
+  /// AdamW's moments and step counts, for resuming.
+  void load_optimizer(const SafeTensors& file);
+  void save_optimizer(SafeTensors& file) const;
+
+  Parameter& find(const std::string& name);
+
+ private:
+  std::vector<float> in_file_layout(const Parameter& parameter, const std::vector<float>& values) const;
+
+  std::deque<Parameter> parameters_;
+  std::vector<AdamWGroup> groups_;
+  Device* device_ = nullptr;
+  Tensor values_, gradients_, first_moments_, second_moments_, device_groups_;
+};
+
+}  // namespace scrawl

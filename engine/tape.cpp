@@ -1,0 +1,67 @@
+#include "engine/tape.h"
+
+#include "kernels/elementwise.h"
+
+namespace scrawl {
+namespace {
+
+void add_onto(Device& device, const Tensor& x, const GradientTarget& y) {
+  device.run(AddInto{.dtype = x.dtype(), .x = x.raw(), .y = y.data, .elements = x.elements()});
+}
+
+}  // namespace
+
+void Tape::record(Tensor& y, std::initializer_list<const Tensor*> inputs, Backward backward) {
+  if (mode_ != Mode::train) return;
+  bool differentiated = false;
+  for (const Tensor* input : inputs) differentiated |= input->gradient() != nullptr;
+  if (!differentiated) return;
+  y.set_gradient(std::make_shared<Gradient>());
+  nodes_.push_back({y.gradient(), y.shape(), std::move(backward)});
+}
+
+void Tape::backward(const Tensor& loss) {
+  require(loss.elements() == 1, "backward starts from one number, got shape {}", loss.shape().text());
+  require(loss.gradient() != nullptr, "backward: nothing was recorded for this loss");
+  loss.gradient()->value = Tensor::from(device_, loss.shape(), std::vector<float>{1.0f});
+  loss.gradient()->written = true;
+  while (!nodes_.empty()) {
+    Node node = std::move(nodes_.back());
+    nodes_.pop_back();
+    if (!node.gradient->written) continue;  // its output did not reach the loss
+    const Tensor dy = std::move(node.gradient->value);
+    *node.gradient = {};
+    node.backward(dy.reshape(node.shape));
+  }
+}
+
+GradientTarget gradient_target(Device& device, const std::shared_ptr<Gradient>& slot, const Shape& shape,
+                               DType dtype) {
+  if (!slot) return {};
+  if (!slot->written) {
+    if (!slot->value.defined()) slot->value = Tensor(device, shape, dtype);
+    slot->written = true;
+    return {slot->value.raw(), false};
+  }
+  if (slot->lent && !slot->value.unique()) {
+    Tensor own = Tensor::zeros(device, slot->value.shape(), slot->value.dtype());
+    add_onto(device, slot->value, {own.raw()});
+    slot->value = own;
+  }
+  slot->lent = false;
+  return {slot->value.raw(), true};
+}
+
+void pass_gradient(Device& device, const std::shared_ptr<Gradient>& slot, const Tensor& dy) {
+  if (!slot) return;
+  if (!slot->written && !slot->value.defined()) {
+    slot->value = dy;
+    slot->written = slot->lent = true;
+  } else {
+    const GradientTarget target = gradient_target(device, slot, dy.shape(), dy.dtype());
+    if (!target.accumulate) device.run(SetZero{.y = target.data, .bytes = dy.bytes()});
+    add_onto(device, dy, target);
+  }
+}
+
+}  // namespace scrawl

@@ -1,0 +1,77 @@
+#pragma once
+#include <functional>
+#include <initializer_list>
+#include <memory>
+#include <vector>
+
+#include "engine/tensor.h"
+#include "kernels/step_state.h"
+
+namespace scrawl {
+
+/// The gradient of one tensor.  `value` stays undefined until something flows in; a parameter's is a place in
+/// the arena of gradients, there from the start.
+struct Gradient {
+  Tensor value;
+  bool written = false;  // false: the next kernel overwrites, true: it adds
+  bool lent = false;     // the memory may serve other gradients too: copy before adding
+};
+
+/// Where a backward kernel writes: nowhere (data null), over or onto what is there.
+struct GradientTarget {
+  void* data = nullptr;
+  bool accumulate = false;
+  float* f32() const { return static_cast<float*>(data); }
+};
+
+/// One forward pass and, when it records, the list of what to do backwards.
+/// Every operation takes the tape first: it knows the device, whether the model trains (batch statistics,
+/// dropout) and where random numbers come from.
+class Tape {
+ public:
+  enum class Mode {
+    evaluate,  // running statistics, no dropout, nothing recorded
+    train,     // batch statistics, dropout, recorded
+  };
+  using Backward = std::function<void(const Tensor& dy)>;
+
+  /// `state` lies in device memory and gives seed and step to random operations; null when none is used.
+  Tape(Device& device, Mode mode, const StepState* state = nullptr)
+      : device_(device), mode_(mode), state_(state) {}
+
+  Device& device() const { return device_; }
+  bool training() const { return mode_ == Mode::train; }
+  /// A stream of random numbers for one operation: the n-th of a pass gets the n-th.
+  RandomStream next_random() { return {state_, next_stream_++}; }
+
+  /// Notes how to go back from y to its inputs, unless none of them is differentiated.  Call it after y's
+  /// values are under way; it gives y its gradient slot.
+  void record(Tensor& y, std::initializer_list<const Tensor*> inputs, Backward backward);
+
+  /// Walks the list backwards from a loss of one element, releasing nodes as they are used.
+  void backward(const Tensor& loss);
+
+ private:
+  struct Node {
+    std::shared_ptr<Gradient> gradient;  // of the node's output
+    Shape shape;
+    Backward backward;
+  };
+
+  Device& device_;
+  Mode mode_;
+  const StepState* state_;
+  uint32_t next_stream_ = 0;
+  std::vector<Node> nodes_;
+};
+
+/// A place for the gradient of a tensor with this shape and type: allocated at first use.  `slot` may be
+/// null.
+GradientTarget gradient_target(Device& device, const std::shared_ptr<Gradient>& slot, const Shape& shape,
+                               DType dtype = DType::f32);
+
+/// dx (+)= dy without a copy when nothing has flowed into dx yet: both then share memory until one is added
+/// to.
+void pass_gradient(Device& device, const std::shared_ptr<Gradient>& slot, const Tensor& dy);
+
+}  // namespace scrawl
