@@ -1,0 +1,39 @@
+#include "kernels/partial_cross_entropy.h"
+
+#include "engine/ops.h"
+
+namespace scrawl::ops {
+
+Tensor partial_cross_entropy(Tape& tape, const Tensor& logits, const Tensor& label) {
+  require(logits.shape().rank() == 4 && label.shape().rank() == 3 && logits.dim(0) == label.dim(0),
+          "partial_cross_entropy: logits {}, label {}", logits.shape().text(), label.shape().text());
+  const PartialCrossEntropyShape shape{.images = logits.dim(0),
+                                       .in_height = static_cast<int>(logits.dim(1)),
+                                       .in_width = static_cast<int>(logits.dim(2)),
+                                       .out_height = static_cast<int>(label.dim(1)),
+                                       .out_width = static_cast<int>(label.dim(2)),
+                                       .classes = static_cast<int>(logits.dim(3))};
+  Tensor loss(tape.device(), {1}), labelled(tape.device(), {1}, DType::i32);
+  tape.device().run(PartialCrossEntropyForward{.dtype = logits.dtype(),
+                                               .shape = shape,
+                                               .logits = logits.raw(),
+                                               .label = label.data<uint8_t>(),
+                                               .loss = loss.data<float>(),
+                                               .labelled = labelled.data<int32_t>()});
+
+  tape.record(loss, {&logits},
+              [shape, logits, label, labelled, &device = tape.device()](const Tensor& dloss) {
+                const auto to = gradient_target(device, logits.gradient(), logits.shape(), logits.dtype());
+                device.run(PartialCrossEntropyBackward{.dtype = logits.dtype(),
+                                                       .shape = shape,
+                                                       .logits = logits.raw(),
+                                                       .label = label.data<uint8_t>(),
+                                                       .labelled = labelled.data<int32_t>(),
+                                                       .dloss = dloss.data<float>(),
+                                                       .dlogits = to.data,
+                                                       .accumulate = to.accumulate});
+              });
+  return loss;
+}
+
+}  // namespace scrawl::ops

@@ -1,0 +1,25 @@
+#include "kernels/relu.h"
+
+#include "engine/ops.h"
+
+namespace scrawl::ops {
+
+Tensor relu(Tape& tape, const Tensor& x) {
+  Tensor y(tape.device(), x.shape(), x.dtype());
+  tape.device().run(ReluForward{.dtype = x.dtype(), .x = x.raw(), .y = y.raw(), .elements = x.elements()});
+
+  // y tells where x was positive, so x itself need not be kept.
+  tape.record(y, {&x},
+              [y = y.slice(0, y.shape()), &device = tape.device(), dx = x.gradient()](const Tensor& dy) {
+                const auto to = gradient_target(device, dx, y.shape(), y.dtype());
+                device.run(ReluBackward{.dtype = y.dtype(),
+                                        .y = y.raw(),
+                                        .dy = dy.raw(),
+                                        .dx = to.data,
+                                        .elements = y.elements(),
+                                        .accumulate = to.accumulate});
+              });
+  return y;
+}
+
+}  // namespace scrawl::ops
