@@ -1,0 +1,27 @@
+#pragma once
+#include <optional>
+
+#include "model/layers.h"
+
+namespace scrawl {
+
+/// Efficient self-attention (SegFormer, section 3.1): queries from every position, keys and values from a map
+/// that a convolution with kernel = stride = R has shrunk by R a side.
+class EfficientAttention {
+ public:
+  EfficientAttention(const Scope& scope, int channels, int heads, int reduction, float norm_eps);
+  /// x [N,H,W,C] -> the same shape.
+  Tensor operator()(Tape& tape, const Tensor& x) const;
+
+ private:
+  struct SpatialReduction {
+    Convolution sr;
+    LayerNorm norm;
+  };
+
+  int heads_;
+  Linear q_, kv_, proj_;
+  std::optional<SpatialReduction> reduction_;  // absent when R = 1
+};
+
+}  // namespace scrawl

@@ -1,0 +1,60 @@
+#pragma once
+// The learnt building blocks: each declares its parameters under the published names and applies one
+// operation.
+#include <string>
+
+#include "engine/ops.h"
+#include "engine/parameters.h"
+
+namespace scrawl {
+
+/// Parameter groups, as the published optimiser forms them.
+enum class Group { encoder, encoder_norm, decoder, feature_augmentation };
+inline constexpr int kGroups = 4;
+
+/// Where a part of the model declares its parameters: names get this prefix.
+struct Scope {
+  Parameters& parameters;
+  std::string prefix;  // ends with '.', or is empty
+  Group group;
+
+  Scope inner(const std::string& name) const { return {parameters, prefix + name + ".", group}; }
+  /// The encoder freezes every parameter with "norm" anywhere in its name.
+  Parameter& declare(const std::string& name, const Shape& shape, Initial initial,
+                     FileLayout layout = FileLayout::same) const;
+};
+
+/// How a linear layer starts: the encoder's truncated normal with zero bias, or PyTorch's default, uniform in
+/// ±1/√fan_in for weights and biases.
+enum class LinearInit { truncated_normal, uniform };
+
+struct Linear {
+  Linear(const Scope& scope, int in, int out, LinearInit init);
+  Tensor operator()(Tape& tape, const Tensor& x) const {
+    return ops::linear(tape, x, weight.value, bias.value);
+  }
+  Parameter& weight;
+  Parameter& bias;
+};
+
+struct LayerNorm {
+  LayerNorm(const Scope& scope, int channels, float epsilon);
+  Tensor operator()(Tape& tape, const Tensor& x) const {
+    return ops::layer_norm(tape, x, gamma.value, beta.value, eps);
+  }
+  Parameter& gamma;
+  Parameter& beta;
+  float eps;
+};
+
+struct Convolution {
+  Convolution(const Scope& scope, int in, int out, int kernel, int stride_, int padding_);
+  Tensor operator()(Tape& tape, const Tensor& x) const {
+    return ops::convolution(tape, x, weight.value, bias.value, stride, padding);
+  }
+  Parameter& weight;
+  Parameter& bias;
+  int stride, padding;
+};
+
+}  // namespace scrawl

@@ -1,0 +1,53 @@
+#include "model/mix_transformer.h"
+
+#include <numeric>
+
+namespace scrawl {
+
+TransformerBlock::TransformerBlock(const Scope& scope, const ModelConfig& config, int stage,
+                                   float drop_path_rate)
+    : norm1(scope.inner("norm1"), config.embed_dims[stage], config.block_norm_eps),
+      attention(scope.inner("attn"), config.embed_dims[stage], config.heads[stage], config.reductions[stage],
+                config.other_norm_eps),
+      norm2(scope.inner("norm2"), config.embed_dims[stage], config.block_norm_eps),
+      mix_ffn(scope.inner("mlp"), config.embed_dims[stage], config.mlp_ratio),
+      drop_path(drop_path_rate) {}
+
+Tensor TransformerBlock::operator()(Tape& tape, Tensor x) const {
+  x = ops::residual(tape, x, attention(tape, norm1(tape, x)), drop_path);
+  return ops::residual(tape, x, mix_ffn(tape, norm2(tape, x)), drop_path);
+}
+
+MixTransformer::MixTransformer(const Scope& scope, const ModelConfig& config) {
+  const int total = std::accumulate(config.depths.begin(), config.depths.end(), 0);
+  int in = 3, index = 0;
+  for (int s = 0; s < 4; ++s) {
+    const std::string number = std::to_string(s + 1);
+    const int channels = config.embed_dims[s];
+    Stage& stage =
+        stages_.emplace_back(Stage{{scope.inner("patch_embed" + number), in, channels, s == 0 ? 7 : 3,
+                                    config.strides[s], config.other_norm_eps},
+                                   {},
+                                   {scope.inner("norm" + number), channels, config.block_norm_eps}});
+    for (int j = 0; j < config.depths[s]; ++j, ++index) {
+      // Stochastic depth rises linearly over all blocks, from 0 to the full rate.
+      const float rate =
+          total > 1 ? config.drop_path * static_cast<float>(index) / static_cast<float>(total - 1) : 0.0f;
+      stage.blocks.emplace_back(scope.inner("block" + number).inner(std::to_string(j)), config, s, rate);
+    }
+    in = channels;
+  }
+}
+
+std::array<Tensor, 4> MixTransformer::operator()(Tape& tape, const Tensor& image) const {
+  std::array<Tensor, 4> maps;
+  Tensor x = image;
+  for (int s = 0; s < 4; ++s) {
+    x = stages_[s].patch_embed(tape, x);
+    for (const TransformerBlock& block : stages_[s].blocks) x = block(tape, x);
+    x = maps[s] = stages_[s].norm(tape, x);
+  }
+  return maps;
+}
+
+}  // namespace scrawl

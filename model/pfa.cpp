@@ -1,0 +1,74 @@
+#include "model/pfa.h"
+
+namespace scrawl {
+
+Pfa::Pfa(Device& device, const ModelConfig& config)
+    : device_(device),
+      config_(config),
+      encoder_({parameters_, "encoder.", Group::encoder}, config),
+      decoder_({parameters_, "decoder.", Group::decoder}, config),
+      feature_augmentation_({parameters_, "feature_aug.", Group::feature_augmentation}, config.width),
+      bank_(device, config) {}
+
+void Pfa::initialise(const std::vector<GroupSettings>& groups, uint64_t seed, bool differentiate_frozen) {
+  parameters_.allocate(device_, groups, seed, differentiate_frozen);
+}
+
+Pfa::Prediction Pfa::predict(Tape& tape, const Tensor& image) const {
+  return decode(tape, encoder_(tape, image));
+}
+
+Pfa::Prediction Pfa::decode(Tape& tape, const std::array<Tensor, 4>& maps) const {
+  Prediction prediction;
+  prediction.feat = decoder_.features(tape, maps);
+  prediction.logits = decoder_.classify(tape, prediction.feat);
+  return prediction;
+}
+
+Tensor Pfa::augmented_local(Tape& tape, const Tensor& feat, const Tensor& prototypes,
+                            const Tensor& present) const {
+  return decoder_.classify(tape, feature_augmentation_(tape, feat, prototypes, present));
+}
+
+Tensor Pfa::augmented_global(Tape& tape, const Tensor& feat, const Tensor& present) const {
+  return decoder_.classify(tape, feature_augmentation_(tape, feat, bank_.shared(), present));
+}
+
+LossParts Pfa::losses(Tape& tape, const DeviceBatch& batch, bool use_prototypes, const LossWeights& weights) {
+  LossParts parts;
+  const auto [feat, logits] = predict(tape, batch.image);
+  parts.feat = feat;
+  parts.logits = logits;
+  parts.pce = ops::partial_cross_entropy(tape, logits, batch.label);
+  if (!use_prototypes) {
+    parts.total = ops::weighted_sum(tape, {{parts.pce, weights.without}});
+    return parts;
+  }
+
+  parts.prototypes = ops::extract_prototypes(feat, logits, batch.present);
+  bank_.update(parts.prototypes, batch.present, batch.tags);
+  parts.logits_local = augmented_local(tape, feat, parts.prototypes, batch.present);
+  parts.con_local = ops::consistency(tape, logits, parts.logits_local);
+  parts.pce_local = ops::partial_cross_entropy(tape, parts.logits_local, batch.label);
+  if (!bank_.full()) {
+    parts.phase = Phase::local;
+    parts.total =
+        ops::weighted_sum(tape, {{parts.pce_local, weights.local_pce}, {parts.con_local, weights.local_con}});
+    return parts;
+  }
+
+  parts.phase = Phase::global;
+  parts.logits_global = augmented_global(tape, feat, batch.present);
+  parts.con_global = ops::consistency(tape, logits, parts.logits_global);
+  parts.pce_global = ops::partial_cross_entropy(tape, parts.logits_global, batch.label);
+  parts.total = ops::weighted_sum(tape, {{parts.pce_global, weights.global_pce},
+                                         {parts.con_local, weights.global_con_local},
+                                         {parts.con_global, weights.global_con_global}});
+  return parts;
+}
+
+std::vector<bool> Pfa::active_groups(Phase phase) {
+  return {true, true, true, phase != Phase::without};
+}
+
+}  // namespace scrawl

@@ -1,0 +1,81 @@
+#pragma once
+#include <optional>
+#include <string_view>
+
+#include "model/config.h"
+#include "model/feature_augmentation.h"
+#include "model/mix_transformer.h"
+#include "model/prototype_bank.h"
+#include "model/segformer_head.h"
+
+namespace scrawl {
+
+/// The phases of training; see Pfa::losses.
+enum class Phase { without, local, global };
+inline constexpr std::string_view name_of(Phase phase) {
+  constexpr std::string_view names[] = {"without", "local", "global"};
+  return names[static_cast<int>(phase)];
+}
+
+/// A batch on the device, and its tags on the host too.
+struct DeviceBatch {
+  Tensor image;               // f32 [N,H,W,3], normalised
+  Tensor label;               // u8 [N,H,W], 255 = unlabelled
+  Tensor present;             // u8 [N,K], background always 1
+  std::vector<uint8_t> tags;  // present, on the host
+};
+
+/// What a forward pass in training leaves to look at.  Undefined where the phase has no such part.
+struct LossParts {
+  Phase phase = Phase::without;
+  Tensor total, pce, pce_local, con_local, pce_global, con_global;  // [1] each
+  Tensor feat, logits, logits_local, logits_global, prototypes;
+};
+
+/// The whole network with its bank: SegFormer, and the feature augmentation that trains it (PFA, ICML 2024).
+class Pfa {
+ public:
+  Pfa(Device& device, const ModelConfig& config);
+  /// Makes the parameters; `groups` in the order of Group.
+  void initialise(const std::vector<GroupSettings>& groups, uint64_t seed, bool differentiate_frozen = false);
+
+  struct Prediction {
+    Tensor feat, logits;  // [N,H/4,W/4,D], [N,H/4,W/4,K]
+  };
+  Prediction predict(Tape& tape, const Tensor& image) const;
+  std::array<Tensor, 4> encode(Tape& tape, const Tensor& image) const { return encoder_(tape, image); }
+  Prediction decode(Tape& tape, const std::array<Tensor, 4>& maps) const;
+
+  /// Logits after augmentation by prototypes [N,K,D] of the images themselves, or by the bank.
+  Tensor augmented_local(Tape& tape, const Tensor& feat, const Tensor& prototypes,
+                         const Tensor& present) const;
+  Tensor augmented_global(Tape& tape, const Tensor& feat, const Tensor& present) const;
+
+  /// One forward pass with the losses of its phase:
+  ///   without (no prototypes yet)  pce(logits)
+  ///   local (bank not full)        pce(local) + 0.02 con(logits, local)
+  ///   global (bank full)           pce(global) + 0.01 con(logits, local) + 0.01 con(logits, global)
+  /// With `use_prototypes` the bank is updated first; how full it is then decides between local and global.
+  LossParts losses(Tape& tape, const DeviceBatch& batch, bool use_prototypes, const LossWeights& weights);
+
+  /// Groups whose parameters receive gradients in a phase, in the order of Group.
+  static std::vector<bool> active_groups(Phase phase);
+
+  const ModelConfig& config() const { return config_; }
+  Parameters& parameters() { return parameters_; }
+  const Parameters& parameters() const { return parameters_; }
+  PrototypeBank& bank() { return bank_; }
+  const PrototypeBank& bank() const { return bank_; }
+  Device& device() const { return device_; }
+
+ private:
+  Device& device_;
+  ModelConfig config_;
+  Parameters parameters_;
+  MixTransformer encoder_;
+  SegformerHead decoder_;
+  FeatureAugmentation feature_augmentation_;
+  PrototypeBank bank_;
+};
+
+}  // namespace scrawl

@@ -1,0 +1,40 @@
+#pragma once
+#include <vector>
+
+#include "engine/safetensors.h"
+#include "engine/tensor.h"
+#include "model/config.h"
+
+namespace scrawl {
+
+/// Global prototypes: per class `slots` vectors, filled in order of arrival, then moved by EMA (see
+/// BankUpdate).
+class PrototypeBank {
+ public:
+  PrototypeBank(Device& device, const ModelConfig& config);
+
+  /// prototypes [N,K,D], present u8 [N,K]; `tags` is a host copy of present, so that how full the bank is can
+  /// be told without asking the device.
+  void update(const Tensor& prototypes, const Tensor& present, const std::vector<uint8_t>& tags);
+  /// Every class has all its slots: the global branch may start.
+  bool full() const;
+  /// Used slots over all slots, in [0, 1].
+  double fill() const;
+
+  /// [K,slots,D], and i32 [K].
+  const Tensor& values() const { return values_; }
+  const Tensor& filled() const { return filled_; }
+  /// The bank as prototypes that all images share: [1,K·slots,D].
+  Tensor shared() const;
+
+  void load(const SafeTensors& file);
+  void save(SafeTensors& file) const;
+
+ private:
+  int slots_;
+  float rate_;
+  Tensor values_, filled_;
+  std::vector<int> host_filled_;
+};
+
+}  // namespace scrawl
