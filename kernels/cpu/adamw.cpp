@@ -1,0 +1,57 @@
+// AdamW in one pass over each group's part of the arena, with PyTorch's order of operations: decay, moments,
+// bias-corrected step.  What depends on the step alone is computed in double, once a group.  Bound by memory
+// (four arrays read, three written), with a square root and two divisions an element close behind.
+#include "kernels/adamw.h"
+
+#include <cmath>
+
+#include "kernels/cpu/parallel.h"
+
+namespace scrawl::cpu {
+namespace {
+
+/// The factors that all elements of a group share.
+struct Step {
+  float keep;           // 1 − lr · decay
+  float size;           // lr / (1 − β1^t)
+  float root_of_bias2;  // √(1 − β2^t)
+  float one_minus_beta1, beta2, one_minus_beta2, eps;
+};
+
+Step step_of(const AdamWGroup& group, const AdamW& args) {
+  const double lr = static_cast<double>(group.lr) * args.state->lr_factor;
+  const double t = static_cast<double>(group.steps);
+  return {static_cast<float>(1.0 - lr * group.weight_decay),
+          static_cast<float>(lr / (1.0 - std::pow(args.beta1, t))),
+          static_cast<float>(std::sqrt(1.0 - std::pow(args.beta2, t))),
+          static_cast<float>(1.0 - args.beta1),
+          args.beta2,
+          static_cast<float>(1.0 - args.beta2),
+          args.eps};
+}
+
+void update(float* w, const float* g, float* m, float* v, int64_t n, Step step) {
+#pragma omp simd
+  for (int64_t i = 0; i < n; ++i) {
+    m[i] += step.one_minus_beta1 * (g[i] - m[i]);
+    v[i] = step.beta2 * v[i] + step.one_minus_beta2 * g[i] * g[i];
+    w[i] = step.keep * w[i] - step.size * (m[i] / (std::sqrt(v[i]) / step.root_of_bias2 + step.eps));
+  }
+}
+
+}  // namespace
+
+void run(const AdamW& args, Queue& queue) {
+  for (const AdamWGroup* group = args.groups; group != args.groups + args.group_count; ++group) {
+    if (group->steps == 0) continue;
+    const Step step = step_of(*group, args);
+    const int64_t first = group->begin;
+    parallel_chunks(queue, group->end - first, grain_for(1), [&, first](int64_t begin, int64_t end) {
+      const int64_t at = first + begin;
+      update(args.value + at, args.gradient + at, args.first_moment + at, args.second_moment + at,
+             end - begin, step);
+    });
+  }
+}
+
+}  // namespace scrawl::cpu

@@ -1,0 +1,31 @@
+// y = max(x, 0) and its gradient: one pass each, bound by memory.  The comparison asks "is it negative?", to
+// which NaN answers no, so that NaN passes through.
+#include "kernels/relu.h"
+
+#include "kernels/cpu/parallel.h"
+
+namespace scrawl::cpu {
+
+void run(const ReluForward& args, Queue& queue) {
+  require_f32(args.dtype, args.name);
+  const auto* x = static_cast<const float*>(args.x);
+  auto* y = static_cast<float*>(args.y);
+  parallel_chunks(queue, args.elements, grain_for(1), [=](int64_t begin, int64_t end) {
+#pragma omp simd
+    for (int64_t i = begin; i < end; ++i) y[i] = x[i] < 0.0f ? 0.0f : x[i];
+  });
+}
+
+void run(const ReluBackward& args, Queue& queue) {
+  require_f32(args.dtype, args.name);
+  const auto* y = static_cast<const float*>(args.y);
+  const auto* dy = static_cast<const float*>(args.dy);
+  auto* dx = static_cast<float*>(args.dx);
+  const bool accumulate = args.accumulate;
+  parallel_chunks(queue, args.elements, grain_for(1), [=](int64_t begin, int64_t end) {
+#pragma omp simd
+    for (int64_t i = begin; i < end; ++i) dx[i] = (accumulate ? dx[i] : 0.0f) + (y[i] > 0.0f ? dy[i] : 0.0f);
+  });
+}
+
+}  // namespace scrawl::cpu
