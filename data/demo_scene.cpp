@@ -80,7 +80,7 @@ Texture object_texture(const Leaning& leaning, Random& random) {
 std::vector<Placement> place_objects(int size, Random& random) {
   constexpr int kTries = 40;
   const auto side = static_cast<float>(size);
-  const int wanted = 1 + static_cast<int>(random.below(4));
+  const int wanted = 1 + static_cast<int>(std::max(random.below(4), random.below(4)));
   const float largest = wanted < 3 ? 0.25f : 0.21f;
   std::vector<Placement> placed_so_far;
   for (int attempt = 0; attempt < kTries && static_cast<int>(placed_so_far.size()) < wanted; ++attempt) {
