@@ -25,7 +25,7 @@ struct FloatImage {
 
 FloatImage to_float(const Image& image);
 
-/// Side of a resized image: OpenCV rounds half to even.
+/// Side of a resized image: OpenCV rounds half to even.  At least 1.
 int scaled_size(int size, double scale);
 
 /// cv::resize with fx = fy = scale: pixel centres are aligned, and the step between source pixels is 1/scale

@@ -11,7 +11,7 @@ struct Image {
   std::vector<uint8_t> pixels;
 };
 
-/// Reads a JPEG, PNG, BMP or whatever else stb_image knows; gray becomes RGB, transparency is dropped.
+/// Reads a JPEG, PNG or BMP; gray becomes RGB, transparency is dropped.
 /// InputError for a file that is missing, of no known format, damaged or cut short.
 Image read_image(const std::filesystem::path& path);
 
