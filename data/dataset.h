@@ -6,7 +6,6 @@
 
 #include "data/image.h"
 #include "data/label_map.h"
-#include "data/npy.h"
 
 namespace scrawl {
 
@@ -45,11 +44,15 @@ class Dataset {
   Sample read(int index) const;
 
  private:
+  using Path = std::filesystem::path;
+  void find_files(const Path& list, const Path& images, const Path& labels);
+  void load_tags(const Path& list, const Path& path);
+
   DatasetConfig config_;
   std::vector<std::string> ids_;
-  std::vector<std::filesystem::path> images_;
+  std::vector<Path> images_, labels_;
   bool tags_from_file_ = false;
-  Tags tags_;
+  std::vector<std::vector<uint8_t>> present_;  // of each id, when the tags come from the file
 };
 
 }  // namespace scrawl

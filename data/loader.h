@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <stop_token>
 #include <string>
 #include <thread>
 #include <vector>
@@ -52,26 +53,30 @@ class Loader {
   bool next(Batch& batch);
 
  private:
+  struct Epoch {
+    int generation = 0;  // how many times an epoch was started: tells an abandoned one from its successor
+    int number = 0;
+    std::shared_ptr<const std::vector<int>> order;  // of the samples
+  };
   struct Prepared {
     Batch batch;
     std::exception_ptr error;
   };
 
   void work(const std::stop_token& stop);
-  void prepare(Batch& batch, const std::vector<int>& order, int epoch, int index);
+  void prepare(Batch& batch, const Epoch& epoch, int index);
   void prepare_sample(Batch& batch, int slot, int index, int epoch);
   std::shared_ptr<const Sample> sample(int index);
 
   const Dataset& dataset_;
   const LoaderConfig config_;
 
-  std::mutex mutex_;  // guards everything below but threads_
-  std::condition_variable_any changed_;
-  std::shared_ptr<const std::vector<int>> order_;  // sample indices of this epoch
-  int epoch_ = 0, generation_ = 0;
-  int taken_ = 0, returned_ = 0;  // batches that workers have begun; that next() has given out
+  std::mutex mutex_;  // guards the next five
+  Epoch epoch_;
+  int taken_ = 0, returned_ = 0;  // batches that workers have begun; that next() has asked for
   std::map<int, Prepared> prepared_;
   std::vector<Batch> spare_;  // memory to reuse
+  std::condition_variable_any changed_;
 
   std::mutex cache_mutex_;
   std::vector<std::shared_ptr<const Sample>> cache_;
