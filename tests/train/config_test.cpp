@@ -4,6 +4,7 @@
 
 #include <cstdlib>
 #include <fstream>
+#include <tuple>
 
 #include "engine/error.h"
 #include "train/nearest.h"
@@ -159,7 +160,7 @@ auto everything(const Config& c) {
                   c.weight_decay, c.lr_policy);
 }
 
-TEST(Config, DescriptionLoadsBackToTheSame) {
+TEST(Config, EveryKeyIsReadAndDescriptionLoadsBackToTheSame) {
   const Overrides unusual{"project_name=no: 1 #x",
                           "seed=18446744073709551615",
                           "model.backbone=mit_b0",
@@ -200,6 +201,44 @@ TEST(Config, DescriptionLoadsBackToTheSame) {
                           "loss.global_.pce_global=5",
                           "loss.global_.con_local=6",
                           "loss.global_.con_global=0.1"};
+  Config expected;  // every key must have reached its own field
+  expected.project_name = "no: 1 #x";
+  expected.seed = 18446744073709551615u;
+  expected.backbone = "mit_b0";
+  expected.pretrained = false;
+  expected.model = {.embed_dims = {8, 16, 24, 32},
+                    .depths = {1, 2, 3, 4},
+                    .heads = {2, 2, 2, 2},
+                    .reductions = {4, 4, 2, 2},
+                    .strides = {2, 2, 2, 2},
+                    .mlp_ratio = 3,
+                    .width = 66,
+                    .classes = 9,
+                    .slots = 3,
+                    .bank_rate = 0.123456789f,
+                    .drop_path = 0.3f,
+                    .dropout = 0.7f};
+  expected.loss = {.without = 2,
+                   .local_pce = 3,
+                   .local_con = 4,
+                   .global_pce = 5,
+                   .global_con_local = 6,
+                   .global_con_global = 0.1f};
+  expected.data_root = "voc";
+  std::tie(expected.label_path, expected.val_label_path) = std::tuple("A", "B");
+  std::tie(expected.train_data_list, expected.val_data_list) = std::tuple("C", "D");
+  std::tie(expected.batch_size, expected.num_workers) = std::tuple(7, 0);
+  expected.crop = {33, 65};
+  expected.ignore_label = 200;
+  expected.prototype_epoch = 5;
+  std::tie(expected.checkpoint_dir, expected.pretrained_path) = std::tuple("E", "F");
+  std::tie(expected.epochs, expected.val_every, expected.log_every) = std::tuple(11, 2, 3);
+  expected.learning_rate = 0.1234567890123456;
+  expected.betas = {0.1, 0.2};
+  expected.weight_decay = 1e-300;
+  expected.lr_policy = LrPolicy::kStep;
+  EXPECT_EQ(everything(load(kMinimal, unusual)), everything(expected));
+
   for (const Overrides& overrides : {Overrides{}, unusual}) {
     const Config config = load(kMinimal, overrides);
     const std::string text = describe(config);
