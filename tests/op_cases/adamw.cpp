@@ -1,0 +1,77 @@
+#include "kernels/adamw.h"
+
+#include <cmath>
+
+#include "tests/op_cases/draws.h"
+
+namespace scrawl::op_table {
+namespace {
+
+using enum Input::Role;
+
+constexpr float kBeta1 = 0.9f, kBeta2 = 0.999f, kEps = 1e-8f;
+
+/// v: value, gradient, first and second moment -> value and both moments afterwards.
+std::vector<Values> reference(const std::vector<AdamWGroup>& groups, const std::vector<Values>& v) {
+  Values w = v[0], m = v[2], s = v[3];
+  for (const AdamWGroup& group : groups)
+    for (int64_t i = group.begin; i < group.end && group.steps > 0; ++i) {
+      const double lr = static_cast<double>(group.lr) * kStepState.lr_factor, g = v[1][i];
+      w[i] -= lr * group.weight_decay * w[i];
+      m[i] = kBeta1 * m[i] + (1.0 - kBeta1) * g;
+      s[i] = kBeta2 * s[i] + (1.0 - kBeta2) * g * g;
+      const double first = m[i] / (1.0 - std::pow(static_cast<double>(kBeta1), group.steps));
+      const double second = s[i] / (1.0 - std::pow(static_cast<double>(kBeta2), group.steps));
+      w[i] -= lr * first / (std::sqrt(second) + kEps);
+    }
+  return {w, m, s};
+}
+
+OpCase adamw_case(std::string name, const std::vector<AdamWGroup>& groups, bool fresh = false) {
+  const Shape shape{groups.back().end};
+  const Draw zero = always(0.0);
+  return {.name = "adamw_" + name,
+          .inputs = {{"value", shape, normal(), state},
+                     {"gradient", shape, normal(0.1), constant},
+                     {"first moment", shape, fresh ? zero : normal(0.1), state},
+                     {"second moment", shape, fresh ? zero : uniform_between(0.001, 0.02), state}},
+          .run =
+              [=](Tape& tape, const std::vector<Tensor>& t) {
+                Device& device = tape.device();
+                const auto bytes = static_cast<int64_t>(groups.size() * sizeof(AdamWGroup));
+                Tensor on_device(device, {bytes}, DType::u8),
+                    state_tensor(device, {sizeof(StepState)}, DType::u8);
+                device.upload(on_device.raw(), groups.data(), bytes);
+                device.upload(state_tensor.raw(), &kStepState, sizeof(StepState));
+                device.run(AdamW{.value = t[0].data<float>(),
+                                 .gradient = t[1].data<float>(),
+                                 .first_moment = t[2].data<float>(),
+                                 .second_moment = t[3].data<float>(),
+                                 .groups = static_cast<const AdamWGroup*>(on_device.raw()),
+                                 .group_count = static_cast<int>(groups.size()),
+                                 .state = static_cast<const StepState*>(state_tensor.raw()),
+                                 .beta1 = kBeta1,
+                                 .beta2 = kBeta2,
+                                 .eps = kEps,
+                                 .elements = t[0].elements()});
+                return std::vector{t[0], t[2], t[3]};
+              },
+          .reference = [=](const std::vector<Values>& v) { return reference(groups, v); },
+          .mode = Tape::Mode::evaluate};
+}
+
+}  // namespace
+
+std::vector<OpCase> adamw_cases() {
+  return {
+      adamw_case("one", {{0, 1, 0.1f, 0.01f, 1}}, true),
+      adamw_case("first_step", {{0, 1025, 0.1f, 0.01f, 1}}, true),
+      adamw_case("later_step", {{0, 260, 0.1f, 0.5f, 1000}}),
+      adamw_case("groups", {{0, 33, 0.1f, 0.01f, 5},
+                            {33, 165, 0.0f, 0.0f, 5},       // frozen: only the moments move
+                            {165, 168, 1.0f, 0.01f, 0},     // not started: nothing moves
+                            {170, 1195, 0.5f, 0.0f, 70}}),  // behind a gap
+  };
+}
+
+}  // namespace scrawl::op_table

@@ -1,0 +1,31 @@
+#include "tests/op_cases/op_case.h"
+
+namespace scrawl::op_table {
+
+std::vector<OpCase> all_op_cases() {
+  std::vector<OpCase> all;
+  for (auto cases : {linear_cases,
+                     layer_norm_cases,
+                     convolution_cases,
+                     depthwise_gelu_cases,
+                     attention_cases,
+                     residual_cases,
+                     upsample_cases,
+                     decoder_fuse_cases,
+                     batch_norm_cases,
+                     relu_cases,
+                     channel_dropout_cases,
+                     prototype_attention_cases,
+                     consistency_cases,
+                     weighted_sum_cases,
+                     partial_cross_entropy_cases,
+                     prototypes_cases,
+                     bank_cases,
+                     segmentation_cases,
+                     adamw_cases,
+                     matmul_cases})
+    for (OpCase& op : cases()) all.push_back(std::move(op));
+  return all;
+}
+
+}  // namespace scrawl::op_table

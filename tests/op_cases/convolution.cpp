@@ -1,0 +1,75 @@
+#include "engine/ops.h"
+#include "tests/op_cases/draws.h"
+
+namespace scrawl::op_table {
+namespace {
+
+using enum Input::Role;
+
+struct Geometry {
+  int64_t images, height, width, channels, out;
+  int kernel, stride, padding;
+  bool bias = true;
+};
+
+Values reference(const Geometry& g, const std::vector<Values>& v) {
+  const int64_t out_height = (g.height + 2 * g.padding - g.kernel) / g.stride + 1;
+  const int64_t out_width = (g.width + 2 * g.padding - g.kernel) / g.stride + 1;
+  Values y;
+  for (int64_t n = 0; n < g.images; ++n)
+    for (int64_t oy = 0; oy < out_height; ++oy)
+      for (int64_t ox = 0; ox < out_width; ++ox)
+        for (int64_t o = 0; o < g.out; ++o) {
+          double sum = g.bias ? v[2][o] : 0.0;
+          for (int ky = 0; ky < g.kernel; ++ky)
+            for (int kx = 0; kx < g.kernel; ++kx) {
+              const int64_t iy = oy * g.stride + ky - g.padding, ix = ox * g.stride + kx - g.padding;
+              if (iy < 0 || iy >= g.height || ix < 0 || ix >= g.width) continue;
+              const double* x = &v[0][((n * g.height + iy) * g.width + ix) * g.channels];
+              const double* w = &v[1][((o * g.kernel + ky) * g.kernel + kx) * g.channels];
+              for (int64_t c = 0; c < g.channels; ++c) sum += x[c] * w[c];
+            }
+          y.push_back(sum);
+        }
+  return y;
+}
+
+OpCase convolution_case(std::string name, const Geometry& g) {
+  OpCase op{.name = "convolution_" + name,
+            .inputs = {{"x", {g.images, g.height, g.width, g.channels}, normal()},
+                       {"weight", {g.out, g.kernel, g.kernel, g.channels}, normal(), parameter}},
+            .run =
+                [=](Tape& tape, const std::vector<Tensor>& t) {
+                  return std::vector{
+                      ops::convolution(tape, t[0], t[1], g.bias ? t[2] : Tensor(), g.stride, g.padding)};
+                },
+            .reference = [=](const std::vector<Values>& v) { return Outputs{reference(g, v)}; }};
+  if (g.bias) op.inputs.push_back({"bias", {g.out}, normal(), parameter});
+  return op;
+}
+
+}  // namespace
+
+std::vector<OpCase> convolution_cases() {
+  return {
+      // Patch embeddings of the first and later stages, over maps that the stride does not divide.
+      convolution_case("embed_7x7_stride_4", {2, 17, 11, 3, 33, 7, 4, 3}),
+      convolution_case("embed_7x7_stride_4_of_33x37", {1, 33, 37, 3, 3, 7, 4, 3}),
+      convolution_case("embed_3x3_stride_2", {3, 13, 9, 5, 33, 3, 2, 1}),
+      convolution_case("embed_3x3_stride_2_even", {1, 8, 6, 33, 3, 3, 2, 1}),
+      convolution_case("embed_3x3_stride_1", {2, 7, 5, 33, 3, 3, 1, 1}),
+      convolution_case("image_smaller_than_kernel", {2, 2, 3, 3, 5, 7, 4, 3}),
+      convolution_case("one_cell", {1, 1, 1, 1, 1, 3, 1, 1}),
+      convolution_case("wide_input", {1, 3, 3, 260, 3, 3, 1, 1}),
+      convolution_case("wide_output", {1, 3, 3, 3, 1025, 3, 2, 1}),
+      // Spatial reductions: cells that do not fill a window are left out.
+      convolution_case("reduce_8", {2, 17, 11, 3, 33, 8, 8, 0}),
+      convolution_case("reduce_4", {3, 13, 9, 33, 3, 4, 4, 0}),
+      convolution_case("reduce_2", {1, 7, 5, 132, 3, 2, 2, 0}),
+      convolution_case("reduce_exactly", {2, 8, 4, 3, 3, 4, 4, 0}),
+      convolution_case("1x1", {2, 7, 5, 33, 21, 1, 1, 0}),
+      convolution_case("without_bias", {2, 7, 5, 3, 33, 3, 2, 1, false}),
+  };
+}
+
+}  // namespace scrawl::op_table

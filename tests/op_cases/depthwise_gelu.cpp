@@ -1,0 +1,60 @@
+#include <cmath>
+#include <numbers>
+
+#include "engine/ops.h"
+#include "tests/op_cases/draws.h"
+
+namespace scrawl::op_table {
+namespace {
+
+using enum Input::Role;
+
+Values reference(const Shape& shape, const std::vector<Values>& v) {
+  const int64_t height = shape[1], width = shape[2], channels = shape[3];
+  Values y;
+  for (int64_t n = 0; n < shape[0]; ++n)
+    for (int64_t row = 0; row < height; ++row)
+      for (int64_t column = 0; column < width; ++column)
+        for (int64_t c = 0; c < channels; ++c) {
+          double h = v[2][c];
+          for (int64_t ky = 0; ky < 3; ++ky)
+            for (int64_t kx = 0; kx < 3; ++kx) {
+              const int64_t iy = row + ky - 1, ix = column + kx - 1;
+              if (iy < 0 || iy >= height || ix < 0 || ix >= width) continue;
+              h += v[0][((n * height + iy) * width + ix) * channels + c] * v[1][(ky * 3 + kx) * channels + c];
+            }
+          y.push_back(0.5 * h * (1.0 + std::erf(h / std::numbers::sqrt2)));
+        }
+  return y;
+}
+
+OpCase depthwise_gelu_case(std::string name, const Shape& x, double scale = 1.0) {
+  const int64_t channels = x[3];
+  return {.name = "depthwise_gelu_" + name,
+          .inputs = {{"x", x, normal(scale)},
+                     {"weight", {3, 3, channels}, normal(0.4), parameter},
+                     {"bias", {channels}, normal(0.5), parameter}},
+          .run =
+              [](Tape& tape, const std::vector<Tensor>& t) {
+                return std::vector{ops::depthwise_gelu(tape, t[0], t[1], t[2])};
+              },
+          .reference = [=](const std::vector<Values>& v) { return Outputs{reference(x, v)}; }};
+}
+
+}  // namespace
+
+std::vector<OpCase> depthwise_gelu_cases() {
+  return {
+      depthwise_gelu_case("1x1x1x1", {1, 1, 1, 1}),
+      depthwise_gelu_case("2x7x5x3", {2, 7, 5, 3}),
+      depthwise_gelu_case("3x13x9x33", {3, 13, 9, 33}),
+      depthwise_gelu_case("1x17x11x132", {1, 17, 11, 132}),
+      depthwise_gelu_case("2x5x3x260", {2, 5, 3, 260}),
+      depthwise_gelu_case("1x2x3x1025", {1, 2, 3, 1025}),
+      depthwise_gelu_case("one_row", {2, 1, 33, 3}),
+      depthwise_gelu_case("one_column", {2, 33, 1, 3}),
+      depthwise_gelu_case("large_values", {1, 7, 5, 33}, 10.0),
+  };
+}
+
+}  // namespace scrawl::op_table

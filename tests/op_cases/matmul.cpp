@@ -1,0 +1,111 @@
+// Kernels below the operations that have more switches than any one operation uses.
+#include "kernels/matmul.h"
+
+#include "kernels/column_sum.h"
+#include "tests/op_cases/draws.h"
+
+namespace scrawl::op_table {
+namespace {
+
+using enum Input::Role;
+
+struct Product {
+  int64_t m, n, k;
+  bool transpose_a = false, transpose_b = false, bias = false, sum = false, accumulate = false;
+  int64_t gap = 0;  // unused values behind every row of a, b and c
+};
+
+Shape stored(int64_t rows, int64_t columns, bool transposed, int64_t gap) {
+  return transposed ? Shape{columns, rows + gap} : Shape{rows, columns + gap};
+}
+
+/// v: a, b, bias, c, a_sum -> c and a_sum afterwards.
+std::vector<Values> reference(const Product& p, const std::vector<Values>& v) {
+  const int64_t lda = (p.transpose_a ? p.m : p.k) + p.gap, ldb = (p.transpose_b ? p.k : p.n) + p.gap;
+  const auto a = [&](int64_t i, int64_t l) { return v[0][p.transpose_a ? l * lda + i : i * lda + l]; };
+  const auto b = [&](int64_t l, int64_t j) { return v[1][p.transpose_b ? j * ldb + l : l * ldb + j]; };
+  Values c = v[3], sum = v[4];
+  for (int64_t i = 0; i < p.m; ++i) {
+    if (p.sum && !p.accumulate) sum[i] = 0.0;
+    for (int64_t l = 0; l < p.k && p.sum; ++l) sum[i] += a(i, l);
+    for (int64_t j = 0; j < p.n; ++j) {
+      double& value = c[i * (p.n + p.gap) + j];
+      value = (p.accumulate ? value : 0.0) + (p.bias ? v[2][j] : 0.0);
+      for (int64_t l = 0; l < p.k; ++l) value += a(i, l) * b(l, j);
+    }
+  }
+  return {c, sum};
+}
+
+OpCase matmul_case(std::string name, const Product& p) {
+  return {.name = "matmul_" + name,
+          .inputs = {{"a", stored(p.m, p.k, p.transpose_a, p.gap), normal(), constant},
+                     {"b", stored(p.k, p.n, p.transpose_b, p.gap), normal(), constant},
+                     {"bias", {p.n}, normal(), constant},
+                     {"c", {p.m, p.n + p.gap}, normal(), state},
+                     {"a_sum", {p.m}, normal(), state}},
+          .run =
+              [=](Tape& tape, const std::vector<Tensor>& t) {
+                tape.device().run(MatMul{.transpose_a = p.transpose_a,
+                                         .transpose_b = p.transpose_b,
+                                         .m = p.m,
+                                         .n = p.n,
+                                         .k = p.k,
+                                         .a = t[0].raw(),
+                                         .lda = t[0].dim(1),
+                                         .b = t[1].raw(),
+                                         .ldb = t[1].dim(1),
+                                         .c = t[3].raw(),
+                                         .ldc = t[3].dim(1),
+                                         .bias = p.bias ? t[2].data<float>() : nullptr,
+                                         .a_sum = p.sum ? t[4].data<float>() : nullptr,
+                                         .accumulate = p.accumulate});
+                return std::vector{t[3], t[4]};
+              },
+          .reference = [=](const std::vector<Values>& v) { return reference(p, v); }};
+}
+
+OpCase column_sum_case(std::string name, int64_t rows, int64_t columns, bool accumulate) {
+  return {.name = "column_sum_" + name,
+          .inputs = {{"x", {rows, columns}, normal(), constant}, {"sum", {columns}, normal(), state}},
+          .run =
+              [=](Tape& tape, const std::vector<Tensor>& t) {
+                tape.device().run(ColumnSum{.x = t[0].raw(),
+                                            .sum = t[1].data<float>(),
+                                            .rows = rows,
+                                            .columns = static_cast<int>(columns),
+                                            .accumulate = accumulate});
+                return std::vector{t[1]};
+              },
+          .reference =
+              [=](const std::vector<Values>& v) {
+                Values sum = accumulate ? v[1] : Values(columns, 0.0);
+                for (size_t i = 0; i < v[0].size(); ++i) sum[i % columns] += v[0][i];
+                return Outputs{sum};
+              }};
+}
+
+}  // namespace
+
+std::vector<OpCase> matmul_cases() {
+  return {
+      matmul_case("1x1x1", {1, 1, 1}),
+      matmul_case("33x132x260", {33, 132, 260}),
+      matmul_case("1025x3x33", {1025, 3, 33}),
+      matmul_case("3x33x1025_deep", {3, 33, 1025}),
+      matmul_case("both_transposed", {33, 132, 5, true, true}),
+      matmul_case("bias", {33, 21, 132, false, true, true}),
+      matmul_case("sum_beside", {33, 21, 1025, true, false, false, true}),
+      matmul_case("accumulate", {33, 132, 3, true, false, false, true, true}),
+      matmul_case("accumulate_with_bias", {33, 132, 3, false, false, true, false, true}),
+      matmul_case("sum_of_rows", {33, 3, 132, false, false, false, true}),
+      matmul_case("strided", {33, 13, 7, false, false, true, true, false, 5}),
+      matmul_case("strided_transposed", {33, 13, 7, true, true, true, true, true, 5}),
+      column_sum_case("1x1", 1, 1, false),
+      column_sum_case("1025x33", 1025, 33, false),
+      column_sum_case("33x1025", 33, 1025, true),
+      column_sum_case("20000x3", 20000, 3, true),
+  };
+}
+
+}  // namespace scrawl::op_table

@@ -1,0 +1,69 @@
+#pragma once
+// The table of operations: every case is data, so that the same table can check any device and storage type,
+// and can be timed.
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "engine/random.h"
+#include "engine/tape.h"
+
+namespace scrawl::op_table {
+
+/// Host values of one tensor, whatever its type.
+using Values = std::vector<double>;
+using Outputs = std::vector<Values>;
+using Draw = std::function<Values(const Shape&, Random&)>;
+
+struct Input {
+  enum class Role {
+    constant,   // must not change
+    state,      // moved in place
+    data,       // differentiated, alone or together with others
+    parameter,  // differentiated, always together with the other parameters
+  };
+  std::string name;
+  Shape shape;
+  Draw draw;
+  Role role = Role::data;
+  DType dtype = DType::f32;
+};
+
+struct OpCase {
+  std::string name;  // letters, digits and underscores
+  std::vector<Input> inputs{};
+  /// The operation; gradients are checked of the first output, values of all.
+  std::function<std::vector<Tensor>(Tape&, const std::vector<Tensor>&)> run{};
+  /// The same from the mathematical definition, in double precision, plain and slow.
+  std::function<Outputs(const std::vector<Values>&)> reference{};
+  Tape::Mode mode = Tape::Mode::train;
+  double slack = 1.0;  // widens tolerances where the input is badly conditioned; say why
+};
+
+/// Seed and step that random operations of the table see.
+inline constexpr StepState kStepState{.seed = 7, .step = 3, .lr_factor = 0.5f};
+
+std::vector<OpCase> linear_cases();
+std::vector<OpCase> layer_norm_cases();
+std::vector<OpCase> convolution_cases();
+std::vector<OpCase> depthwise_gelu_cases();
+std::vector<OpCase> attention_cases();
+std::vector<OpCase> residual_cases();
+std::vector<OpCase> upsample_cases();
+std::vector<OpCase> decoder_fuse_cases();
+std::vector<OpCase> batch_norm_cases();
+std::vector<OpCase> relu_cases();
+std::vector<OpCase> channel_dropout_cases();
+std::vector<OpCase> prototype_attention_cases();
+std::vector<OpCase> partial_cross_entropy_cases();
+std::vector<OpCase> consistency_cases();
+std::vector<OpCase> weighted_sum_cases();
+std::vector<OpCase> prototypes_cases();
+std::vector<OpCase> bank_cases();
+std::vector<OpCase> segmentation_cases();
+std::vector<OpCase> adamw_cases();
+std::vector<OpCase> matmul_cases();
+
+std::vector<OpCase> all_op_cases();
+
+}  // namespace scrawl::op_table

@@ -1,0 +1,80 @@
+#include <cmath>
+
+#include "engine/ops.h"
+#include "tests/op_cases/draws.h"
+
+namespace scrawl::op_table {
+namespace {
+
+using enum Input::Role;
+
+struct Sizes {
+  int64_t images, positions, size, classes, slots;
+  bool shared;  // one set of prototypes for all images: the bank
+};
+
+Values reference(const Sizes& s, const Values& q, const Values& prototypes, const Values& present) {
+  const int64_t count = s.classes * s.slots;
+  Values y(s.images * s.positions * 2 * s.size, 0.0);
+  for (int64_t n = 0; n < s.images; ++n)
+    for (int64_t i = 0; i < s.positions; ++i) {
+      const double* query = &q[(n * s.positions + i) * s.size];
+      double* out = &y[(n * s.positions + i) * 2 * s.size];
+      Values score(count, -INFINITY);
+      double largest = -INFINITY, total = 0.0;
+      for (int64_t j = 0; j < count; ++j) {
+        if (present[n * s.classes + j / s.slots] == 0.0) continue;
+        score[j] = 0.0;
+        for (int64_t d = 0; d < s.size; ++d)
+          score[j] += query[d] * prototypes[((s.shared ? 0 : n) * count + j) * s.size + d];
+        largest = std::max(largest, score[j]);
+      }
+      for (double value : score) total += std::isinf(value) ? 0.0 : std::exp(value - largest);
+      for (int64_t j = 0; j < count; ++j)
+        for (int64_t d = 0; d < s.size && !std::isinf(score[j]); ++d)
+          out[d] += std::exp(score[j] - largest) / total *
+                    prototypes[((s.shared ? 0 : n) * count + j) * s.size + d];
+      for (int64_t d = 0; d < s.size; ++d) out[s.size + d] = query[d];
+    }
+  return y;
+}
+
+OpCase prototype_attention_case(std::string name, const Sizes& s, Draw present = tags(), double scale = 1.0,
+                                double slack = 1.0) {
+  return {.name = "prototype_attention_" + name,
+          .inputs = {{"q", {s.images, s.positions, s.size}, normal(scale)},
+                     {"prototypes", {s.shared ? 1 : s.images, s.classes * s.slots, s.size}, normal(scale)},
+                     {"present", {s.images, s.classes}, present, constant, DType::u8}},
+          .run =
+              [](Tape& tape, const std::vector<Tensor>& t) {
+                return std::vector{ops::prototype_attention(tape, t[0], t[1], t[2])};
+              },
+          .reference = [=](const std::vector<Values>& v) { return Outputs{reference(s, v[0], v[1], v[2])}; },
+          .slack = slack};
+}
+
+}  // namespace
+
+std::vector<OpCase> prototype_attention_cases() {
+  return {
+      prototype_attention_case("one_of_everything", {1, 1, 1, 1, 1, false}),
+      prototype_attention_case("local_21_classes", {3, 35, 33, 21, 1, false}),
+      prototype_attention_case("local_2_classes", {2, 117, 8, 2, 1, false}),
+      prototype_attention_case("local_255_classes", {1, 7, 3, 255, 1, false}),
+      prototype_attention_case("global_5_classes", {3, 35, 16, 5, 10, true}),
+      prototype_attention_case("global_21_classes", {2, 33, 12, 21, 10, true}),
+      prototype_attention_case("global_one_image", {1, 132, 5, 3, 3, true}),
+      prototype_attention_case("1025_positions", {1, 1025, 3, 2, 2, true}),
+      prototype_attention_case("size_132", {2, 7, 132, 5, 1, false}),
+      prototype_attention_case("size_260", {1, 3, 260, 4, 3, true}),
+      prototype_attention_case("background_only", {2, 9, 8, 5, 2, true}, tags(0.0)),
+      prototype_attention_case("all_present", {2, 9, 8, 5, 2, true}, tags(1.0)),
+      prototype_attention_case("image_without_classes", {3, 9, 8, 2, 1, false}, exactly({1, 1, 0, 0, 0, 1})),
+      prototype_attention_case("bank_image_without_classes", {2, 9, 8, 2, 3, true}, exactly({0, 0, 1, 1})),
+      // Scores beyond ±80: one prototype takes all, and exp must not overflow.  A score of 100 is known to
+      // 1e-5.
+      prototype_attention_case("saturated", {2, 33, 16, 5, 3, true}, tags(), 4.0, 10.0),
+  };
+}
+
+}  // namespace scrawl::op_table

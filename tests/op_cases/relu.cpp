@@ -1,0 +1,28 @@
+#include <algorithm>
+
+#include "engine/ops.h"
+#include "tests/op_cases/draws.h"
+
+namespace scrawl::op_table {
+namespace {
+
+OpCase relu_case(std::string name, const Shape& x) {
+  return {.name = "relu_" + name,
+          .inputs = {{"x", x, away_from_zero()}},
+          .run = [](Tape& tape, const std::vector<Tensor>& t) { return std::vector{ops::relu(tape, t[0])}; },
+          .reference =
+              [](const std::vector<Values>& v) {
+                Values y = v[0];
+                for (double& value : y) value = std::max(value, 0.0);
+                return Outputs{y};
+              }};
+}
+
+}  // namespace
+
+std::vector<OpCase> relu_cases() {
+  return {relu_case("1", {1}), relu_case("33", {33}), relu_case("2x7x5x132", {2, 7, 5, 132}),
+          relu_case("3x1025", {3, 1025})};
+}
+
+}  // namespace scrawl::op_table
