@@ -4,10 +4,11 @@
 #include <filesystem>
 #include <vector>
 
+#include "kernels/labels.h"
+
 namespace scrawl {
 
 /// The label of a pixel that nobody marked.  Files may use another value; in memory it is always this one.
-inline constexpr uint8_t kUnlabelled = 255;
 
 /// A class index a pixel, H,W: scribbles, dense masks and predictions.
 struct LabelMap {

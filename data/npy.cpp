@@ -132,6 +132,11 @@ constexpr std::string_view kGlobals[] = {
     "_codecs.encode",
 };
 
+/// Text, or what Python 2 took for it.
+bool is_string(const PickleValue& value) {
+  return value.is(Kind::text) || value.is(Kind::bytes);
+}
+
 /// Reads what numpy and pickle make of a dictionary of arrays: objects that say which function would rebuild
 /// them from which arguments and state.
 class TagReader {
@@ -183,10 +188,10 @@ class TagReader {
 
   std::string dtype(const PickleValue& value) const {
     const auto* arguments = call(value, "numpy.dtype", 1);
-    if (!arguments || !(*arguments)[0]->is(Kind::text)) fail("holds an array without a type");
+    if (!arguments || !is_string(*(*arguments)[0])) fail("holds an array without a type");
     // Byte order comes with the state, "|" where it has no meaning; without a state it is the machine's.
     std::string_view order = "<";
-    if (value.items.size() > 2 && state(value, 2)[1]->is(Kind::text)) order = state(value, 2)[1]->text;
+    if (value.items.size() > 2 && is_string(*state(value, 2)[1])) order = state(value, 2)[1]->text;
     if (order.size() != 1) fail("holds an array of unknown byte order");
     return std::string(order) + std::string((*arguments)[0]->text.substr(0, 16));
   }
@@ -273,6 +278,10 @@ class TagReader {
 };
 
 }  // namespace
+
+bool holds_objects(const std::filesystem::path& path) {
+  return parse_header(read_file(path), path.string()).dtype == "|O";
+}
 
 Npy read_npy(const fs::path& path) {
   const std::string bytes = read_file(path);

@@ -20,6 +20,9 @@ struct Npy {
 /// Any array of booleans, integers or floats; InputError that names the file for anything else.
 Npy read_npy(const std::filesystem::path& path);
 
+/// True for an array of Python objects, which read_tags may know.
+bool holds_objects(const std::filesystem::path& path);
+
 /// Image id -> one number a foreground class.
 using Tags = std::unordered_map<std::string, std::vector<float>>;
 

@@ -3,12 +3,12 @@
 
 #include "kernels/cost.h"
 #include "kernels/dtype.h"
+#include "kernels/labels.h"
 #include "kernels/queue.h"
 #include "kernels/upsample.h"
 
 namespace scrawl {
 
-inline constexpr uint8_t kUnlabelled = 255;
 
 /// Cross-entropy over labelled pixels of bilinearly upsampled logits (align_corners = true), without ever
 /// writing the upsampled logits: each labelled pixel reads the four cells around it.

@@ -1,4 +1,5 @@
 #pragma once
+#include <algorithm>
 #include <array>
 #include <string_view>
 
@@ -21,8 +22,15 @@ struct ModelConfig {
   float block_norm_eps = 1e-6f;  // norm1, norm2 and stage norms
   float other_norm_eps = 1e-5f;  // patch embedding and spatial reduction
 
-  /// Side of the input that one cell of the coarsest map covers.
-  int total_stride() const { return strides[0] * strides[1] * strides[2] * strides[3]; }
+  /// The smallest side of an input: every stage's map must fill its spatial reduction once.
+  int minimum_side() const {
+    int side = 1;
+    for (int stage = 0, stride = 1; stage < 4; ++stage) {
+      stride *= strides[stage];
+      side = std::max(side, stride * reductions[stage]);
+    }
+    return side;
+  }
   friend bool operator==(const ModelConfig&, const ModelConfig&) = default;
 };
 

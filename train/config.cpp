@@ -99,13 +99,13 @@ struct Given {
 /// What the user wrote, before it is understood: dotted keys with their values.
 class GivenKeys {
  public:
-  GivenKeys(const std::filesystem::path& file, const std::vector<Setting>& all)
-      : file_(file.string()), all_(all), names_(known_names(all)) {}
+  GivenKeys(const std::string& file, const std::vector<Setting>& all)
+      : file_(file), all_(all), names_(known_names(all)) {}
 
-  void add_file() {
+  void add_file(const std::string& text) {
     YAML::Node root;
     try {
-      root = YAML::Load(read_file(file_));
+      root = YAML::Load(text);
     } catch (const YAML::Exception& error) {
       throw InputError("{}:{}: not valid YAML: {}", file_, error.mark.line + 1, error.msg);
     }
@@ -204,10 +204,10 @@ void check_together(const GivenKeys& given, const Config& config) {
     throw InputError("{}: model.decoder_embedding_dim must be even, got {}",
                      given.where("model.decoder_embedding_dim"), model.width);
   }
-  if (std::min(config.crop.height, config.crop.width) < model.total_stride()) {
-    throw InputError("{}: dataset.crop_size is {}x{}, smaller than the network's total stride of {}",
+  if (std::min(config.crop.height, config.crop.width) < model.minimum_side()) {
+    throw InputError("{}: dataset.crop_size is {}x{}, the network's strides and reductions need at least {}",
                      given.where("dataset.crop_size"), config.crop.height, config.crop.width,
-                     model.total_stride());
+                     model.minimum_side());
   }
 }
 
@@ -218,16 +218,21 @@ std::filesystem::path Config::pretrained_weights() const {
 }
 
 Config load_config(const std::filesystem::path& file, const std::vector<std::string>& overrides) {
+  return parse_config(read_file(file), file.string(), overrides);
+}
+
+Config parse_config(const std::string& text, const std::string& name,
+                    const std::vector<std::string>& overrides) {
   Config config;
-  config.project_name = file.stem().string();
+  config.project_name = std::filesystem::path(name).stem().string();
   const std::vector<Setting> all = settings(config);
-  GivenKeys given(file, all);
-  given.add_file();
-  for (const std::string& text : overrides) given.add_override(text);
+  GivenKeys given(name, all);
+  given.add_file(text);
+  for (const std::string& override_ : overrides) given.add_override(override_);
 
   // The backbone comes first, since it decides what the sizes are unless they are given.
-  if (const Given* name = given.find("model.backbone")) {
-    read({"model.backbone", &config.backbone}, name->value, name->where);
+  if (const Given* chosen = given.find("model.backbone")) {
+    read({"model.backbone", &config.backbone}, chosen->value, chosen->where);
   }
   apply_backbone(given, config);
   for (const Setting& setting : all) {

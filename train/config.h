@@ -67,6 +67,10 @@ struct Config {
 /// known key, has the wrong type or cannot be trained with.
 Config load_config(const std::filesystem::path& file, const std::vector<std::string>& overrides = {});
 
+/// The same from text; `name` stands for the file in messages.
+Config parse_config(const std::string& text, const std::string& name,
+                    const std::vector<std::string>& overrides = {});
+
 /// The effective configuration as YAML; load_config gives the same Config from it.
 std::string describe(const Config& config);
 

@@ -103,8 +103,10 @@ void draw_row(Image& sheet, const Layout& layout, const SheetRow& row, const Pal
                                      : masked(*map);
     paste(sheet, cell, left + (layout.cell_width - width) / 2, top + (kCellHeight - height) / 2);
   }
-  write_text(sheet, static_cast<float>(layout.column_left(half, 0)),
-             static_cast<float>(top + kCellHeight + 5), row.id, kSmallTextScale, kPaleInk);
+  const int photo_left = layout.column_left(half, 0) + (layout.cell_width - width) / 2;
+  const int photo_bottom = top + (kCellHeight + height) / 2;
+  write_text(sheet, static_cast<float>(photo_left), static_cast<float>(photo_bottom + 5), row.id,
+             kSmallTextScale, kPaleInk);
 }
 
 void draw_legend(Image& sheet, const Layout& layout, const Palette& palette,

@@ -1,0 +1,13 @@
+#pragma once
+#include <filesystem>
+#include <string>
+#include <vector>
+
+namespace scrawl {
+
+/// Names of the classes: the lines of <root>/classes.txt when there (one name a line, background first), the
+/// VOC names for 21 classes, else "class 1" and so on.  InputError when the file names another number of
+/// classes.
+std::vector<std::string> read_class_names(const std::filesystem::path& root, int classes);
+
+}  // namespace scrawl

@@ -1,0 +1,61 @@
+#pragma once
+// The commands of the program.  main.cpp reads the command line into these structs; a command returns the
+// exit code.
+#include <filesystem>
+#include <string>
+#include <vector>
+
+namespace scrawl {
+
+using Paths = std::vector<std::filesystem::path>;
+
+struct DeviceOptions {
+  std::string name = "auto";
+  int threads = 0;  // 0 = all cores
+};
+
+struct TrainOptions {
+  std::filesystem::path config;
+  std::vector<std::string> overrides;
+  DeviceOptions device;
+  bool resume = false, fresh = false, profile = false;
+};
+int train_command(const TrainOptions& options);
+
+struct EvalOptions {
+  std::filesystem::path config, checkpoint;
+  std::vector<std::string> overrides;
+  DeviceOptions device;
+  bool whole_images = false, json = false;
+};
+int eval_command(const EvalOptions& options);
+
+struct PredictOptions {
+  std::filesystem::path checkpoint, out;
+  Paths images;
+  DeviceOptions device;
+};
+int predict_command(const PredictOptions& options);
+
+struct DemoOptions {
+  std::filesystem::path out = "runs/demo";
+  std::vector<std::string> overrides;
+  DeviceOptions device;
+};
+int demo_command(const DemoOptions& options);
+
+struct ReplayOptions {
+  Paths cases;
+  DeviceOptions device;
+  bool json = false;
+};
+int replay_command(const ReplayOptions& options);
+
+struct InspectOptions {
+  std::filesystem::path file;
+};
+int inspect_command(const InspectOptions& options);
+
+int info_command();
+
+}  // namespace scrawl

@@ -1,0 +1,36 @@
+#include "engine/error.h"
+#include "train/class_names.h"
+#include "train/commands/commands.h"
+#include "train/commands/make_device.h"
+#include "train/progress.h"
+#include "train/report.h"
+#include "train/run_data.h"
+
+namespace scrawl {
+
+int eval_command(const EvalOptions& options) {
+  const Config config = load_config(options.config, options.overrides);
+  const Checkpoint checkpoint(options.checkpoint);
+  Device device(device_options(options.device));
+  Pfa model(device, config.model);
+  model.initialise(std::vector<GroupSettings>(kGroups), 0);
+  checkpoint.load(model);
+  const Dataset dataset(validation_data(config));
+
+  Progress progress("evaluating", dataset.size());
+  Evaluation evaluation;
+  if (options.whole_images) {
+    evaluation = evaluate_whole_images(model, dataset, [&](int done, int) { progress.update(done, ""); });
+  } else {
+    Loader loader(dataset, loader_config(config, /*train=*/false));
+    evaluation = evaluate(model, loader,
+                          [&](int done, int total) { progress.update(dataset.size() * done / total, ""); });
+  }
+  progress.finish();
+  warn_about_scribbles(evaluation, config);
+  const std::vector<std::string> names = read_class_names(config.data_root, config.model.classes);
+  fmt::print("{}", options.json ? scores_json(evaluation, names) : score_table(evaluation, names));
+  return 0;
+}
+
+}  // namespace scrawl

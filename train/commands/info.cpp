@@ -1,0 +1,26 @@
+#include <dnnl.h>
+#include <fmt/format.h>
+
+#include <thread>
+
+#include "train/commands/commands.h"
+#include "train/profile_report.h"
+
+namespace scrawl {
+
+int info_command() {
+  Device device;
+  const Peaks peaks = measure_peaks(device);
+  const dnnl_version_t* dnnl = dnnl_version();
+  fmt::print("scrawl {} ({}, compiled by {} for -march={})\n", SCRAWL_VERSION, SCRAWL_BUILD_TYPE,
+             SCRAWL_COMPILER, SCRAWL_MARCH);
+  fmt::print("device cpu: {} threads, {:.1f} GB/s streaming, {:.0f} GFLOP/s in matrix products\n",
+             device.threads(), 1e-9 * peaks.bytes_per_second, 1e-9 * peaks.flops);
+  fmt::print("devices cuda and simt: not in this build\n");
+  fmt::print("oneDNN {}.{}.{} ({})\nfmt {}.{}.{}\n", dnnl->major, dnnl->minor, dnnl->patch,
+             dnnl->cpu_runtime == DNNL_RUNTIME_OMP ? "OpenMP" : "other threads", FMT_VERSION / 10000,
+             FMT_VERSION / 100 % 100, FMT_VERSION % 100);
+  return 0;
+}
+
+}  // namespace scrawl

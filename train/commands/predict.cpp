@@ -1,0 +1,49 @@
+#include <set>
+
+#include "data/palette.h"
+#include "engine/error.h"
+#include "train/checkpoint.h"
+#include "train/commands/commands.h"
+#include "train/commands/make_device.h"
+#include "train/evaluator.h"
+#include "train/log.h"
+#include "train/overlay.h"
+#include "train/progress.h"
+
+namespace scrawl {
+
+int predict_command(const PredictOptions& options) {
+  std::set<std::filesystem::path> stems;
+  for (const auto& image : options.images) {
+    if (!std::filesystem::is_regular_file(image)) throw InputError("{}: no such image", image.string());
+    if (!stems.insert(image.stem()).second)
+      throw InputError("{}: another image is called '{}' too, and both would be written to one file",
+                       image.string(), image.stem().string());
+  }
+  const Checkpoint checkpoint(options.checkpoint);
+  Device device(device_options(options.device));
+  Pfa model(device, checkpoint.info().model);
+  model.initialise(std::vector<GroupSettings>(kGroups), 0);
+  checkpoint.load(model);
+
+  Progress progress("predicting", static_cast<int64_t>(options.images.size()));
+  int64_t done = 0;
+  for (const auto& path : options.images) {
+    const Image image = read_image(path);
+    LabelMap prediction;
+    try {
+      prediction = predict_image(model, image);
+    } catch (const InputError& error) {
+      throw InputError("{}: {}", path.string(), error.what());
+    }
+    const std::string stem = path.stem().string();
+    write_label_map(options.out / (stem + ".png"), prediction, voc_palette());
+    write_png(options.out / (stem + "_overlay.png"), overlay(image, prediction, voc_palette()));
+    progress.update(++done, stem);
+  }
+  progress.finish();
+  log("{} predictions in {}", done, options.out.string());
+  return 0;
+}
+
+}  // namespace scrawl

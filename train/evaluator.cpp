@@ -1,0 +1,153 @@
+#include "train/evaluator.h"
+
+#include <algorithm>
+
+#include "data/augmentation.h"
+#include "engine/ops.h"
+#include "kernels/partial_cross_entropy.h"
+#include "train/training_step.h"
+
+namespace scrawl {
+namespace {
+
+/// Tags of what a prediction shows: label-free, since they come from the network itself.
+Tensor tags_of(const Tensor& prediction, int classes) {
+  const int64_t images = prediction.dim(0), pixels = prediction.elements() / std::max<int64_t>(1, images);
+  const std::vector<uint8_t> labels = prediction.to_host<uint8_t>();
+  std::vector<uint8_t> tags(images * classes, 0);
+  for (int64_t i = 0; i < images; ++i) {
+    tags[i * classes] = 1;
+    for (int64_t j = 0; j < pixels; ++j) tags[i * classes + labels[i * pixels + j]] = 1;
+  }
+  return Tensor::from(prediction.device(), {images, classes}, tags);
+}
+
+class Confusions {
+ public:
+  explicit Confusions(const Pfa& model) : model_(model) {
+    add("without", true);
+    add("local", true);
+    add("local", false);
+    if (!model.bank().full()) return;
+    add("global", true);
+    add("global", false);
+  }
+
+  void count(const DeviceBatch& batch) {
+    Tape tape(model_.device(), Tape::Mode::evaluate);
+    const auto [feat, logits] = model_.predict(tape, batch.image);
+    const Tensor plain = ops::arg_max(logits, height(batch), width(batch));
+    const Tensor own_tags = tags_of(plain, model_.config().classes);
+    for (Entry& entry : entries_) {
+      const Tensor& tags = entry.prediction.label_free ? own_tags : batch.present;
+      Tensor prediction = plain;
+      if (entry.prediction.name == "local") {
+        const Tensor prototypes = ops::extract_prototypes(feat, logits, tags);
+        prediction =
+            ops::arg_max(model_.augmented_local(tape, feat, prototypes, tags), height(batch), width(batch));
+      } else if (entry.prediction.name == "global") {
+        prediction = ops::arg_max(model_.augmented_global(tape, feat, tags), height(batch), width(batch));
+      }
+      ops::count_confusion(prediction, batch.label, entry.counts);
+    }
+    const std::vector<uint8_t> labels = batch.label.to_host<uint8_t>();
+    pixels_ += static_cast<int64_t>(labels.size());
+    labelled_ += static_cast<int64_t>(labels.size()) - std::count(labels.begin(), labels.end(), kUnlabelled);
+    images_ += static_cast<int>(batch.image.dim(0));
+  }
+
+  Evaluation result() const {
+    Evaluation evaluation{.images = images_};
+    if (pixels_ > 0)
+      evaluation.labelled_share = static_cast<double>(labelled_) / static_cast<double>(pixels_);
+    for (const Entry& entry : entries_) {
+      evaluation.predictions.push_back(entry.prediction);
+      evaluation.predictions.back().scores =
+          scores_of(entry.counts.to_host<int64_t>(), model_.config().classes);
+    }
+    return evaluation;
+  }
+
+ private:
+  struct Entry {
+    Prediction prediction;
+    Tensor counts;  // i64 [K,K]
+  };
+
+  void add(const char* name, bool label_free) {
+    const int64_t classes = model_.config().classes;
+    entries_.push_back(
+        {{name, label_free, {}}, Tensor::zeros(model_.device(), {classes, classes}, DType::i64)});
+  }
+  static int height(const DeviceBatch& batch) { return static_cast<int>(batch.label.dim(1)); }
+  static int width(const DeviceBatch& batch) { return static_cast<int>(batch.label.dim(2)); }
+
+  const Pfa& model_;
+  std::vector<Entry> entries_;
+  int64_t pixels_ = 0, labelled_ = 0;
+  int images_ = 0;
+};
+
+/// A whole image as a batch of one.
+Batch whole_image(const Sample& sample) {
+  Batch batch;
+  batch.ids = {sample.id};
+  batch.count = 1;
+  batch.height = sample.image.height;
+  batch.width = sample.image.width;
+  batch.image.resize(sample.image.pixels.size());
+  normalise(to_float(sample.image), batch.image.data());
+  batch.label = sample.label.labels;
+  batch.present = sample.present;
+  return batch;
+}
+
+void require_size(const ModelConfig& config, int height, int width, std::string_view what) {
+  if (std::min(height, width) < config.minimum_side())
+    throw InputError("{} has {}x{} pixels, the network needs at least {} a side", what, width, height,
+                     config.minimum_side());
+}
+
+}  // namespace
+
+const Prediction* Evaluation::find(std::string_view name, bool label_free) const {
+  for (const Prediction& prediction : predictions)
+    if (prediction.name == name && prediction.label_free == label_free) return &prediction;
+  return nullptr;
+}
+
+Evaluation evaluate(const Pfa& model, Loader& loader, const std::function<void(int, int)>& progress) {
+  Confusions confusions(model);
+  Batch batch;
+  loader.start_epoch(0);
+  for (int done = 1; loader.next(batch); ++done) {
+    confusions.count(to_device(model.device(), batch, model.config().classes));
+    if (progress) progress(done, loader.batches_per_epoch());
+  }
+  return confusions.result();
+}
+
+Evaluation evaluate_whole_images(const Pfa& model, const Dataset& dataset,
+                                 const std::function<void(int, int)>& progress) {
+  Confusions confusions(model);
+  for (int i = 0; i < dataset.size(); ++i) {
+    const Sample sample = dataset.read(i);
+    require_size(model.config(), sample.image.height, sample.image.width,
+                 fmt::format("image '{}'", sample.id));
+    confusions.count(to_device(model.device(), whole_image(sample), model.config().classes));
+    if (progress) progress(i + 1, dataset.size());
+  }
+  return confusions.result();
+}
+
+LabelMap predict_image(const Pfa& model, const Image& image) {
+  require_size(model.config(), image.height, image.width, "the image");
+  std::vector<float> pixels(image.pixels.size());
+  normalise(to_float(image), pixels.data());
+  Tape tape(model.device(), Tape::Mode::evaluate);
+  const auto [feat, logits] =
+      model.predict(tape, Tensor::from(model.device(), {1, image.height, image.width, 3}, pixels));
+  return {image.height, image.width, ops::arg_max(logits, image.height, image.width).to_host<uint8_t>()};
+}
+
+}  // namespace scrawl

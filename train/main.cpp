@@ -1,0 +1,119 @@
+// The command line: one subcommand each for what the program does.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+
+#include "engine/error.h"
+#include "train/commands/commands.h"
+
+namespace {
+
+using namespace scrawl;
+
+void add_device_options(CLI::App& app, DeviceOptions& options) {
+  app.add_option("--device", options.name, "where to compute")
+      ->check(CLI::IsMember({"auto", "cpu", "cuda", "simt"}))
+      ->capture_default_str();
+  app.add_option("--threads", options.threads, "threads of the cpu device; 0 takes all cores")
+      ->check(CLI::Range(0, 1024))
+      ->capture_default_str();
+}
+
+void add_overrides(CLI::App& app, std::vector<std::string>& overrides) {
+  app.add_option("--set", overrides, "override a key of the configuration, KEY=VALUE; may be repeated")
+      ->allow_extra_args(false)
+      ->type_name("KEY=VALUE");
+}
+
+/// Adds a command whose options live as long as the app does.
+template <typename Options, typename Declare, typename Run>
+void add_command(CLI::App& app, const char* name, const char* what, int& exit_code, Declare declare,
+                 Run run) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand(name, what);
+  declare(*command, *options);
+  command->callback([options, run, &exit_code] { exit_code = run(*options); });
+}
+
+void add_commands(CLI::App& app, int& exit_code) {
+  add_command<TrainOptions>(
+      app, "train", "train as a configuration file says", exit_code,
+      [](CLI::App& command, TrainOptions& o) {
+        command.add_option("config", o.config, "configuration file (configs/*.yaml)")->required();
+        add_overrides(command, o.overrides);
+        add_device_options(command, o.device);
+        command.add_flag("--resume", o.resume, "go on with the run in its folder");
+        command.add_flag("--fresh", o.fresh, "start over, replacing the run in its folder");
+        command.add_flag("--profile", o.profile, "print time, GB/s and GFLOP/s of every kernel at the end");
+      },
+      train_command);
+  add_command<EvalOptions>(
+      app, "eval", "score a checkpoint on the validation set", exit_code,
+      [](CLI::App& command, EvalOptions& o) {
+        command.add_option("config", o.config, "configuration file (configs/*.yaml)")->required();
+        command.add_option("--checkpoint", o.checkpoint, "checkpoint of a run")->required();
+        add_overrides(command, o.overrides);
+        add_device_options(command, o.device);
+        command.add_flag("--whole", o.whole_images, "whole images one by one, instead of centre crops");
+        command.add_flag("--json", o.json, "print JSON instead of a table");
+      },
+      eval_command);
+  add_command<PredictOptions>(
+      app, "predict", "segment images: a palette PNG and an overlay each, in the image's own size", exit_code,
+      [](CLI::App& command, PredictOptions& o) {
+        command.add_option("images", o.images, "photos")->required();
+        command.add_option("--checkpoint", o.checkpoint, "checkpoint of a run")->required();
+        command.add_option("--out", o.out, "folder to write to")->required();
+        add_device_options(command, o.device);
+      },
+      predict_command);
+  add_command<DemoOptions>(
+      app, "demo", "draw a small data set, train on it and show the result", exit_code,
+      [](CLI::App& command, DemoOptions& o) {
+        command.add_option("--out", o.out, "folder to write to")->capture_default_str();
+        add_overrides(command, o.overrides);
+        add_device_options(command, o.device);
+      },
+      demo_command);
+  add_command<ReplayOptions>(
+      app, "replay", "train recorded runs of the published code again and compare every number", exit_code,
+      [](CLI::App& command, ReplayOptions& o) {
+        command.add_option("cases", o.cases, "folders with case.json, init.safetensors, record.safetensors")
+            ->required();
+        add_device_options(command, o.device);
+        command.add_flag("--json", o.json, "print JSON instead of a table");
+      },
+      replay_command);
+  add_command<InspectOptions>(
+      app, "inspect", "show names, types, shapes and ranges in a .safetensors or .npy file", exit_code,
+      [](CLI::App& command, InspectOptions& o) {
+        command.add_option("file", o.file, "the file")->required();
+      },
+      inspect_command);
+  app.add_subcommand("info", "show devices, libraries and build")->callback([&exit_code] {
+    exit_code = info_command();
+  });
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app("Scrawl: scribble-supervised semantic segmentation", "scrawl");
+  app.require_subcommand(1);
+  app.option_defaults()->always_capture_default(false);
+  int exit_code = 0;
+  add_commands(app, exit_code);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    // Help asked for is success; a command line that cannot be understood is bad input.
+    return app.exit(error) == 0 ? 0 : 2;
+  } catch (const scrawl::InputError& error) {
+    fmt::print(stderr, "scrawl: {}\n", error.what());
+    return 2;
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "scrawl: failed: {}\n", error.what());
+    return 1;
+  }
+  return exit_code;
+}

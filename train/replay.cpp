@@ -1,0 +1,280 @@
+#include "train/replay.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <nlohmann/json.hpp>
+
+#include "engine/files.h"
+#include "train/training_step.h"
+
+namespace scrawl {
+namespace {
+
+using Json = nlohmann::json;
+
+struct Step {
+  bool use_prototypes = false;
+  float lr_factor = 1.0f;
+  std::string phase;
+};
+
+struct Case {
+  ModelConfig model;
+  LossWeights loss;
+  std::vector<GroupSettings> groups;
+  std::array<double, 2> betas{};
+  std::vector<Step> steps;
+  SafeTensors init, record;
+};
+
+ModelConfig model_of(const Json& json) {
+  const Json& model = json.at("model");
+  ModelConfig config;
+  model.at("embed_dims").get_to(config.embed_dims);
+  model.at("depths").get_to(config.depths);
+  model.at("heads").get_to(config.heads);
+  model.at("reductions").get_to(config.reductions);
+  model.at("strides").get_to(config.strides);
+  model.at("mlp_ratio").get_to(config.mlp_ratio);
+  model.at("width").get_to(config.width);
+  model.at("classes").get_to(config.classes);
+  json.at("prototype").at("slots").get_to(config.slots);
+  json.at("prototype").at("rate").get_to(config.bank_rate);
+  config.drop_path = config.dropout = 0.0f;
+  return config;
+}
+
+LossWeights weights_of(const Json& loss) {
+  return {.without = loss.at("without"),
+          .local_pce = loss.at("local_pce"),
+          .local_con = loss.at("local_con"),
+          .global_pce = loss.at("global_pce"),
+          .global_con_local = loss.at("global_con_local"),
+          .global_con_global = loss.at("global_con_global")};
+}
+
+Case read_case(const std::filesystem::path& dir) {
+  if (!std::filesystem::is_directory(dir))
+    throw InputError("{}: no such folder of a recorded run", dir.string());
+  const std::filesystem::path path = dir / "case.json";
+  Case c;
+  try {
+    const Json json = Json::parse(read_file(path));
+    c.model = model_of(json);
+    c.loss = weights_of(json.at("loss"));
+    const Json& optimizer = json.at("optimizer");
+    c.groups = published_groups(optimizer.at("lr"), optimizer.at("weight_decay"));
+    optimizer.at("betas").get_to(c.betas);
+    for (const Json& step : json.at("steps"))
+      c.steps.push_back({step.at("use_prototypes"), step.at("lr_factor"), step.at("phase")});
+  } catch (const Json::exception& error) {
+    throw InputError("{}: {}", path.string(), error.what());
+  }
+  c.init = read_safetensors(dir / "init.safetensors");
+  c.record = read_safetensors(dir / "record.safetensors");
+  return c;
+}
+
+/// PyTorch's N,C,H,W as our N,H,W,C.
+std::vector<float> channels_last(const HostTensor& tensor) {
+  const std::vector<float> values = tensor.floats();
+  const int64_t images = tensor.shape[0], channels = tensor.shape[1],
+                pixels = tensor.shape[2] * tensor.shape[3];
+  std::vector<float> out(values.size());
+  for (int64_t n = 0; n < images; ++n)
+    for (int64_t c = 0; c < channels; ++c)
+      for (int64_t p = 0; p < pixels; ++p)
+        out[(n * pixels + p) * channels + c] = values[(n * channels + c) * pixels + p];
+  return out;
+}
+
+/// A tensor on the host as the record holds it: maps of rank 4 go back to N,C,H,W.
+std::vector<float> as_recorded(const Tensor& tensor, const HostTensor& want) {
+  std::vector<float> values = tensor.to_host();
+  if (want.shape.size() != 4) return values;
+  const int64_t channels = want.shape[1], pixels = want.shape[2] * want.shape[3];
+  std::vector<float> out(values.size());
+  for (int64_t n = 0; n < want.shape[0]; ++n)
+    for (int64_t p = 0; p < pixels; ++p)
+      for (int64_t c = 0; c < channels; ++c)
+        out[(n * channels + c) * pixels + p] = values[(n * pixels + p) * channels + c];
+  return out;
+}
+
+double error_of(const std::vector<float>& got, const std::vector<float>& want) {
+  if (got.size() != want.size()) return std::numeric_limits<double>::infinity();
+  double difference = 0.0, norm = 0.0;
+  for (size_t i = 0; i < want.size(); ++i) {
+    difference += (double{got[i]} - want[i]) * (double{got[i]} - want[i]);
+    norm += double{want[i]} * want[i];
+  }
+  const double error =
+      std::sqrt(difference) / (std::sqrt(norm) + 1e-5 * std::sqrt(static_cast<double>(want.size())));
+  return std::isfinite(error) ? error : std::numeric_limits<double>::infinity();
+}
+
+/// Compares what was recorded under a name, and keeps the worst error of each kind of quantity.
+class Comparison {
+ public:
+  explicit Comparison(const SafeTensors& record) : record_(record) {}
+
+  void compare(const std::string& kind, const std::string& name, const std::vector<float>& got) {
+    if (record_.contains(name)) note(kind, name, error_of(got, record_.at(name).floats()));
+  }
+  void compare(const std::string& kind, const std::string& name, const Tensor& got) {
+    if (got.defined() && record_.contains(name)) compare(kind, name, as_recorded(got, record_.at(name)));
+  }
+
+  /// Rows in a fixed order; every tensor of the record must have been compared with something.
+  std::vector<ReplayRow> rows() const {
+    std::vector<ReplayRow> rows;
+    for (const ReplayRow& row : rows_)
+      if (row.compared > 0) rows.push_back(row);
+    return rows;
+  }
+
+ private:
+  void note(const std::string& kind, const std::string& name, double error) {
+    ReplayRow& row =
+        *std::find_if(rows_.begin(), rows_.end(), [&](const ReplayRow& r) { return r.quantity == kind; });
+    ++row.compared;
+    if (error < row.worst || (row.compared > 1 && error == row.worst)) return;
+    row.worst = error;
+    row.where = name;
+  }
+
+  const SafeTensors& record_;
+  std::vector<ReplayRow> rows_{
+      {.quantity = "losses", .limit = 1e-5},     {.quantity = "maps", .limit = 1e-4},
+      {.quantity = "prototypes", .limit = 1e-4}, {.quantity = "bank", .limit = 1e-4},
+      {.quantity = "gradients", .limit = 5e-3},  {.quantity = "final", .limit = 2e-2},
+      {.quantity = "trained", .limit = 2e-2}};
+};
+
+/// These have a gradient of zero by construction, so that AdamW walks them by rounding noise.
+bool walks_by_noise(const std::string& parameter) {
+  return (parameter.find(".linear_c") != std::string::npos && parameter.ends_with(".bias")) ||
+         parameter.ends_with("attn.kv.bias");
+}
+
+class Replay {
+ public:
+  Replay(Device& device, const Case& recorded)
+      : device_(device),
+        case_(recorded),
+        model_(device, recorded.model),
+        step_(model_, 0, recorded.betas, recorded.loss),
+        comparison_(recorded.record) {
+    model_.initialise(recorded.groups, 0, /*differentiate_frozen=*/true);
+    model_.parameters().load(recorded.init);
+  }
+
+  ReplayResult run() {
+    ReplayResult result;
+    evaluate("eval", "maps");
+    for (size_t s = 0; s < case_.steps.size(); ++s) {
+      const Phase phase = train(s);
+      if (name_of(phase) != case_.steps[s].phase)
+        result.phase_errors.push_back(
+            fmt::format("step {} was in phase {}, recorded in {}", s, name_of(phase), case_.steps[s].phase));
+    }
+    for (const Parameter& parameter : model_.parameters().all())
+      if (!walks_by_noise(parameter.name))
+        comparison_.compare("final", "final/" + parameter.name,
+                            model_.parameters().to_file(parameter).floats());
+    evaluate("trained", "trained");
+    result.rows = comparison_.rows();
+    return result;
+  }
+
+ private:
+  DeviceBatch batch(const std::string& prefix) {
+    const HostTensor& image = case_.record.at(prefix + "image");
+    const HostTensor& label = case_.record.at(prefix + "label");
+    if (image.shape.size() != 4 || label.shape.size() != 3)
+      throw InputError("recorded '{}image' has {} dimensions and its label {}, expected 4 and 3", prefix,
+                       image.shape.size(), label.shape.size());
+    std::vector<uint8_t> labels, tags;
+    for (int64_t value : label.integers()) labels.push_back(static_cast<uint8_t>(value));
+    for (int64_t value : case_.record.at(prefix + "present").integers())
+      tags.push_back(static_cast<uint8_t>(value));
+    const Shape size{label.shape[0], label.shape[1], label.shape[2]};
+    return {.image = image_of(image),
+            .label = Tensor::from(device_, size, labels),
+            .present = Tensor::from(device_, {size[0], case_.model.classes}, tags),
+            .tags = tags};
+  }
+
+  Tensor image_of(const HostTensor& image) {
+    return Tensor::from(device_, {image.shape[0], image.shape[2], image.shape[3], image.shape[1]},
+                        channels_last(image));
+  }
+
+  void evaluate(const std::string& name, const std::string& kind) {
+    if (!case_.record.contains(name + ".image")) return;
+    Tape tape(device_, Tape::Mode::evaluate);
+    const std::array<Tensor, 4> maps = model_.encode(tape, image_of(case_.record.at(name + ".image")));
+    const auto [feat, logits] = model_.decode(tape, maps);
+    for (int i = 0; i < 4; ++i) comparison_.compare(kind, fmt::format("{}.stage{}", name, i + 1), maps[i]);
+    comparison_.compare(kind, name + ".feat", feat);
+    comparison_.compare(kind, name + ".logits", logits);
+  }
+
+  Phase train(size_t s) {
+    const std::string prefix = fmt::format("step{}.", s);
+    const LossParts parts =
+        step_.forward_backward(batch(prefix), s, case_.steps[s].lr_factor, case_.steps[s].use_prototypes);
+    const std::pair<const char*, const Tensor&> losses[] = {
+        {"total", parts.total},           {"pce", parts.pce},
+        {"pce_local", parts.pce_local},   {"con_local", parts.con_local},
+        {"pce_global", parts.pce_global}, {"con_global", parts.con_global}};
+    for (const auto& [name, loss] : losses) comparison_.compare("losses", prefix + name, loss);
+    const std::pair<const char*, const Tensor&> maps[] = {{"feat", parts.feat},
+                                                          {"logits", parts.logits},
+                                                          {"logits_local", parts.logits_local},
+                                                          {"logits_global", parts.logits_global}};
+    for (const auto& [name, map] : maps) comparison_.compare("maps", prefix + name, map);
+    comparison_.compare("prototypes", prefix + "prototypes", parts.prototypes);
+    comparison_.compare("bank", prefix + "bank", model_.bank().values());
+    if (parts.prototypes.defined()) {
+      const std::vector<int32_t> filled = model_.bank().filled().to_host<int32_t>();
+      comparison_.compare("bank", prefix + "filled", std::vector<float>(filled.begin(), filled.end()));
+    }
+    compare_gradients(prefix, parts.phase);
+    step_.update(parts.phase);
+    return parts.phase;
+  }
+
+  void compare_gradients(const std::string& prefix, Phase phase) {
+    const std::vector<bool> active = Pfa::active_groups(phase);
+    for (const Parameter& parameter : model_.parameters().all()) {
+      const std::string name = prefix + "grad/" + parameter.name;
+      if (parameter.learnt && active[parameter.group] && case_.record.contains(name))
+        comparison_.compare("gradients", name, model_.parameters().gradient_to_file(parameter).floats());
+    }
+  }
+
+  Device& device_;
+  const Case& case_;
+  Pfa model_;
+  TrainingStep step_;
+  Comparison comparison_;
+};
+
+}  // namespace
+
+bool ReplayResult::passed() const {
+  return phase_errors.empty() && !rows.empty() &&
+         std::all_of(rows.begin(), rows.end(), [](const ReplayRow& row) { return row.passed(); });
+}
+
+ReplayResult replay(Device& device, const std::filesystem::path& case_dir) {
+  const Case recorded = read_case(case_dir);
+  ReplayResult result = Replay(device, recorded).run();
+  result.name =
+      case_dir.filename().empty() ? case_dir.parent_path().filename().string() : case_dir.filename().string();
+  return result;
+}
+
+}  // namespace scrawl

@@ -1,0 +1,32 @@
+#pragma once
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "engine/device.h"
+
+namespace scrawl {
+
+/// One kind of recorded quantity over a whole case: the worst error and what is allowed.
+struct ReplayRow {
+  std::string quantity;  // "losses", "maps", "prototypes", "bank", "gradients", "final", "trained"
+  int compared = 0;      // tensors
+  double worst = 0.0;  // ‖got − want‖ / (‖want‖ + 1e-5·√n); infinity when something is missing or not finite
+  std::string where{};  // the tensor with the worst error
+  double limit = 0.0;
+  bool passed() const { return worst <= limit; }
+};
+
+struct ReplayResult {
+  std::string name;
+  std::vector<ReplayRow> rows;
+  std::vector<std::string> phase_errors;  // steps that were in another phase than recorded
+  bool passed() const;
+};
+
+/// Trains a recorded case again, step by step, and compares everything that was recorded: case.json (sizes,
+/// optimiser, steps), init.safetensors (the state at the start) and record.safetensors.  Dropout and
+/// drop-path are off, as they were in the recording.
+ReplayResult replay(Device& device, const std::filesystem::path& case_dir);
+
+}  // namespace scrawl

@@ -1,0 +1,16 @@
+#pragma once
+#include "data/loader.h"
+#include "train/config.h"
+#include "train/evaluator.h"
+
+namespace scrawl {
+
+/// The data that a configuration names, in the loader's terms.
+DatasetConfig training_data(const Config& config);
+DatasetConfig validation_data(const Config& config);
+LoaderConfig loader_config(const Config& config, bool train);
+
+/// Says so when most validation pixels turned out unlabelled: scores against scribbles mean little.
+void warn_about_scribbles(const Evaluation& evaluation, const Config& config);
+
+}  // namespace scrawl

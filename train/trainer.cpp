@@ -1,0 +1,191 @@
+#include "train/trainer.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <numeric>
+
+#include "engine/error.h"
+#include "engine/files.h"
+#include "train/class_names.h"
+#include "train/log.h"
+#include "train/progress.h"
+#include "train/run_data.h"
+#include "train/schedule.h"
+
+namespace scrawl {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+nlohmann::json to_json(const EpochSummary& summary, const Config& config) {
+  nlohmann::json line{
+      {"epoch", summary.epoch},        {"phase", name_of(summary.phase)},
+      {"loss", summary.loss},          {"learning_rate", config.learning_rate * summary.lr_factor},
+      {"seconds", summary.seconds},    {"images_per_second", summary.images_per_second},
+      {"bank_fill", summary.bank_fill}};
+  if (summary.evaluation)
+    for (const Prediction& prediction : summary.evaluation->predictions)
+      line["miou"][prediction.title()] = prediction.scores.miou;
+  return line;
+}
+
+}  // namespace
+
+Trainer::Trainer(Device& device, const Config& config)
+    : device_(device),
+      config_(config),
+      directory_{config.run_dir()},
+      train_set_(training_data(config)),
+      val_set_(validation_data(config)),
+      class_names_(read_class_names(config.data_root, config.model.classes)),
+      train_loader_(train_set_, loader_config(config, true)),
+      val_loader_(val_set_, loader_config(config, false)),
+      model_(device, config.model),
+      step_(model_, config.seed, config.betas, config.loss) {
+  model_.initialise(
+      published_groups(static_cast<float>(config.learning_rate), static_cast<float>(config.weight_decay)),
+      config.seed);
+  if (config.pretrained) load_pretrained_encoder(model_, find_pretrained(config.pretrained_weights()));
+}
+
+double Trainer::images_per_second() const {
+  return seconds_ > 0.0 ? static_cast<double>(images_) / seconds_ : 0.0;
+}
+
+void Trainer::run(Start start, const std::function<void(const EpochSummary&)>& on_epoch) {
+  start_run(start);
+  for (const std::string& key : config_.ignored) log("ignored: {}", key);
+  log("training on {} images, validating on {}; image-level tags from {}", train_set_.size(), val_set_.size(),
+      train_set_.tags_from_file() ? "cls_labels.npy" : "the labels (there is no cls_labels.npy)");
+  log("model: {:.1f} M parameters; device: {} with {} threads",
+      static_cast<double>(model_.parameters().count()) / 1e6, device_.name(), device_.threads());
+
+  while (state_.next_epoch < config_.epochs) {
+    const int epoch = state_.next_epoch;
+    EpochSummary summary = train_epoch(epoch);
+    state_.next_epoch = epoch + 1;
+    if ((epoch + 1) % config_.val_every == 0 || epoch + 1 == config_.epochs) {
+      summary.evaluation = last_evaluation_ = validate(epoch);
+      keep_best(*summary.evaluation);
+    }
+    append_history(summary);
+    save_last();
+    if (on_epoch) on_epoch(summary);
+  }
+}
+
+void Trainer::start_run(Start start) {
+  const bool there = std::filesystem::exists(directory_.last());
+  if (there && start == Start::refuse)
+    throw InputError("{} holds a run already: --resume continues it, --fresh starts over",
+                     directory_.path.string());
+  if (start == Start::resume) {
+    if (!there) throw InputError("{}: nothing to resume from", directory_.last().string());
+    return resume();
+  }
+  directory_.clear();
+  write_file_atomically(directory_.config(), [&](std::ostream& out) { out << describe(config_); });
+}
+
+void Trainer::resume() {
+  const Checkpoint checkpoint(directory_.last());
+  checkpoint.load(model_);
+  checkpoint.load_optimizer(model_);
+  state_ = checkpoint.info().state;
+  log("resuming after {} epochs", state_.next_epoch);
+  if (state_.next_epoch >= config_.epochs) {
+    log("all {} epochs are done; raise train.epoch to go on", config_.epochs);
+    last_evaluation_ = validate(state_.next_epoch - 1);
+  }
+}
+
+EpochSummary Trainer::train_epoch(int epoch) {
+  EpochSummary summary{.epoch = epoch, .lr_factor = lr_factor(config_.lr_policy, epoch, config_.epochs)};
+  const bool use_prototypes = epoch >= config_.prototype_epoch;
+  const int steps = train_loader_.batches_per_epoch();
+  Progress progress(fmt::format("epoch {}/{}", epoch + 1, config_.epochs), steps);
+  Batch batch;
+  const auto begin = Clock::now();
+  train_loader_.start_epoch(epoch);
+  for (int done = 1; train_loader_.next(batch); ++done, ++state_.step) {
+    const LossParts parts = step_.forward_backward(to_device(device_, batch, config_.model.classes),
+                                                   state_.step, summary.lr_factor, use_prototypes);
+    step_.update(parts.phase);
+    summary.phase = parts.phase;
+    if (std::ranges::find(state_.phases, parts.phase) == state_.phases.end())
+      state_.phases.push_back(parts.phase);
+
+    summary.losses.push_back(parts.total.to_host().front());
+    if (!std::isfinite(summary.losses.back()))
+      throw std::runtime_error(
+          fmt::format("training diverged: the loss is {} at step {}; a lower "
+                      "optimizer.learning_rate may help",
+                      summary.losses.back(), state_.step));
+    const std::chrono::duration<double> elapsed = Clock::now() - begin;
+    progress.update(done,
+                    fmt::format("{} loss {:.4f} {:.1f} images/s", name_of(parts.phase), summary.losses.back(),
+                                static_cast<double>(done) * batch.count / elapsed.count()));
+  }
+  progress.finish();
+
+  summary.seconds = std::chrono::duration<double>(Clock::now() - begin).count();
+  summary.loss = std::accumulate(summary.losses.begin(), summary.losses.end(), 0.0) / steps;
+  summary.images_per_second = steps * config_.batch_size / summary.seconds;
+  summary.bank_fill = model_.bank().fill();
+  images_ += int64_t{steps} * config_.batch_size;
+  seconds_ += summary.seconds;
+  state_.seconds += summary.seconds;
+  if (summary.phase == Phase::local && !warned_) warn_about_empty_classes();
+  return summary;
+}
+
+void Trainer::warn_about_empty_classes() {
+  warned_ = true;
+  const std::vector<int32_t> filled = model_.bank().filled().to_host<int32_t>();
+  std::vector<std::string> empty;
+  for (size_t k = 0; k < filled.size(); ++k)
+    if (filled[k] == 0) empty.push_back(class_names_[k]);
+  if (!empty.empty())
+    log("warning: no training image of the last epoch shows {}; the global phase starts only when every "
+        "class has "
+        "filled its {} prototypes",
+        fmt::join(empty, ", "), config_.model.slots);
+}
+
+Evaluation Trainer::validate(int epoch) {
+  Progress progress(fmt::format("validating {}/{}", epoch + 1, config_.epochs),
+                    val_loader_.batches_per_epoch());
+  Evaluation evaluation = evaluate(model_, val_loader_, [&](int done, int) { progress.update(done, ""); });
+  progress.finish();
+  if (!last_evaluation_) warn_about_scribbles(evaluation, config_);
+  return evaluation;
+}
+
+void Trainer::keep_best(const Evaluation& evaluation) {
+  std::vector<std::string> improved;
+  for (const char* name : {"without", "local", "global"}) {
+    // As published: local and global are judged with the true tags.
+    const Prediction* prediction = evaluation.find(name, std::string_view(name) == "without");
+    if (!prediction) continue;
+    const auto best = state_.best.find(name);
+    if (best != state_.best.end() && prediction->scores.miou <= best->second) continue;
+    state_.best[name] = prediction->scores.miou;
+    improved.push_back(name);
+  }
+  for (const std::string& name : improved)
+    save_checkpoint(directory_.best(name), model_, info(), /*resumable=*/false);
+}
+
+void Trainer::save_last() const {
+  save_checkpoint(directory_.last(), model_, info(), /*resumable=*/true);
+}
+
+void Trainer::append_history(const EpochSummary& summary) const {
+  std::ofstream out(directory_.history(), std::ios::app);
+  out << to_json(summary, config_).dump() << '\n';
+}
+
+}  // namespace scrawl

@@ -1,0 +1,78 @@
+#pragma once
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "data/loader.h"
+#include "train/checkpoint.h"
+#include "train/config.h"
+#include "train/evaluator.h"
+#include "train/run_directory.h"
+#include "train/training_step.h"
+
+namespace scrawl {
+
+/// Means over the steps of one epoch, and what it took.
+struct EpochSummary {
+  int epoch = 0;
+  Phase phase = Phase::without;  // of its last step
+  std::vector<float> losses;     // of every step, in order
+  double loss = 0.0;             // their mean
+  float lr_factor = 1.0f;
+  double seconds = 0.0;
+  double images_per_second = 0.0;
+  double bank_fill = 0.0;
+  std::optional<Evaluation> evaluation;
+};
+
+/// Trains a model as a configuration says: epochs of steps, validation, checkpoints.
+class Trainer {
+ public:
+  /// What to do with a run that is there already.
+  enum class Start { refuse, resume, fresh };
+
+  /// Opens data and model; nothing is written yet.  InputError for whatever cannot be trained with.
+  Trainer(Device& device, const Config& config);
+
+  /// Trains to the last epoch.  Writes checkpoints, history and configuration into config.run_dir().
+  /// `on_epoch` is called after every epoch.
+  void run(Start start, const std::function<void(const EpochSummary&)>& on_epoch = {});
+
+  Pfa& model() { return model_; }
+  const TrainingState& state() const { return state_; }
+  const Dataset& training_set() const { return train_set_; }
+  const Dataset& validation_set() const { return val_set_; }
+  const std::vector<std::string>& class_names() const { return class_names_; }
+  const std::optional<Evaluation>& last_evaluation() const { return last_evaluation_; }
+  double images_per_second() const;
+  const RunDirectory& directory() const { return directory_; }
+
+ private:
+  void start_run(Start start);
+  void resume();
+  EpochSummary train_epoch(int epoch);
+  Evaluation validate(int epoch);
+  void keep_best(const Evaluation& evaluation);
+  void save_last() const;
+  void append_history(const EpochSummary& summary) const;
+  void warn_about_empty_classes();
+  CheckpointInfo info() const { return {model_.config(), class_names_, state_}; }
+
+  Device& device_;
+  Config config_;
+  RunDirectory directory_;
+  Dataset train_set_, val_set_;
+  std::vector<std::string> class_names_;
+  Loader train_loader_, val_loader_;
+  Pfa model_;
+  TrainingStep step_;
+  TrainingState state_;
+  std::optional<Evaluation> last_evaluation_;
+  int64_t images_ = 0;    // trained on in this process
+  double seconds_ = 0.0;  // that this took
+  bool warned_ = false;
+};
+
+}  // namespace scrawl
