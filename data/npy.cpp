@@ -254,8 +254,7 @@ class TagReader {
       if (!(std::abs(number) < 1e15)) fail("has a key of type '{}' that is no integer", type);
       return voc_id(static_cast<int64_t>(number));
     }
-    if (!value.is(Kind::text) && !value.is(Kind::bytes))
-      fail("has a key that is neither text nor an integer");
+    if (!is_string(value)) fail("has a key that is neither text nor an integer");
     spend(value.text.size());
     return std::string(value.text);
   }
