@@ -20,6 +20,7 @@ Tensor convolution(Tape&, const Tensor& x, const Tensor& weight, const Tensor& b
 Tensor depthwise_gelu(Tape&, const Tensor& x, const Tensor& weight, const Tensor& bias);
 
 /// Multi-head softmax attention; q [N,Q,C], kv [N,M,2C] with keys ahead of values -> [N,Q,C].
+/// Both are differentiated, or neither.
 Tensor attention(Tape&, const Tensor& q, const Tensor& kv, int heads);
 
 /// x + branch, the branch dropped per sample with probability `drop_rate` while training.
@@ -45,7 +46,8 @@ Tensor relu(Tape&, const Tensor& x);
 Tensor channel_dropout(Tape&, const Tensor& x, float rate);
 
 /// Every pixel feature attends to the prototypes of its image's classes; q [N,P,d], prototypes [N or 1,
-/// K·slots, d], present u8 [N,K] -> [N,P,2d] = [attended | q].
+/// K·slots, d], present u8 [N,K] -> [N,P,2d] = [attended | q].  q and prototypes are both differentiated, or
+/// neither.
 Tensor prototype_attention(Tape&, const Tensor& q, const Tensor& prototypes, const Tensor& present);
 
 /// Mean cross-entropy over labelled pixels of logits [N,h,w,K] upsampled (align_corners = true) to label u8

@@ -33,7 +33,7 @@ struct BatchNormForward {
 };
 
 /// dx, dgamma, dbeta (+)= the gradients; with `training` false mean and rstd count as constants.
-/// dgamma and dbeta may be null together.
+/// dx may be null, and so may dgamma and dbeta together.
 struct BatchNormBackward {
   static constexpr std::string_view name = "batch_norm.backward";
   DType dtype = DType::f32;

@@ -22,6 +22,8 @@ Tensor attention(Tape& tape, const Tensor& q, const Tensor& kv, int heads) {
                                      .y = y.raw(),
                                      .log_sum_exp = log_sum_exp.data<float>()});
 
+  require(!tape.training() || (q.gradient() == nullptr) == (kv.gradient() == nullptr),
+          "attention: of q and kv, either both or neither must be differentiated");
   // The closure keeps y's values but must not keep its gradient slot, which belongs to the tape.
   tape.record(y, {&q, &kv}, [=, &device = tape.device(), y = y.slice(0, y.shape())](const Tensor& dy) {
     const auto to_q = gradient_target(device, q.gradient(), q.shape(), q.dtype());

@@ -26,6 +26,8 @@ Tensor prototype_attention(Tape& tape, const Tensor& q, const Tensor& prototypes
                                               .y = y.raw(),
                                               .log_sum_exp = log_sum_exp.data<float>()});
 
+  require(!tape.training() || (q.gradient() == nullptr) == (prototypes.gradient() == nullptr),
+          "prototype_attention: of q and prototypes, either both or neither must be differentiated");
   tape.record(y, {&q, &prototypes},
               [=, y = y.slice(0, y.shape()), &device = tape.device()](const Tensor& dy) {
                 const auto to_q = gradient_target(device, q.gradient(), q.shape(), q.dtype());

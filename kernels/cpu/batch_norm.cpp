@@ -166,6 +166,7 @@ void run(const BatchNormBackward& args, Queue& queue) {
                partial + channels);
   });
   combine_sums(args, partials, factors);
+  if (dx == nullptr) return;
 
   parallel_chunks(queue, args.rows, step, [&](int64_t begin, int64_t end) {
     const float *mean = args.mean, *shift = factors, *slope = factors + channels, *scale = slope + channels;
