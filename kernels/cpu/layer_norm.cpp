@@ -22,11 +22,15 @@ void normalise(const LayerNormForward& args, int64_t row) {
   float sum = 0.0f;
 #pragma omp simd reduction(+ : sum)
   for (int c = 0; c < channels; ++c) sum += x[c];
-  const float mean = sum / channels;
-  float squares = 0.0f;
-#pragma omp simd reduction(+ : squares)
-  for (int c = 0; c < channels; ++c) squares += (x[c] - mean) * (x[c] - mean);
-  const float rstd = 1.0f / std::sqrt(squares / channels + args.eps);
+  const float about = sum / channels;  // off by the rounding of a long sum: the second pass sets it right
+  float squares = 0.0f, rest = 0.0f;
+#pragma omp simd reduction(+ : squares, rest)
+  for (int c = 0; c < channels; ++c) {
+    squares += (x[c] - about) * (x[c] - about);
+    rest += x[c] - about;
+  }
+  const float shift = rest / channels, mean = about + shift;
+  const float rstd = 1.0f / std::sqrt(std::max(squares / channels - shift * shift, 0.0f) + args.eps);
 #pragma omp simd
   for (int c = 0; c < channels; ++c) y[c] = (x[c] - mean) * rstd * args.gamma[c] + args.beta[c];
   args.mean[row] = mean;
