@@ -70,8 +70,8 @@ class Check {
     const Outcome first = pass(1, differentiated_, Slots::empty);
     ASSERT_EQ(first.outputs.size(), want_.size());
     for (size_t i = 0; i < want_.size(); ++i)
-      expect_close(first.outputs[i], want_[i], tolerance_.forward * op_.slack,
-                   tolerance_.absolute * op_.slack, "output " + std::to_string(i));
+      expect_close(first.outputs[i], want_[i], tolerance_.forward * op_.slack, op_.absolute,
+                   "output " + std::to_string(i));
     for (size_t i = 0; i < inputs_.size(); ++i)
       if (differentiated_[i]) expect_gradient(i, first.gradients[i]);
     if (::testing::Test::HasFailure()) return;
@@ -130,7 +130,7 @@ class Check {
       got.push_back(gradient[element]);
       direction[element] = 0.0;
     }
-    const double relative = tolerance_.backward * op_.slack, absolute = tolerance_.absolute * op_.slack;
+    const double relative = tolerance_.backward * op_.slack, absolute = op_.absolute;
     expect_close(got, want, relative, absolute, what + ", some elements");
 
     double along = 0.0, squares = 0.0;

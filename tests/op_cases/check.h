@@ -4,11 +4,10 @@
 namespace scrawl::op_table {
 
 /// How far a device may be from double precision: every element within
-/// relative · max(|wanted|, root mean square of all wanted) + absolute.
+/// tolerance · slack of the case · max(|wanted|, root mean square of all wanted) + absolute of the case.
 struct Tolerance {
   double forward = 1e-5;
   double backward = 5e-5;
-  double absolute = 1e-9;
 };
 
 /// Checks one case on one kind of device (GoogleTest expectations): values against the reference, gradients

@@ -20,7 +20,7 @@ struct Input {
     constant,   // must not change
     state,      // moved in place
     data,       // differentiated, alone or together with others
-    parameter,  // differentiated, always together with the other parameters
+    parameter,  // differentiated, and then so are the other parameters
   };
   std::string name;
   Shape shape;
@@ -37,7 +37,8 @@ struct OpCase {
   /// The same from the mathematical definition, in double precision, plain and slow.
   std::function<Outputs(const std::vector<Values>&)> reference{};
   Tape::Mode mode = Tape::Mode::train;
-  double slack = 1.0;  // widens tolerances where the input is badly conditioned; say why
+  double slack = 1.0;      // widens tolerances where the input is badly conditioned; say why
+  double absolute = 1e-9;  // what still counts as zero
 };
 
 /// Seed and step that random operations of the table see.
