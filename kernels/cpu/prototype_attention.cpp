@@ -11,13 +11,14 @@
 #include <vector>
 
 #include "kernels/cpu/gemm.h"
+#include "kernels/cpu/math.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/softmax.h"
 
 namespace scrawl::cpu {
 namespace {
 
-constexpr int kTile = 128;   // queries of a matrix product
+constexpr int kTile = 256;   // queries of a matrix product
 constexpr int kTask = 1024;  // queries of one partial dp
 
 /// Which prototypes each image may use: its first, one past its last among `chosen`.
@@ -80,7 +81,7 @@ void softmax_backward(const float* log_sum_exp, int64_t rows, int count, float* 
     float mean = 0.0f;
 #pragma omp simd reduction(+ : mean)
     for (int i = 0; i < count; ++i) {
-      scores[i] = std::exp(scores[i] - shift);
+      scores[i] = exp_f32(scores[i] - shift);
       mean += scores[i] * dscores[i];
     }
 #pragma omp simd

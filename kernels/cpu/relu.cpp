@@ -24,7 +24,10 @@ void run(const ReluBackward& args, Queue& queue) {
   const bool accumulate = args.accumulate;
   parallel_chunks(queue, args.elements, grain_for(1), [=](int64_t begin, int64_t end) {
 #pragma omp simd
-    for (int64_t i = begin; i < end; ++i) dx[i] = (accumulate ? dx[i] : 0.0f) + (y[i] > 0.0f ? dy[i] : 0.0f);
+    for (int64_t i = begin; i < end; ++i) {
+      const float gradient = dy[i];  // loaded in any case: a load that hangs on y would not be vectorised
+      dx[i] = (accumulate ? dx[i] : 0.0f) + (y[i] > 0.0f ? gradient : 0.0f);
+    }
   });
 }
 

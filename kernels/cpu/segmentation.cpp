@@ -1,7 +1,7 @@
 // From logits to scores: the class of every pixel, and how classes were confused.
-// Arg-max works on one row of pixels at a time: the row of logits is blended and turned so that a class lies
-// contiguous, then class by class all pixels of the row compare at once, one lane a pixel.  Bound by
-// arithmetic: 8 operations and two gathers from the first cache a pixel and class.
+// Arg-max widens a row of logits to the width of the output, a plane for each class, once for all rows of
+// pixels that it serves; then class by class all pixels of a row blend two planes and compare, one lane a
+// pixel.  Bound by arithmetic in the first two caches: 8 operations a pixel and class.
 // Confusion counts are integers, whose sums do not depend on their order.
 #include "kernels/segmentation.h"
 
@@ -15,15 +15,7 @@
 namespace scrawl::cpu {
 namespace {
 
-/// planes[k][x] = logits of class k in the row between low and high.
-void blend_planes(const float* low, const float* high, float fraction, int width, int classes,
-                  float* planes) {
-  for (int x = 0; x < width; ++x)
-    for (int k = 0; k < classes; ++k) {
-      const int i = x * classes + k;
-      planes[k * width + x] = low[i] + fraction * (high[i] - low[i]);
-    }
-}
+constexpr int64_t kRows = 16;  // of pixels, in a chunk
 
 /// Interpolation along a row, an array a field, so that lanes load it contiguously.
 struct Columns {
@@ -38,48 +30,91 @@ struct Columns {
   }
 };
 
-/// Raises best and winner [width] of a row where the class is higher.
-void compare_class(const float* plane, const int* low, const int* high, const float* fraction, int width,
-                   int category, float* best, int* winner) {
+/// planes[k][x] = logits of class k in one input row, interpolated along it.
+void widen(const float* logits, const Columns& columns, int width, int classes, float* planes) {
+  const int *low = columns.low.data(), *high = columns.high.data();
+  const float* fraction = columns.fraction.data();
+  for (int k = 0; k < classes; ++k, ++logits, planes += width) {
+#pragma omp simd
+    for (int x = 0; x < width; ++x) {
+      const float left = logits[low[x] * classes];
+      planes[x] = left + fraction[x] * (logits[high[x] * classes] - left);
+    }
+  }
+}
+
+/// Raises best and winner [width] of a row of pixels where the class is higher.
+void compare_class(const float* top, const float* bottom, float fraction, int width, int category,
+                   float* best, int* winner) {
 #pragma omp simd
   for (int x = 0; x < width; ++x) {
-    const float left = plane[low[x]];
-    const float value = left + fraction[x] * (plane[high[x]] - left);
+    const float value = top[x] + fraction * (bottom[x] - top[x]);
     const bool higher = value > best[x];
     best[x] = higher ? value : best[x];
     winner[x] = higher ? category : winner[x];
   }
 }
 
+/// One thread's rows: two widened input rows, even and odd ones apart, and the best of each pixel so far.
+class RowWorker {
+ public:
+  RowWorker(const UpsampledArgMax& args, const Columns& columns, float* scratch)
+      : classes_(args.shape.channels),
+        width_(args.shape.out_width),
+        in_row_(int64_t{args.shape.in_width} * classes_),
+        logits_(static_cast<const float*>(args.logits)),
+        columns_(columns),
+        planes_{scratch, scratch + int64_t{classes_} * width_},
+        best_(planes_[1] + int64_t{classes_} * width_),
+        winner_(reinterpret_cast<int*>(best_ + width_)) {}
+
+  static int64_t scratch_elements(const UpsampleShape& shape) {
+    return (2 * int64_t{shape.channels} + 2) * shape.out_width;
+  }
+
+  /// Classes of the pixels between input rows `low` and `high`, counted over all images.
+  void run(int64_t low, int64_t high, float fraction, uint8_t* out) {
+    const float *top = planes_of(low), *bottom = planes_of(high);
+    std::fill_n(best_, width_, -std::numeric_limits<float>::infinity());
+    std::fill_n(winner_, width_, 0);
+    for (int k = 0; k < classes_; ++k, top += width_, bottom += width_)
+      compare_class(top, bottom, fraction, width_, k, best_, winner_);
+    std::copy_n(winner_, width_, out);
+  }
+
+ private:
+  const float* planes_of(int64_t row) {
+    const int slot = row % 2;
+    if (held_[slot] != row) widen(logits_ + row * in_row_, columns_, width_, classes_, planes_[slot]);
+    held_[slot] = row;
+    return planes_[slot];
+  }
+
+  int classes_, width_;
+  int64_t in_row_;
+  const float* logits_;
+  const Columns& columns_;
+  float* planes_[2];
+  int64_t held_[2] = {-1, -1};
+  float* best_;
+  int* winner_;
+};
+
 }  // namespace
 
 void run(const UpsampledArgMax& args, Queue& queue) {
   require_f32(args.dtype, args.name);
-  const auto* logits = static_cast<const float*>(args.logits);
   const UpsampleShape& shape = args.shape;
   const auto rows = interpolations(shape.rows());
   const Columns columns(shape.columns());
-  const int classes = shape.channels, width = shape.out_width;
-  const int64_t in_row = int64_t{shape.in_width} * classes;
-  const int64_t stride = (in_row + 2 * int64_t{width} + 15) / 16 * 16;
+  const int64_t stride = (RowWorker::scratch_elements(shape) + 15) / 16 * 16;
   float* scratch = queue.scratch(stride * queue.threads());
-
-  const int64_t grain = grain_for(int64_t{width} * classes);
-  parallel_chunks(queue, shape.images * shape.out_height, grain, [&](int64_t begin, int64_t end) {
-    float* planes = scratch + omp_get_thread_num() * stride;
-    float* best = planes + in_row;
-    int* winner = reinterpret_cast<int*>(best + width);
+  parallel_chunks(queue, shape.images * shape.out_height, kRows, [&](int64_t begin, int64_t end) {
+    RowWorker worker(args, columns, scratch + omp_get_thread_num() * stride);
     for (int64_t row = begin; row < end; ++row) {
-      const float* image = logits + row / shape.out_height * shape.in_height * in_row;
+      const int64_t first = row / shape.out_height * shape.in_height;
       const Interpolation& at = rows[row % shape.out_height];
-      blend_planes(image + at.low * in_row, image + at.high * in_row, at.fraction, shape.in_width, classes,
-                   planes);
-      std::fill_n(best, width, -std::numeric_limits<float>::infinity());
-      std::fill_n(winner, width, 0);
-      for (int k = 0; k < classes; ++k)
-        compare_class(planes + int64_t{k} * shape.in_width, columns.low.data(), columns.high.data(),
-                      columns.fraction.data(), width, k, best, winner);
-      std::copy_n(winner, width, args.classes + row * width);
+      worker.run(first + at.low, first + at.high, at.fraction, args.classes + row * shape.out_width);
     }
   });
 }

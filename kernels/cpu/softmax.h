@@ -4,6 +4,8 @@
 #include <cmath>
 #include <limits>
 
+#include "kernels/cpu/math.h"
+
 namespace scrawl::cpu {
 
 /// Replaces the n ≥ 1 values of a row by their softmax; returns log Σ exp of what was there.
@@ -13,7 +15,7 @@ inline float softmax(float* row, int n) {
   for (int i = 0; i < n; ++i) largest = std::max(largest, row[i]);
 #pragma omp simd reduction(+ : sum)
   for (int i = 0; i < n; ++i) {
-    row[i] = std::exp(row[i] - largest);
+    row[i] = exp_f32(row[i] - largest);
     sum += row[i];
   }
   const float share = 1.0f / sum;
