@@ -8,9 +8,8 @@
 
 namespace scrawl {
 
-/// The label of a pixel that nobody marked.  Files may use another value; in memory it is always this one.
-
-/// A class index a pixel, H,W: scribbles, dense masks and predictions.
+/// A class index a pixel, H,W: scribbles, dense masks and predictions.  Files may mark unlabelled pixels with another
+/// value; in memory it is always kUnlabelled.
 struct LabelMap {
   int height = 0, width = 0;
   std::vector<uint8_t> labels;
