@@ -24,11 +24,11 @@ struct Leaning {
 };
 
 constexpr std::array<Leaning, 6> kLeanings{{{ShapeKind::kDisc, 0.00f, TextureKind::kDots},
-                                            {ShapeKind::kSquare, 0.60f, TextureKind::kChecks},
-                                            {ShapeKind::kTriangle, 0.33f, TextureKind::kStripes},
+                                            {ShapeKind::kSquare, 0.64f, TextureKind::kChecks},
+                                            {ShapeKind::kTriangle, 0.31f, TextureKind::kStripes},
                                             {ShapeKind::kStar, 0.14f, TextureKind::kPlain},
-                                            {ShapeKind::kRing, 0.50f, TextureKind::kMottled},
-                                            {ShapeKind::kCross, 0.82f, TextureKind::kStripes}}};
+                                            {ShapeKind::kRing, 0.48f, TextureKind::kMottled},
+                                            {ShapeKind::kCross, 0.83f, TextureKind::kStripes}}};
 
 /// The photo while it is drawn, in floating point, with its labels.
 struct Canvas {
@@ -42,16 +42,20 @@ struct Placement {
   float radius;
 };
 
+// Every draw below stands in a statement of its own or in a braced list: the order of a call's arguments is
+// up to the compiler, and would be the order of the random numbers.
+
 /// Hardly coloured, coarse, and lower in contrast than the objects: ground they can be told from, mostly.
 Texture ground_texture(Random& random) {
-  const float hue = random.uniform(), saturation = random.uniform(0.05f, 0.4f),
-              value = random.uniform(0.3f, 0.75f);
-  const Colour second = from_hsv(hue + 0.06f * random.normal(), saturation * random.uniform(0.5f, 1.3f),
-                                 value * random.uniform(0.7f, 0.9f));
+  const float hue = random.uniform(), saturation = random.uniform(0.03f, 0.28f);
+  const float value = random.uniform(0.3f, 0.75f);
+  const float second_hue = hue + 0.06f * random.normal();
+  const float second_saturation = saturation * random.uniform(0.5f, 1.3f);
+  const float second_value = value * random.uniform(0.7f, 0.9f);
   const bool patterned = random.chance(0.45f);
   return {.kind = patterned ? static_cast<TextureKind>(random.below(kTextureKinds)) : TextureKind::kMottled,
           .first = from_hsv(hue, saturation, value),
-          .second = second,
+          .second = from_hsv(second_hue, second_saturation, second_value),
           .period = random.uniform(10.0f, 34.0f),
           .angle = random.uniform(0.0f, kPi),
           .roughness = random.uniform(0.3f, 1.2f),
@@ -59,16 +63,15 @@ Texture ground_texture(Random& random) {
 }
 
 Texture object_texture(const Leaning& leaning, Random& random) {
-  const float hue = random.chance(0.65f) ? leaning.hue + 0.05f * random.normal() : random.uniform();
-  const float saturation = random.uniform(0.4f, 0.9f), value = random.uniform(0.55f, 1.0f);
-  const bool typical = random.chance(0.6f);
-  const bool lighter = random.chance(0.4f);
-  const Colour second =
-      lighter ? from_hsv(hue, 0.35f * saturation, 0.5f + 0.5f * value)
-              : from_hsv(hue + 0.04f * random.normal(), saturation, value * random.uniform(0.4f, 0.65f));
-  return {.kind = typical ? leaning.texture : static_cast<TextureKind>(random.below(kTextureKinds)),
+  const bool typical_hue = random.chance(0.9f), typical_texture = random.chance(0.75f);
+  const float hue = typical_hue ? leaning.hue + 0.04f * random.normal() : random.uniform();
+  const float saturation = random.uniform(0.45f, 0.95f), value = random.uniform(0.55f, 1.0f);
+  const bool lighter = random.chance(0.4f);  // the second colour
+  const float darker_hue = hue + 0.04f * random.normal(), darker_value = value * random.uniform(0.4f, 0.65f);
+  return {.kind = typical_texture ? leaning.texture : static_cast<TextureKind>(random.below(kTextureKinds)),
           .first = from_hsv(hue, saturation, value),
-          .second = second,
+          .second = lighter ? from_hsv(hue, 0.35f * saturation, 0.5f + 0.5f * value)
+                            : from_hsv(darker_hue, saturation, darker_value),
           .period = random.uniform(6.0f, 12.0f),
           .angle = random.uniform(0.0f, kPi),
           .roughness = random.uniform(0.0f, 0.6f),
@@ -85,7 +88,7 @@ std::vector<Placement> place_objects(int size, Random& random) {
   std::vector<Placement> placed_so_far;
   for (int attempt = 0; attempt < kTries && static_cast<int>(placed_so_far.size()) < wanted; ++attempt) {
     const Placement next = {{side * random.uniform(0.06f, 0.94f), side * random.uniform(0.06f, 0.94f)},
-                            side * random.uniform(0.12f, largest)};
+                            side * random.uniform(0.13f, largest)};
     const bool buried = std::ranges::any_of(placed_so_far, [&](const Placement& other) {
       return length(next.centre - other.centre) < 0.7f * (next.radius + other.radius);
     });
@@ -161,8 +164,9 @@ DemoScene draw_demo_scene(int size, uint64_t seed, uint64_t index) {
   uint64_t object_class = index % kLeanings.size();
   for (const Placement& place : place_objects(size, random)) {
     const Leaning& leaning = kLeanings[object_class];
-    const Shape shape = placed(random_shape(leaning.shape, random), random.uniform(0.88f, 1.14f),
-                               random.uniform(0.0f, 2.0f * kPi), place.radius, place.centre);
+    const Shape upright = random_shape(leaning.shape, random);
+    const float stretch = random.uniform(0.88f, 1.14f), angle = random.uniform(0.0f, 2.0f * kPi);
+    const Shape shape = placed(upright, stretch, angle, place.radius, place.centre);
     const Texture texture = object_texture(leaning, random);
     draw_object(canvas, shape, texture, place, static_cast<uint8_t>(object_class + 1));
     object_class = random.below(kLeanings.size());

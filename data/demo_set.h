@@ -9,7 +9,7 @@ namespace scrawl {
 
 /// The drawn data set: six kinds of objects on a background.  Image i depends on (seed, i) alone.
 struct DemoConfig {
-  int train_images = 240;
+  int train_images = 360;
   int val_images = 48;
   int size = 160;  // side of the square images; at least 64
   uint64_t seed = 1;
