@@ -46,6 +46,12 @@ std::string text(const std::vector<int64_t>& shape) {
   return fmt::format("[{}]", fmt::join(shape, ", "));
 }
 
+void expect_shape(const Parameter& parameter, const HostTensor& tensor) {
+  if (tensor.shape != parameter.file_shape)
+    throw InputError("tensor '{}' has shape {}, this model expects {}", parameter.name, text(tensor.shape),
+                     text(parameter.file_shape));
+}
+
 }  // namespace
 
 Parameter& Parameters::add(Parameter parameter) {
@@ -153,9 +159,7 @@ HostTensor Parameters::gradient_to_file(const Parameter& parameter) const {
 }
 
 void Parameters::from_file(Parameter& parameter, const HostTensor& tensor) {
-  if (tensor.shape != parameter.file_shape)
-    throw InputError("tensor '{}' has shape {}, this model expects {}", parameter.name, text(tensor.shape),
-                     text(parameter.file_shape));
+  expect_shape(parameter, tensor);
   std::vector<float> values = tensor.floats();
   const Shape& s = parameter.shape;
   if (parameter.layout == FileLayout::convolution) values = swap_inner(values, s[0], s[3], s[1] * s[2]);
@@ -164,7 +168,8 @@ void Parameters::from_file(Parameter& parameter, const HostTensor& tensor) {
 }
 
 void Parameters::load(const SafeTensors& file, const std::string& prefix) {
-  for (const Parameter& parameter : parameters_) file.at(prefix + parameter.name);  // all or nothing
+  for (const Parameter& parameter : parameters_)  // all or nothing
+    expect_shape(parameter, file.at(prefix + parameter.name));
   for (Parameter& parameter : parameters_) from_file(parameter, file.at(prefix + parameter.name));
 }
 

@@ -1,5 +1,6 @@
 #include "engine/safetensors.h"
 
+#include <algorithm>
 #include <bit>
 #include <cstring>
 #include <fstream>
@@ -83,7 +84,9 @@ int64_t checked_bytes(const std::vector<int64_t>& shape, int64_t element, int64_
   return bytes;
 }
 
-HostTensor parse_entry(const Json& entry, const char* body, int64_t body_size) {
+using Range = std::pair<int64_t, int64_t>;
+
+HostTensor parse_entry(const Json& entry, const char* body, int64_t body_size, std::vector<Range>& ranges) {
   HostTensor tensor;
   tensor.dtype = entry.at("dtype").get<std::string>();
   tensor.shape = entry.at("shape").get<std::vector<int64_t>>();
@@ -95,6 +98,7 @@ HostTensor parse_entry(const Json& entry, const char* body, int64_t body_size) {
   const int64_t bytes = checked_bytes(tensor.shape, element, body_size);
   if (bytes != offsets[1] - offsets[0])
     throw InputError("{} bytes stored, its shape needs {}", offsets[1] - offsets[0], bytes);
+  if (bytes > 0) ranges.emplace_back(offsets[0], offsets[1]);
   tensor.bytes.resize(bytes);
   if (bytes > 0) std::memcpy(tensor.bytes.data(), body + offsets[0], bytes);
   return tensor;
@@ -145,18 +149,23 @@ SafeTensors read_safetensors(const std::filesystem::path& path) {
   if (!header.is_object()) throw InputError("{}: the safetensors header is not a JSON object", path.string());
 
   SafeTensors result;
+  std::vector<Range> ranges;
   for (const auto& [name, entry] : header.items()) {
     try {
       if (name == "__metadata__")
         result.metadata = entry.get<std::map<std::string, std::string>>();
       else
-        result.tensors.emplace(name, parse_entry(entry, body, body_size));
+        result.tensors.emplace(name, parse_entry(entry, body, body_size, ranges));
     } catch (const InputError& error) {
       throw InputError("{}: tensor '{}': {}", path.string(), name, error.what());
     } catch (const Json::exception&) {
       throw InputError("{}: tensor '{}': malformed header entry", path.string(), name);
     }
   }
+  std::sort(ranges.begin(), ranges.end());
+  for (size_t i = 1; i < ranges.size(); ++i)
+    if (ranges[i].first < ranges[i - 1].second)
+      throw InputError("{}: two tensors share the bytes at {}", path.string(), ranges[i].first);
   return result;
 }
 
