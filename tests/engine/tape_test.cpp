@@ -1,0 +1,141 @@
+#include "engine/tape.h"
+
+#include <gtest/gtest.h>
+
+#include "engine/ops.h"
+
+namespace scrawl {
+namespace {
+
+Tensor leaf(Device& device, const Shape& shape, const std::vector<float>& values) {
+  Tensor x = Tensor::from(device, shape, values);
+  x.set_gradient(std::make_shared<Gradient>());
+  return x;
+}
+
+/// Σ weight · x as an operation: sends `weights` back to x.
+Tensor dot(Tape& tape, const Tensor& x, const std::vector<float>& weights) {
+  Tensor loss = Tensor::zeros(tape.device(), {1});
+  const Tensor cotangent = Tensor::from(tape.device(), x.shape(), weights);
+  tape.record(loss, {&x}, [&tape, slot = x.gradient(), cotangent](const Tensor&) {
+    pass_gradient(tape.device(), slot, cotangent);
+  });
+  return loss;
+}
+
+class TapeTest : public ::testing::Test {
+ protected:
+  ~TapeTest() override { EXPECT_EQ(device_.memory().damage(), ""); }
+
+  Device device_{{.threads = 1, .guard_memory = true}};
+  Tape tape_{device_, Tape::Mode::train};
+};
+
+TEST_F(TapeTest, AddsGradientsOfATensorThatSeveralOperationsUse) {
+  const Tensor x = leaf(device_, {1, 2}, {1.0f, -2.0f});
+  const Tensor twice = ops::residual(tape_, x, x);
+  const Tensor thrice = ops::residual(tape_, twice, x);
+  tape_.backward(dot(tape_, thrice, {10.0f, 100.0f}));
+  EXPECT_EQ(x.gradient()->value.to_host(), (std::vector<float>{30.0f, 300.0f}));
+}
+
+// Branches of a sum first share one gradient's memory; whoever adds to it must take a copy.
+TEST_F(TapeTest, CopiesSharedGradientsBeforeAddingToThem) {
+  const Tensor x = leaf(device_, {1, 1}, {3.0f}), other = leaf(device_, {1, 1}, {5.0f});
+  const Tensor positive = ops::relu(tape_, x);
+  const Tensor sum = ops::residual(tape_, positive, other);  // lends its gradient to both
+  const Tensor total = ops::residual(tape_, sum, positive);  // and adds to one
+  tape_.backward(dot(tape_, total, {7.0f}));
+  EXPECT_EQ(x.gradient()->value.to_host(), std::vector<float>{14.0f});
+  EXPECT_EQ(other.gradient()->value.to_host(), std::vector<float>{7.0f});
+}
+
+TEST_F(TapeTest, DoesNotChangeALentGradientOfTheCaller) {
+  const auto slot = std::make_shared<Gradient>();
+  const Tensor dy = Tensor::from(device_, {2}, std::vector<float>{1.0f, 2.0f});
+  pass_gradient(device_, slot, dy);
+  EXPECT_EQ(slot->value.raw(), dy.raw()) << "the first gradient is passed without a copy";
+  pass_gradient(device_, slot, dy);
+  EXPECT_EQ(slot->value.to_host(), (std::vector<float>{2.0f, 4.0f}));
+  EXPECT_EQ(dy.to_host(), (std::vector<float>{1.0f, 2.0f}));
+}
+
+TEST_F(TapeTest, WritesIntoMemoryThatASlotBrings) {
+  const auto slot = std::make_shared<Gradient>();
+  slot->value = Tensor(device_, {2});  // NaN, as guarded memory is
+  void* place = slot->value.raw();
+  const Tensor dy = Tensor::from(device_, {2}, std::vector<float>{1.0f, 2.0f});
+  pass_gradient(device_, slot, dy);
+  EXPECT_EQ(slot->value.raw(), place);
+  EXPECT_EQ(slot->value.to_host(), (std::vector<float>{1.0f, 2.0f}));
+}
+
+TEST_F(TapeTest, ViewsShareTheirGradient) {
+  const Tensor x = leaf(device_, {2, 2}, {1.0f, 2.0f, 3.0f, 4.0f});
+  const Tensor y = ops::relu(tape_, x.reshape({4})).reshape({1, 2, 2});
+  tape_.backward(dot(tape_, y, {1.0f, 2.0f, 3.0f, 4.0f}));
+  EXPECT_EQ(x.gradient()->value.to_host(), (std::vector<float>{1.0f, 2.0f, 3.0f, 4.0f}));
+}
+
+TEST_F(TapeTest, WalksAChainOfAHundredThousandOperations) {
+  const Tensor x = leaf(device_, {1, 1}, {1.0f});
+  Tensor y = x;
+  for (int i = 0; i < 100000; ++i) y = ops::relu(tape_, y);
+  const Tensor loss = dot(tape_, y, {2.0f});
+  y = {};
+  tape_.backward(loss);
+  EXPECT_EQ(x.gradient()->value.to_host(), std::vector<float>{2.0f});
+}
+
+TEST_F(TapeTest, SkipsWhatDidNotReachTheLoss) {
+  const Tensor x = leaf(device_, {1}, {1.0f}), unused = leaf(device_, {1}, {1.0f});
+  const Tensor y = ops::relu(tape_, x);
+  Tensor dead_end = ops::relu(tape_, unused);
+  int walked = 0;
+  Tensor never = Tensor::zeros(device_, {1});
+  tape_.record(never, {&dead_end}, [&](const Tensor&) { ++walked; });
+  tape_.backward(dot(tape_, y, {1.0f}));
+  EXPECT_EQ(walked, 0);
+  EXPECT_FALSE(unused.gradient()->written);
+  EXPECT_TRUE(x.gradient()->written);
+}
+
+TEST_F(TapeTest, GivesConstantsNoGradient) {
+  const Tensor x = leaf(device_, {1, 1}, {1.0f}), constant = Tensor::from(device_, {1, 1}, std::vector{2.0f});
+  const Tensor of_constant = ops::relu(tape_, constant);
+  EXPECT_EQ(of_constant.gradient(), nullptr);
+  tape_.backward(dot(tape_, ops::residual(tape_, x, of_constant), {1.0f}));
+  EXPECT_EQ(constant.gradient(), nullptr);
+  EXPECT_EQ(x.gradient()->value.to_host(), std::vector<float>{1.0f});
+}
+
+TEST_F(TapeTest, RecordsNothingWhenEvaluating) {
+  Tape tape(device_, Tape::Mode::evaluate);
+  const Tensor y = ops::relu(tape, leaf(device_, {1}, {1.0f}));
+  EXPECT_EQ(y.gradient(), nullptr);
+  EXPECT_THROW(tape.backward(y), std::invalid_argument);
+}
+
+TEST_F(TapeTest, ReleasesEveryNodeAndItsMemory) {
+  const Tensor x = leaf(device_, {1000}, std::vector<float>(1000, 1.0f));
+  const int64_t before = device_.memory().statistics().in_use;
+  {
+    const Tensor loss = dot(tape_, ops::relu(tape_, x), std::vector<float>(1000, 1.0f));
+    tape_.backward(loss);
+  }
+  x.gradient()->value = {};
+  EXPECT_EQ(device_.memory().statistics().in_use, before);
+}
+
+TEST_F(TapeTest, StartsFromOneNumberOnly) {
+  const Tensor x = leaf(device_, {2}, {1.0f, 2.0f});
+  EXPECT_THROW(tape_.backward(ops::relu(tape_, x)), std::invalid_argument);
+}
+
+TEST_F(TapeTest, GivesEveryRandomOperationAStreamOfItsOwn) {
+  EXPECT_EQ(tape_.next_random().stream, 0u);
+  EXPECT_EQ(tape_.next_random().stream, 1u);
+}
+
+}  // namespace
+}  // namespace scrawl
