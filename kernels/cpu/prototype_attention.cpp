@@ -75,17 +75,24 @@ void forward_tile(const Tile& tile, float* y, float* log_sum_exp, float* scores)
 }
 
 /// scores become probabilities, dscores (gradients of the probabilities) the gradients of the scores.
+/// Probabilities are scaled to sum to one: log_sum_exp of large scores is rounded too coarsely for that, and
+/// where one prototype takes all, what remains of its gradient would be that error.
 void softmax_backward(const float* log_sum_exp, int64_t rows, int count, float* scores, float* dscores) {
   for (int64_t row = 0; row < rows; ++row, scores += count, dscores += count) {
     const float shift = log_sum_exp[row];
-    float mean = 0.0f;
-#pragma omp simd reduction(+ : mean)
+    float sum = 0.0f, product = 0.0f;
+#pragma omp simd reduction(+ : sum, product)
     for (int i = 0; i < count; ++i) {
       scores[i] = exp_f32(scores[i] - shift);
-      mean += scores[i] * dscores[i];
+      sum += scores[i];
+      product += scores[i] * dscores[i];
     }
+    const float share = 1.0f / sum, mean = product * share;
 #pragma omp simd
-    for (int i = 0; i < count; ++i) dscores[i] = scores[i] * (dscores[i] - mean);
+    for (int i = 0; i < count; ++i) {
+      scores[i] *= share;
+      dscores[i] = scores[i] * (dscores[i] - mean);
+    }
   }
 }
 
