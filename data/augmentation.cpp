@@ -84,11 +84,36 @@ class InverseRotation {
   std::vector<Position> across_, down_;
 };
 
+/// Bilinear mixture of four neighbours: a and b above, c and d below.
+inline void mix(const float* a, const float* b, const float* c, const float* d, float right_share,
+                float low_share, float* out) {
+  for (int k = 0; k < kChannels; ++k) {
+    const float upper = a[k] + right_share * (b[k] - a[k]), lower = c[k] + right_share * (d[k] - c[k]);
+    out[k] = upper + low_share * (lower - upper);
+  }
+}
+
+/// The weights that OpenCV uses for 5 points when no sigma is given: binomial, sigma about 1.1.
+void blur_line(const float* a, const float* b, const float* c, const float* d, const float* e, int length,
+               float* __restrict out) {
+  for (int i = 0; i < length; ++i) {
+    out[i] = 0.0625f * (a[i] + e[i]) + 0.25f * (b[i] + d[i]) + 0.375f * c[i];
+  }
+}
+
 /// Reflects a position at the edges without repeating them: -1 becomes 1.
 int reflect(int i, int size) {
   if (size == 1) return 0;
   while (i < 0 || i >= size) i = i < 0 ? -i : 2 * (size - 1) - i;
   return i;
+}
+
+/// A row with two more pixels on either side, reflected.
+void pad_row(const float* from, int width, float* out) {
+  std::copy_n(from, kChannels * width, out + 2 * kChannels);
+  for (const int x : {-2, -1, width, width + 1}) {
+    std::copy_n(from + kChannels * reflect(x, width), kChannels, out + kChannels * (x + 2));
+  }
 }
 
 /// The part of a window's axis that lies inside the image: output positions [begin, end).
@@ -150,6 +175,7 @@ LabelMap resize_nearest(const LabelMap& map, double scale) {
 FloatImage rotate(const FloatImage& image, double degrees) {
   const InverseRotation inverse(image.height, image.width, degrees);
   FloatImage out = image_of(image.height, image.width);
+  const ptrdiff_t stride = ptrdiff_t{kChannels} * image.width;
   auto pixel = [&](int x, int y) {
     const bool inside = x >= 0 && x < image.width && y >= 0 && y < image.height;
     return inside ? row(image, y) + kChannels * x : kPixelMean.data();
@@ -160,11 +186,12 @@ FloatImage rotate(const FloatImage& image, double degrees) {
       const auto at = inverse.source(x, y, 5);
       const int left = at.x >> 5, top = at.y >> 5;
       const float right_share = (at.x & 31) / 32.0f, low_share = (at.y & 31) / 32.0f;
-      const float *a = pixel(left, top), *b = pixel(left + 1, top);
-      const float *c = pixel(left, top + 1), *d = pixel(left + 1, top + 1);
-      for (int k = 0; k < kChannels; ++k) {
-        const float upper = a[k] + right_share * (b[k] - a[k]), lower = c[k] + right_share * (d[k] - c[k]);
-        to[k] = upper + low_share * (lower - upper);
+      if (left >= 0 && left + 1 < image.width && top >= 0 && top + 1 < image.height) {  // nearly always
+        const float* a = image.pixels.data() + top * stride + kChannels * left;
+        mix(a, a + kChannels, a + stride, a + stride + kChannels, right_share, low_share, to);
+      } else {
+        mix(pixel(left, top), pixel(left + 1, top), pixel(left, top + 1), pixel(left + 1, top + 1),
+            right_share, low_share, to);
       }
     }
   }
@@ -186,26 +213,23 @@ LabelMap rotate(const LabelMap& map, double degrees) {
 }
 
 FloatImage blur(const FloatImage& image) {
-  constexpr float k0 = 0.375f, k1 = 0.25f, k2 = 0.0625f;
+  constexpr int kRows = 5;
   const int length = kChannels * image.width;
-  FloatImage across = image_of(image.height, image.width), out = across;
-  std::vector<float> padded(length + 4 * kChannels);
+  FloatImage out = image_of(image.height, image.width);
+  FloatImage across = image_of(kRows, image.width);   // row y, blurred sideways, sits in row y % 5
+  std::vector<float> padded(length + 4 * kChannels);  // a row with two pixels more on either side
+  int done = 0;
   for (int y = 0; y < image.height; ++y) {
-    for (int x = -2; x < image.width + 2; ++x) {
-      std::copy_n(row(image, y) + kChannels * reflect(x, image.width), kChannels,
-                  &padded[kChannels * (x + 2)]);
+    for (; done < std::min(y + 3, image.height); ++done) {
+      pad_row(row(image, done), image.width, padded.data());
+      const float* p = padded.data();
+      blur_line(p, p + kChannels, p + 2 * kChannels, p + 3 * kChannels, p + 4 * kChannels, length,
+                row(across, done % kRows));
     }
-    const float* p = padded.data();
-    float* to = row(across, y);
-    for (int i = 0; i < length; ++i) {
-      to[i] = k2 * (p[i] + p[i + 12]) + k1 * (p[i + 3] + p[i + 9]) + k0 * p[i + 6];
-    }
-  }
-  for (int y = 0; y < image.height; ++y) {
-    auto near = [&](int offset) { return row(std::as_const(across), reflect(y + offset, image.height)); };
-    const float *a = near(-2), *b = near(-1), *c = near(0), *d = near(1), *e = near(2);
-    float* to = row(out, y);
-    for (int i = 0; i < length; ++i) to[i] = k2 * (a[i] + e[i]) + k1 * (b[i] + d[i]) + k0 * c[i];
+    auto near = [&](int offset) {
+      return row(std::as_const(across), reflect(y + offset, image.height) % kRows);
+    };
+    blur_line(near(-2), near(-1), near(0), near(1), near(2), length, row(out, y));
   }
   return out;
 }
@@ -215,7 +239,10 @@ FloatImage flip(const FloatImage& image) {
   for (int y = 0; y < image.height; ++y) {
     const float* from = row(image, y) + size_t{kChannels} * image.width;
     float* to = row(out, y);
-    for (int x = 0; x < image.width; ++x, to += kChannels) std::copy_n(from -= kChannels, kChannels, to);
+    for (int x = 0; x < image.width; ++x, to += kChannels) {
+      from -= kChannels;
+      for (int c = 0; c < kChannels; ++c) to[c] = from[c];
+    }
   }
   return out;
 }
