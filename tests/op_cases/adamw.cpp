@@ -66,6 +66,7 @@ std::vector<OpCase> adamw_cases() {
   return {
       adamw_case("one", {{0, 1, 0.1f, 0.01f, 1}}, true),
       adamw_case("first_step", {{0, 1025, 0.1f, 0.01f, 1}}, true),
+      adamw_case("150001", {{0, 3, 0.2f, 0.1f, 2}, {3, 150001, 0.1f, 0.01f, 3}}),
       adamw_case("later_step", {{0, 260, 0.1f, 0.5f, 1000}}),
       adamw_case("groups", {{0, 33, 0.1f, 0.01f, 5},
                             {33, 165, 0.0f, 0.0f, 5},       // frozen: only the moments move

@@ -60,6 +60,7 @@ std::vector<OpCase> batch_norm_cases() {
       batch_norm_case("2x7x5x33", {2, 7, 5, 33}),
       batch_norm_case("3x13x9x1", {3, 13, 9, 1}),
       batch_norm_case("1025x3", {1025, 3}),
+      batch_norm_case("3x61x67x3", {3, 61, 67, 3}),
       batch_norm_case("33x260", {33, 260}),
       batch_norm_case("132x132", {132, 132}),
       batch_norm_case("5x1025", {5, 1025}),

@@ -9,7 +9,6 @@ using enum Input::Role;
 struct Geometry {
   int64_t images, height, width, channels, out;
   int kernel, stride, padding;
-  bool bias = true;
 };
 
 Values reference(const Geometry& g, const std::vector<Values>& v) {
@@ -20,7 +19,7 @@ Values reference(const Geometry& g, const std::vector<Values>& v) {
     for (int64_t oy = 0; oy < out_height; ++oy)
       for (int64_t ox = 0; ox < out_width; ++ox)
         for (int64_t o = 0; o < g.out; ++o) {
-          double sum = g.bias ? v[2][o] : 0.0;
+          double sum = v[2][o];
           for (int ky = 0; ky < g.kernel; ++ky)
             for (int kx = 0; kx < g.kernel; ++kx) {
               const int64_t iy = oy * g.stride + ky - g.padding, ix = ox * g.stride + kx - g.padding;
@@ -35,17 +34,15 @@ Values reference(const Geometry& g, const std::vector<Values>& v) {
 }
 
 OpCase convolution_case(std::string name, const Geometry& g) {
-  OpCase op{.name = "convolution_" + name,
-            .inputs = {{"x", {g.images, g.height, g.width, g.channels}, normal()},
-                       {"weight", {g.out, g.kernel, g.kernel, g.channels}, normal(), parameter}},
-            .run =
-                [=](Tape& tape, const std::vector<Tensor>& t) {
-                  return std::vector{
-                      ops::convolution(tape, t[0], t[1], g.bias ? t[2] : Tensor(), g.stride, g.padding)};
-                },
-            .reference = [=](const std::vector<Values>& v) { return Outputs{reference(g, v)}; }};
-  if (g.bias) op.inputs.push_back({"bias", {g.out}, normal(), parameter});
-  return op;
+  return {.name = "convolution_" + name,
+          .inputs = {{"x", {g.images, g.height, g.width, g.channels}, normal()},
+                     {"weight", {g.out, g.kernel, g.kernel, g.channels}, normal(), parameter},
+                     {"bias", {g.out}, normal(), parameter}},
+          .run =
+              [=](Tape& tape, const std::vector<Tensor>& t) {
+                return std::vector{ops::convolution(tape, t[0], t[1], t[2], g.stride, g.padding)};
+              },
+          .reference = [=](const std::vector<Values>& v) { return Outputs{reference(g, v)}; }};
 }
 
 }  // namespace
@@ -68,7 +65,9 @@ std::vector<OpCase> convolution_cases() {
       convolution_case("reduce_2", {1, 7, 5, 132, 3, 2, 2, 0}),
       convolution_case("reduce_exactly", {2, 8, 4, 3, 3, 4, 4, 0}),
       convolution_case("1x1", {2, 7, 5, 33, 21, 1, 1, 0}),
-      convolution_case("without_bias", {2, 7, 5, 3, 33, 3, 2, 1, false}),
+      convolution_case("several_tiles", {2, 65, 47, 5, 3, 3, 2, 1}),
+      convolution_case("several_tiles_stride_1", {1, 33, 37, 3, 4, 3, 1, 1}),
+      convolution_case("several_tiles_reduced", {3, 65, 47, 2, 3, 2, 2, 0}),
   };
 }
 

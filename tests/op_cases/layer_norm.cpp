@@ -48,6 +48,7 @@ std::vector<OpCase> layer_norm_cases() {
       layer_norm_case("2x3x5x260", {2, 3, 5, 260}, 1e-6f),
       layer_norm_case("3x1025", {3, 1025}, 1e-6f),
       layer_norm_case("1025x3", {1025, 3}, 1e-5f),
+      layer_norm_case("2x1025x33", {2, 1025, 33}, 1e-6f),
       layer_norm_case("constant_rows", {3, 33}, 1e-5f, always(0.75)),
       // The mean itself is only known to 6e-5 in fp32; one-pass variance would be off by a tenth.
       layer_norm_case("mean_1449", {33, 132}, 1e-6f, normal(1.0, 1449.0), 20.0),

@@ -42,6 +42,7 @@ std::vector<OpCase> partial_cross_entropy_cases() {
       partial_cross_entropy_case("one_class", {1, 3, 3, 1}, 7, 5, 0.5),
       partial_cross_entropy_case("7x5_to_27x19", {2, 7, 5, 5}, 27, 19, 0.9),
       partial_cross_entropy_case("9x11_to_33x41", {3, 9, 11, 21}, 33, 41, 0.97),
+      partial_cross_entropy_case("33x41_to_131x163", {2, 33, 41, 3}, 131, 163, 0.9),
       partial_cross_entropy_case("255_classes", {1, 3, 2, 255}, 9, 7, 0.5),
       partial_cross_entropy_case("all_labelled", {2, 4, 3, 5}, 13, 9, 0.0),
       partial_cross_entropy_case("nothing_labelled", {2, 4, 3, 5}, 13, 9, 1.0),

@@ -68,6 +68,7 @@ std::vector<OpCase> prototype_attention_cases() {
       prototype_attention_case("global_21_classes", {2, 33, 12, 21, 10, true}),
       prototype_attention_case("global_one_image", {1, 132, 5, 3, 3, true}),
       prototype_attention_case("1025_positions", {1, 1025, 3, 2, 2, true}),
+      prototype_attention_case("2500_positions", {2, 2500, 4, 3, 1, false}),
       prototype_attention_case("size_132", {2, 7, 132, 5, 1, false}, tags(), 0.5),
       prototype_attention_case("size_260", {1, 3, 260, 4, 3, true}, tags(), 0.5),
       prototype_attention_case("background_only", {2, 9, 8, 5, 2, true}, tags(0.0)),
