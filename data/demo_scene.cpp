@@ -84,11 +84,11 @@ std::vector<Placement> place_objects(int size, Random& random) {
   constexpr int kTries = 40;
   const auto side = static_cast<float>(size);
   const int wanted = 1 + static_cast<int>(std::max(random.below(4), random.below(4)));
-  const float largest = wanted < 3 ? 0.25f : 0.21f;
+  const float largest = wanted < 3 ? 0.27f : 0.23f;
   std::vector<Placement> placed_so_far;
   for (int attempt = 0; attempt < kTries && static_cast<int>(placed_so_far.size()) < wanted; ++attempt) {
     const Placement next = {{side * random.uniform(0.06f, 0.94f), side * random.uniform(0.06f, 0.94f)},
-                            side * random.uniform(0.13f, largest)};
+                            side * random.uniform(0.15f, largest)};
     const bool buried = std::ranges::any_of(placed_so_far, [&](const Placement& other) {
       return length(next.centre - other.centre) < 0.7f * (next.radius + other.radius);
     });

@@ -16,6 +16,7 @@ namespace scrawl {
 namespace {
 
 constexpr uint64_t kScribbleStream = 0x5C41B;  // of the random numbers
+constexpr float kErosion = 6.0f;               // strokes come near the outlines, which they have to teach
 constexpr int kLeastArea = 60;                 // nobody marks a smaller speck
 
 std::string demo_id(int index) {
@@ -49,8 +50,8 @@ Polyline overrun(Polyline stroke, const Mask& object, Random& random) {
 void scribble_object(LabelMap& scribble, Mask visible, uint8_t label, Random& random) {
   const int strokes = random.chance(0.2f) ? 2 : 1;
   for (int i = 0; i < strokes; ++i) {
-    const Polyline stroke =
-        stroke_within(visible, {.kept = random.uniform(0.65f, 0.95f), .wobble = 0.3f}, random);
+    const Polyline stroke = stroke_within(
+        visible, {.kept = random.uniform(0.65f, 0.95f), .wobble = 0.3f, .most_erosion = kErosion}, random);
     draw_polyline(scribble, random.chance(0.12f) ? overrun(stroke, visible, random) : stroke, label);
     forget_near(visible, stroke, 5.0f);
   }
@@ -60,12 +61,12 @@ void scribble_background(LabelMap& scribble, const LabelMap& truth, Random& rand
   std::vector<Mask> pieces = components(truth, 0, kLeastArea);
   std::ranges::stable_sort(pieces, std::greater{},
                            [](const Mask& piece) { return std::ranges::count(piece.inside, 1); });
-  const int strokes = random.chance(0.6f) ? 2 : 1;
+  const int strokes = random.chance(0.8f) ? 2 : 1;
   for (size_t p = 0; p < pieces.size(); ++p) {
-    if (p > 0 && !random.chance(0.5f)) continue;  // the hole of a ring, a corner cut off
+    if (p > 0 && !random.chance(0.7f)) continue;  // the hole of a ring, a corner cut off
     for (int i = 0; i < (p == 0 ? strokes : 1); ++i) {
-      const Polyline stroke =
-          stroke_within(pieces[p], {.kept = random.uniform(0.5f, 0.8f), .wobble = 0.35f}, random);
+      const Polyline stroke = stroke_within(
+          pieces[p], {.kept = random.uniform(0.6f, 0.9f), .wobble = 0.35f, .most_erosion = kErosion}, random);
       draw_polyline(scribble, stroke, 0);
       forget_near(pieces[p], stroke, 12.0f);
     }

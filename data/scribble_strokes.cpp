@@ -78,9 +78,9 @@ void transform_line(const std::vector<float>& in, std::vector<float>& out) {
 }
 
 /// How far strokes keep off the outline: grows with the share of the image that the component covers.
-float erosion_for(float share) {
-  constexpr float kLeast = 2.0f, kMost = 20.0f, kSmall = 0.003f, kLarge = 0.15f;
-  return kLeast + (kMost - kLeast) * std::clamp((share - kSmall) / (kLarge - kSmall), 0.0f, 1.0f);
+float erosion_for(float share, float most) {
+  constexpr float kLeast = 2.0f, kSmall = 0.003f, kLarge = 0.15f;
+  return kLeast + (most - kLeast) * std::clamp((share - kSmall) / (kLarge - kSmall), 0.0f, 1.0f);
 }
 
 /// The largest piece of what is deeper than `erosion`.
@@ -191,14 +191,10 @@ Polyline stroke_within(const Mask& component, const StrokeStyle& style, Random& 
   const std::vector<float> depth = distance_to_outside(component);
   const float deepest = *std::ranges::max_element(depth);
   const float share = static_cast<float>(area) / static_cast<float>(component.inside.size());
-  const float erosion = std::min(erosion_for(share), 0.5f * deepest);
+  const float erosion = std::min(erosion_for(share, style.most_erosion), 0.5f * deepest);
   const std::vector<int> path =
       spine(eroded_core(component, depth, erosion), component.height, component.width, random);
 
-  // A few evenly spaced points carry the curve: enough to follow a ring, too few to keep the pixel steps.
-  const size_t steps = path.size() - 1, knots = std::clamp<size_t>(steps / 10, 2, 7);
-  const float spacing = static_cast<float>(steps) / static_cast<float>(knots);
-  const auto knot = [&](size_t i) { return path[i * steps / knots]; };
   const auto depth_at = [&](Point p) {
     const int x = static_cast<int>(std::lround(p.x)), y = static_cast<int>(std::lround(p.y));
     const bool within = x >= 0 && x < component.width && y >= 0 && y < component.height;
@@ -206,13 +202,18 @@ Polyline stroke_within(const Mask& component, const StrokeStyle& style, Random& 
   };
   const float margin = std::min(2.0f, erosion);  // a line three pixels wide does not touch the outline
   for (int attempt = 0; attempt < style.tries; ++attempt) {
+    // A few evenly spaced points carry the curve: too few to keep the pixel steps.  Every try takes more of
+    // them and moves them less, so that where the way is narrow the curve follows the spine.
+    const size_t steps = path.size() - 1, knots = std::clamp<size_t>(steps / 10, 2, 7 + attempt);
+    const float spacing = static_cast<float>(steps) / static_cast<float>(knots);
     const float wobble =
         style.wobble * static_cast<float>(style.tries - attempt) / static_cast<float>(style.tries);
     Polyline through;
     for (size_t i = 0; i <= knots; ++i) {
-      const float reach = wobble * std::min(depth[knot(i)], spacing);
-      through.push_back({static_cast<float>(knot(i) % component.width) + reach * random.normal(),
-                         static_cast<float>(knot(i) / component.width) + reach * random.normal()});
+      const int knot = path[i * steps / knots];
+      const float reach = wobble * std::min(depth[knot], spacing);
+      through.push_back({static_cast<float>(knot % component.width) + reach * random.normal(),
+                         static_cast<float>(knot / component.width) + reach * random.normal()});
     }
     const Polyline curve = trimmed(smooth_curve(through), style.kept);
     if (std::ranges::all_of(curve, [&](Point p) { return depth_at(p) > margin; })) return curve;
@@ -230,10 +231,10 @@ void draw_polyline(LabelMap& map, const Polyline& line, uint8_t label, float wid
   const auto pixel = [](float at, int size) { return std::clamp(static_cast<int>(std::floor(at)), 0, size); };
   for (size_t i = 0; i < line.size(); ++i) {
     const Point a = line[i], b = line[std::min(i + 1, line.size() - 1)];
-    const int x0 = pixel(std::min(a.x, b.x) - radius, map.width),
-              x1 = pixel(std::max(a.x, b.x) + radius + 1, map.width);
-    const int y0 = pixel(std::min(a.y, b.y) - radius, map.height),
-              y1 = pixel(std::max(a.y, b.y) + radius + 1, map.height);
+    const int x0 = pixel(std::min(a.x, b.x) - radius, map.width);
+    const int x1 = pixel(std::max(a.x, b.x) + radius + 1, map.width);
+    const int y0 = pixel(std::min(a.y, b.y) - radius, map.height);
+    const int y1 = pixel(std::max(a.y, b.y) + radius + 1, map.height);
     for (int y = y0; y < y1; ++y) {
       for (int x = x0; x < x1; ++x) {
         const Point p = {static_cast<float>(x), static_cast<float>(y)};

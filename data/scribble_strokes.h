@@ -22,14 +22,14 @@ std::vector<Mask> components(const LabelMap& map, uint8_t label, int minimum_are
 std::vector<float> distance_to_outside(const Mask& mask);
 
 struct StrokeStyle {
-  float kept = 0.9f;  // share of the curve's length that is left after both ends are trimmed
-  float wobble =
-      0.3f;        // how far points are perturbed, relative to their distance from the outline and each other
-  int tries = 20;  // each with less wobble than the one before
+  float kept = 0.9f;    // share of the curve's length that is left after both ends are trimmed
+  float wobble = 0.3f;  // perturbation of points, relative to their distance from the outline and each other
+  float most_erosion = 20.0f;  // how far strokes in large components keep off the outline, in pixels
+  int tries = 20;              // each keeps closer to the middle than the one before
 };
 
-/// A smooth stroke inside one component, points about a pixel apart.  It keeps off the outline by an erosion
-/// of 2 … 20 px that grows with the component's share of the image, less where the component is thin.
+/// A smooth stroke inside one component, points about a pixel apart.  It keeps off the outline by 2 px in
+/// small components up to `most_erosion` in those that fill 15 % of the image, less where they are thin.
 /// Empty only for an empty component.
 Polyline stroke_within(const Mask& component, const StrokeStyle& style, Random& random);
 
