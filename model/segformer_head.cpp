@@ -40,7 +40,9 @@ Tensor SegformerHead::features(Tape& tape, const std::array<Tensor, 4>& maps) co
   std::array<Tensor, 4> weights, biases;
   for (int i = 0; i < 4; ++i) {
     weights[i] = linear_c_[i].weight.value;
-    biases[i] = linear_c_[i].bias.value;
+    // Batch norm subtracts whatever these add, so their gradient is zero.  Computed, it would be rounding
+    // noise, which AdamW turns into steps of full size: they enter as constants.
+    biases[i] = linear_c_[i].bias.value.slice(0, linear_c_[i].bias.shape);
   }
   Tensor x = ops::decoder_fuse(tape, maps, weights, biases, fuse_.value);
   x = ops::batch_norm(tape, x, norm_.gamma.value, norm_.beta.value, norm_.running_mean.value,

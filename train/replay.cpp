@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/files.h"
+#include "train/bias_walk.h"
 #include "train/training_step.h"
 
 namespace scrawl {
@@ -126,7 +127,7 @@ class Comparison {
     if (got.defined() && record_.contains(name)) compare(kind, name, as_recorded(got, record_.at(name)));
   }
 
-  /// Rows in a fixed order; every tensor of the record must have been compared with something.
+  /// The kinds of quantity that the record holds, in a fixed order.
   std::vector<ReplayRow> rows() const {
     std::vector<ReplayRow> rows;
     for (const ReplayRow& row : rows_)
@@ -136,6 +137,7 @@ class Comparison {
 
  private:
   void note(const std::string& kind, const std::string& name, double error) {
+    if (getenv("SCRAWL_VERBOSE")) fprintf(stderr, "%-12s %-40s %.3e\n", kind.c_str(), name.c_str(), error);
     ReplayRow& row =
         *std::find_if(rows_.begin(), rows_.end(), [&](const ReplayRow& r) { return r.quantity == kind; });
     ++row.compared;
@@ -151,12 +153,6 @@ class Comparison {
       {.quantity = "gradients", .limit = 5e-3},  {.quantity = "final", .limit = 2e-2},
       {.quantity = "trained", .limit = 2e-2}};
 };
-
-/// These have a gradient of zero by construction, so that AdamW walks them by rounding noise.
-bool walks_by_noise(const std::string& parameter) {
-  return (parameter.find(".linear_c") != std::string::npos && parameter.ends_with(".bias")) ||
-         parameter.ends_with("attn.kv.bias");
-}
 
 class Replay {
  public:
@@ -179,10 +175,7 @@ class Replay {
         result.phase_errors.push_back(
             fmt::format("step {} was in phase {}, recorded in {}", s, name_of(phase), case_.steps[s].phase));
     }
-    for (const Parameter& parameter : model_.parameters().all())
-      if (!walks_by_noise(parameter.name))
-        comparison_.compare("final", "final/" + parameter.name,
-                            model_.parameters().to_file(parameter).floats());
+    for (const Parameter& parameter : model_.parameters().all()) compare_final(parameter);
     evaluate("trained", "trained");
     result.rows = comparison_.rows();
     return result;
@@ -253,6 +246,17 @@ class Replay {
       if (parameter.learnt && active[parameter.group] && case_.record.contains(name))
         comparison_.compare("gradients", name, model_.parameters().gradient_to_file(parameter).floats());
     }
+  }
+
+  void compare_final(const Parameter& parameter) {
+    if (walks_by_noise(parameter.name)) return;
+    std::vector<float> got = model_.parameters().to_file(parameter).floats();
+    if (parameter.name == kRunningMean && case_.record.contains("final/" + parameter.name)) {
+      std::vector<float> lr_factors;
+      for (const Step& step : case_.steps) lr_factors.push_back(step.lr_factor);
+      follow_bias_walk(got, model_.parameters(), case_.record, lr_factors);
+    }
+    comparison_.compare("final", "final/" + parameter.name, got);
   }
 
   Device& device_;

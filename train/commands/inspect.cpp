@@ -2,6 +2,7 @@
 #include <cmath>
 
 #include "data/npy.h"
+#include "data/tags.h"
 #include "engine/error.h"
 #include "engine/safetensors.h"
 #include "train/commands/commands.h"
