@@ -58,6 +58,7 @@ std::vector<OpCase> attention_cases() {
       attention_case("132_queries_33_keys", {1, 132, 33, 1, 32}),
       attention_case("260_queries_3_keys_5_heads", {2, 260, 3, 5, 4}),
       attention_case("1025_queries", {1, 1025, 5, 1, 3}),
+      attention_case("4500_queries", {1, 4500, 3, 1, 2}),
       attention_case("1025_keys", {1, 3, 1025, 1, 8}),
       attention_case("260_keys", {1, 5, 260, 2, 16}),
       attention_case("eight_heads_of_64", {1, 33, 12, 8, 64}),

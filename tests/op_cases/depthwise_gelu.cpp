@@ -53,6 +53,7 @@ std::vector<OpCase> depthwise_gelu_cases() {
       depthwise_gelu_case("1x2x3x1025", {1, 2, 3, 1025}),
       depthwise_gelu_case("one_row", {2, 1, 33, 3}),
       depthwise_gelu_case("one_column", {2, 33, 1, 3}),
+      depthwise_gelu_case("2x83x5x3", {2, 83, 5, 3}),
       depthwise_gelu_case("large_values", {1, 7, 5, 33}, 10.0),
   };
 }
