@@ -3,7 +3,7 @@
 #include <array>
 #include <sstream>
 
-#include "data/npy.h"
+#include "data/tags.h"
 #include "engine/error.h"
 #include "engine/files.h"
 

@@ -3,13 +3,13 @@
 #include <cstdint>
 #include <filesystem>
 #include <string>
-#include <unordered_map>
+#include <string_view>
 #include <vector>
 
 namespace scrawl {
 
 /// An array; `dtype` in NumPy's words ("<f4", "|u1", …).  `values` are in the file's order, which is by
-/// columns when `fortran_order`.  An array of objects ("|O") has no values here: see read_tags.
+/// columns when `fortran_order`.  An array of objects ("|O") has no values here: see data/tags.h.
 struct Npy {
   std::string dtype;
   bool fortran_order = false;
@@ -23,12 +23,17 @@ Npy read_npy(const std::filesystem::path& path);
 /// True for an array of Python objects, which read_tags may know.
 bool holds_objects(const std::filesystem::path& path);
 
-/// Image id -> one number a foreground class.
-using Tags = std::unordered_map<std::string, std::vector<float>>;
+/// What a file says of its array, and where the values begin.
+struct NpyHeader {
+  std::string dtype;
+  bool fortran_order = false;
+  std::vector<int64_t> shape;
+  size_t data = 0;
+};
+NpyHeader parse_npy_header(std::string_view file, const std::string& name);
 
-/// Reads a pickled dictionary of label vectors (the cls_labels.npy of many weakly supervised methods).
-/// Integer keys are VOC ids without their underscore: 2007000032 becomes "2007_000032".
-/// Executes nothing; InputError for any content other than keys, arrays and their types.
-Tags read_tags(const std::filesystem::path& path);
+/// The values in `bytes`, whose count must fit the shape; `dtype` begins with the byte order.
+std::vector<double> decode_npy(std::string_view bytes, const std::string& dtype,
+                               const std::vector<int64_t>& shape, const std::string& name);
 
 }  // namespace scrawl

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <set>
 
 #include "engine/safetensors.h"
 
@@ -115,6 +116,7 @@ TEST(Augmentation, NormalisesWithTheMeanAndDeviationOfImageNet) {
 TEST(Augmentation, PlansStayInRangeAndCoverIt) {
   int rotated = 0, blurred = 0, flipped = 0, padded = 0;
   float least = 9, most = 0;
+  std::set<int> tops, lefts;  // where there is a choice
   constexpr int kDraws = 2000;
   for (int i = 0; i < kDraws; ++i) {
     Random random(7, 0, i);
@@ -122,6 +124,8 @@ TEST(Augmentation, PlansStayInRangeAndCoverIt) {
     const int height = scaled_size(100, plan.scale), width = scaled_size(150, plan.scale);
     least = std::min(least, plan.scale);
     most = std::max(most, plan.scale);
+    if (height > 150) tops.insert(plan.window.top);
+    if (width > 200) lefts.insert(plan.window.left);
     rotated += plan.degrees.has_value();
     blurred += plan.blur;
     flipped += plan.flip;
@@ -131,7 +135,11 @@ TEST(Augmentation, PlansStayInRangeAndCoverIt) {
     EXPECT_GE(plan.window.top, std::min(0, -(96 - height) / 2));
     EXPECT_LE(plan.window.top, std::max(0, height - 96));
     EXPECT_LE(plan.window.left, std::max(0, width - 96));
+    EXPECT_GE(plan.window.left, std::min(0, (width - 96) / 2));
   }
+  EXPECT_TRUE(tops.contains(0));
+  EXPECT_GT(tops.size(), 80);    // of 105
+  EXPECT_GT(lefts.size(), 160);  // of 205
   EXPECT_LT(least, 0.51f);
   EXPECT_GT(most, 1.99f);
   EXPECT_LE(most, 2.0f);

@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "data/npy.h"
+#include "data/tags.h"
 #include "tests/data/small_set.h"
 
 namespace scrawl {

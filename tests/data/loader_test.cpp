@@ -53,6 +53,18 @@ TEST(Loader, BatchesDependOnSeedAndEpochAlone) {
   EXPECT_NE(epoch_of(reseeded, 0)[0].image, first[0].image);
 }
 
+TEST(Loader, EveryEpochAugmentsAnew) {
+  const SmallSet set(2);
+  const Dataset dataset(set.config());
+  LoaderConfig config = training(0);
+  config.shuffle = false;
+  Loader loader(dataset, config);
+  const auto first = epoch_of(loader, 0), second = epoch_of(loader, 1);
+  EXPECT_EQ(first[0].ids, (std::vector<std::string>{"s0", "s1"}));
+  EXPECT_EQ(second[0].ids, first[0].ids);
+  EXPECT_NE(second[0].image, first[0].image);
+}
+
 TEST(Loader, TrainingShowsShuffledFullBatchesOfDistinctSamples) {
   const SmallSet set(7);
   const Dataset dataset(set.config());

@@ -1,0 +1,187 @@
+#include "data/tags.h"
+
+#include <cmath>
+
+#include "data/npy.h"
+#include "data/pickle.h"
+#include "engine/error.h"
+#include "engine/files.h"
+
+namespace scrawl {
+
+namespace {
+
+using Kind = PickleValue::Kind;
+
+constexpr std::string_view kGlobals[] = {
+    "numpy.core.multiarray._reconstruct",
+    "numpy._core.multiarray._reconstruct",
+    "numpy.core.multiarray.scalar",
+    "numpy._core.multiarray.scalar",
+    "numpy.ndarray",
+    "numpy.dtype",
+    "_codecs.encode",
+};
+
+/// Text, or what Python 2 took for it.
+bool is_string(const PickleValue& value) {
+  return value.is(Kind::text) || value.is(Kind::bytes);
+}
+
+/// Reads what numpy and pickle make of a dictionary of arrays: objects that say which function would rebuild
+/// them from which arguments and state.
+class TagReader {
+ public:
+  TagReader(std::string_view file, std::string_view pickle, std::string name)
+      : name_(std::move(name)), budget_(1024 + 10 * file.size()), pickle_(pickle, kGlobals, name_) {}
+
+  Tags read() {
+    const Array outer = array(pickle_.root());
+    if (!outer.data.is(Kind::sequence) || outer.data.items.size() != 1 ||
+        !outer.data.items[0]->is(Kind::dict)) {
+      fail("expected one dictionary from image ids to label vectors, got something else");
+    }
+    Tags tags;
+    const auto& items = outer.data.items[0]->items;
+    for (size_t i = 0; i < items.size(); i += 2) tags.insert_or_assign(key(*items[i]), vector(*items[i + 1]));
+    return tags;
+  }
+
+ private:
+  struct Array {
+    std::string dtype;
+    std::vector<int64_t> shape;
+    const PickleValue& data;
+  };
+
+  template <typename... Args>
+  [[noreturn]] void fail(fmt::format_string<Args...> format, Args&&... args) const {
+    throw InputError("{}: {}", name_, fmt::format(format, std::forward<Args>(args)...));
+  }
+
+  /// The arguments of `value` if it is a call of numpy's or Python's `function`, with at least `count` of
+  /// them.
+  const std::vector<const PickleValue*>* call(const PickleValue& value, std::string_view function,
+                                              size_t count) const {
+    if (!value.is(Kind::object) || !value.items[0]->text.ends_with(function)) return nullptr;
+    const PickleValue& arguments = *value.items[1];
+    return arguments.is(Kind::sequence) && arguments.items.size() >= count ? &arguments.items : nullptr;
+  }
+
+  /// The state that an object is built with, a tuple of at least `count` items.
+  const std::vector<const PickleValue*>& state(const PickleValue& value, size_t count) const {
+    if (value.items.size() != 3 || !value.items[2]->is(Kind::sequence) ||
+        value.items[2]->items.size() < count) {
+      fail("holds an array or a type in a form that numpy does not write");
+    }
+    return value.items[2]->items;
+  }
+
+  std::string dtype(const PickleValue& value) const {
+    const auto* arguments = call(value, "numpy.dtype", 1);
+    if (!arguments || !is_string(*(*arguments)[0])) fail("holds an array without a type");
+    // Byte order comes with the state, "|" where it has no meaning; without a state it is the machine's.
+    std::string_view order = "<";
+    if (value.items.size() > 2 && is_string(*state(value, 2)[1])) order = state(value, 2)[1]->text;
+    if (order.size() != 1) fail("holds an array of unknown byte order");
+    return fmt::format("{}{}", order, (*arguments)[0]->text.substr(0, 16));
+  }
+
+  Array array(const PickleValue& value) const {
+    if (!call(value, ".multiarray._reconstruct", 0))
+      fail("holds something other than an array where one is expected");
+    const auto& parts = state(value, 5);  // version, shape, type, order, data
+    Array array{dtype(*parts[2]), {}, *parts[4]};
+    if (!parts[1]->is(Kind::sequence) || parts[1]->items.size() > 8) fail("holds an array without a shape");
+    for (const PickleValue* side : parts[1]->items) {
+      if (!side->is(Kind::integer) || side->integer < 0) fail("holds an array without a shape");
+      array.shape.push_back(side->integer);
+    }
+    return array;
+  }
+
+  /// One run of bytes may be shared by many arrays: what comes out is bounded, not just the file.
+  void spend(size_t size) {
+    if (size > budget_) fail("unpacks to more than ten times its size; refused");
+    budget_ -= size;
+  }
+
+  /// Bytes as they are, or, in protocol 2, the text whose latin-1 form they are.
+  std::string bytes(const PickleValue& value) {
+    const auto* arguments = call(value, "_codecs.encode", 2);
+    const std::string_view text = arguments ? (*arguments)[0]->text : value.text;
+    spend(text.size());
+    if (!arguments) {
+      if (!value.is(Kind::bytes)) fail("holds an array without data");
+      return std::string(text);
+    }
+    if (!(*arguments)[0]->is(Kind::text) || (*arguments)[1]->text != "latin1")
+      fail("holds bytes in an unknown code");
+    return latin1(text);
+  }
+
+  /// Latin-1 from UTF-8: code points up to 255, which take one or two bytes.
+  std::string latin1(std::string_view text) const {
+    std::string out;
+    out.reserve(text.size());
+    for (size_t i = 0; i < text.size(); ++i) {
+      const auto c = static_cast<uint8_t>(text[i]);
+      if (c < 0x80) {
+        out += text[i];
+      } else {
+        const uint8_t next = ++i < text.size() ? static_cast<uint8_t>(text[i]) : 0;
+        if ((c != 0xC2 && c != 0xC3) || next >> 6 != 2) fail("holds bytes that are not latin-1");
+        out += static_cast<char>(c << 6 | (next & 0x3F));
+      }
+    }
+    return out;
+  }
+
+  std::string key(const PickleValue& value) {
+    if (value.is(Kind::integer)) return voc_id(value.integer);
+    if (const auto* arguments = call(value, ".multiarray.scalar", 2)) {
+      const std::string type = dtype(*(*arguments)[0]);
+      const double number = decode_npy(bytes(*(*arguments)[1]), type, {}, name_)[0];
+      if (!(std::abs(number) < 1e15)) fail("has a key of type '{}' that is no integer", type);
+      return voc_id(static_cast<int64_t>(number));
+    }
+    if (!is_string(value)) fail("has a key that is neither text nor an integer");
+    spend(value.text.size());
+    return std::string(value.text);
+  }
+
+  /// Ten digits are a VOC id, year and number, whose underscore was lost.
+  static std::string voc_id(int64_t number) {
+    std::string digits = std::to_string(number);
+    if (digits.size() == 10 && number > 0) digits.insert(4, "_");
+    return digits;
+  }
+
+  std::vector<float> vector(const PickleValue& value) {
+    const Array a = array(value);
+    if (a.shape.size() != 1) fail("holds an array of {} dimensions, expected label vectors", a.shape.size());
+    const std::vector<double> values = decode_npy(bytes(a.data), a.dtype, a.shape, name_);
+    return {values.begin(), values.end()};
+  }
+
+  std::string name_;
+  uint64_t budget_;
+  Pickle pickle_;
+};
+
+}  // namespace
+
+Tags parse_tags(std::string_view file, const std::string& name) {
+  const NpyHeader header = parse_npy_header(file, name);
+  if (header.dtype != "|O" || !header.shape.empty()) {
+    throw InputError("{}: expected a pickled dictionary (type '|O', shape ()), got type '{}', shape ({})",
+                     name, header.dtype, fmt::join(header.shape, ", "));
+  }
+  return TagReader(file, file.substr(header.data), name).read();
+}
+
+Tags read_tags(const std::filesystem::path& path) {
+  return parse_tags(read_file(path), path.string());
+}
+
+}  // namespace scrawl

@@ -1,0 +1,21 @@
+#pragma once
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+namespace scrawl {
+
+/// Image id -> one number a foreground class.
+using Tags = std::unordered_map<std::string, std::vector<float>>;
+
+/// Reads a pickled dictionary of label vectors (the cls_labels.npy of many weakly supervised methods).
+/// Integer keys are VOC ids without their underscore: 2007000032 becomes "2007_000032".
+/// Executes nothing; InputError for any content other than keys, arrays and their types.
+Tags read_tags(const std::filesystem::path& path);
+
+/// The same from the bytes of a file; `name` begins the error messages.
+Tags parse_tags(std::string_view file, const std::string& name);
+
+}  // namespace scrawl
