@@ -153,7 +153,7 @@ class TagReader {
   /// Ten digits are a VOC id, year and number, whose underscore was lost.
   static std::string voc_id(int64_t number) {
     std::string digits = std::to_string(number);
-    if (digits.size() == 10 && number > 0) digits.insert(4, "_");
+    if (digits.size() == 10 && number > 0) digits.insert(4, 1, '_');
     return digits;
   }
 
