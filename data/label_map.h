@@ -8,8 +8,8 @@
 
 namespace scrawl {
 
-/// A class index a pixel, H,W: scribbles, dense masks and predictions.  Files may mark unlabelled pixels with another
-/// value; in memory it is always kUnlabelled.
+/// A class index a pixel, H,W: scribbles, dense masks and predictions.  Files may mark unlabelled pixels with
+/// another value; in memory it is always kUnlabelled.
 struct LabelMap {
   int height = 0, width = 0;
   std::vector<uint8_t> labels;
