@@ -27,12 +27,13 @@ std::vector<Values> reference(const std::vector<AdamWGroup>& groups, const std::
   return {w, m, s};
 }
 
-OpCase adamw_case(std::string name, const std::vector<AdamWGroup>& groups, bool fresh = false) {
+OpCase adamw_case(std::string name, const std::vector<AdamWGroup>& groups, bool fresh = false,
+                  Draw gradient = normal(0.1)) {
   const Shape shape{groups.back().end};
   const Draw zero = always(0.0);
   return {.name = "adamw_" + name,
           .inputs = {{"value", shape, normal(), state},
-                     {"gradient", shape, normal(0.1), constant},
+                     {"gradient", shape, gradient, constant},
                      {"first moment", shape, fresh ? zero : normal(0.1), state},
                      {"second moment", shape, fresh ? zero : uniform_between(0.001, 0.02), state}},
           .run =
@@ -57,7 +58,8 @@ OpCase adamw_case(std::string name, const std::vector<AdamWGroup>& groups, bool 
                 return std::vector{t[0], t[2], t[3]};
               },
           .reference = [=](const std::vector<Values>& v) { return reference(groups, v); },
-          .mode = Tape::Mode::evaluate};
+          .mode = Tape::Mode::evaluate,
+          .absolute = 0.0};
 }
 
 }  // namespace
@@ -66,7 +68,9 @@ std::vector<OpCase> adamw_cases() {
   return {
       adamw_case("one", {{0, 1, 0.1f, 0.01f, 1}}, true),
       adamw_case("first_step", {{0, 1025, 0.1f, 0.01f, 1}}, true),
-      adamw_case("150001", {{0, 3, 0.2f, 0.1f, 2}, {3, 150001, 0.1f, 0.01f, 3}}),
+      adamw_case("70001", {{0, 3, 0.2f, 0.1f, 2}, {3, 70001, 0.1f, 0.01f, 3}}),
+      adamw_case("gradients_as_small_as_eps", {{0, 33, 0.1f, 0.0f, 1}}, true, normal(1e-8)),
+      adamw_case("no_gradient_yet", {{0, 33, 0.1f, 0.01f, 1}}, true, always(0.0)),
       adamw_case("later_step", {{0, 260, 0.1f, 0.5f, 1000}}),
       adamw_case("groups", {{0, 33, 0.1f, 0.01f, 5},
                             {33, 165, 0.0f, 0.0f, 5},       // frozen: only the moments move
