@@ -22,12 +22,12 @@ struct ModelConfig {
   float block_norm_eps = 1e-6f;  // norm1, norm2 and stage norms
   float other_norm_eps = 1e-5f;  // patch embedding and spatial reduction
 
-  /// The smallest side of an input: every stage's map must fill its spatial reduction once.
+  /// The smallest side of an input: every stage's map, ⌈side / stride⌉, must fill its spatial reduction once.
   int minimum_side() const {
     int side = 1;
     for (int stage = 0, stride = 1; stage < 4; ++stage) {
       stride *= strides[stage];
-      side = std::max(side, stride * reductions[stage]);
+      side = std::max(side, stride * (reductions[stage] - 1) + 1);
     }
     return side;
   }

@@ -318,9 +318,9 @@ TEST(Config, ValuesThatCannotBeTrainedWith) {
   EXPECT_EQ(message("model.dropout=1"), "model.dropout must be at least 0 and below 1, got '1'");
   EXPECT_EQ(message("optimizer.betas=0.9,1"), "optimizer.betas must be at least 0 and below 1, got '0.9,1'");
   EXPECT_EQ(message("optimizer.learning_rate=0"), "optimizer.learning_rate must be above 0, got '0'");
-  EXPECT_EQ(message("dataset.crop_size=15"),
-            "dataset.crop_size is 15x15, smaller than the network's total stride of 16");
-  EXPECT_EQ(message("dataset.crop_size=17"), "no error");
+  EXPECT_EQ(message("dataset.crop_size=28"),
+            "dataset.crop_size is 28x28, the network's strides and reductions need at least 29");
+  EXPECT_EQ(message("dataset.crop_size=29"), "no error");
   EXPECT_EQ(message("dataset.ignore_label=20"), "dataset.ignore_label is 20, which is one of the 21 classes");
   EXPECT_EQ(message("model.heads=1,2,3,8"),
             "stage 3 has 320 channels, which 3 heads do not divide (model.embed_dims, model.heads)");

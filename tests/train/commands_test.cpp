@@ -1,0 +1,182 @@
+// The program as users run it: bad input ends in one line on standard error and exit code 2, and nothing is
+// written.
+#include <sys/wait.h>
+
+#include <cstdlib>
+#include <fstream>
+
+#include "data/image.h"
+#include "data/label_map.h"
+#include "data/palette.h"
+#include "engine/files.h"
+#include "tests/train/tiny_run.h"
+
+namespace scrawl {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Outcome {
+  int exit_code;
+  std::string out, err;
+};
+
+class Commands : public TinyRun {
+ protected:
+  static Outcome scrawl(const std::string& arguments) {
+    const fs::path out = root() / "stdout", err = root() / "stderr";
+    const std::string command =
+        fmt::format("{} {} >{} 2>{}", SCRAWL_BINARY, arguments, out.string(), err.string());
+    const int status = std::system(command.c_str());
+    return {WEXITSTATUS(status), read_file(out), read_file(err)};
+  }
+
+  /// A configuration file for `data`, and what `scrawl train` says about it.
+  static Outcome train(const fs::path& data, const std::string& more = "") {
+    std::ofstream(root() / "case.yaml") << describe(config("case"));
+    return scrawl(fmt::format("train {} --fresh --set dataset.data_root={} {}",
+                              (root() / "case.yaml").string(), data.string(), more));
+  }
+
+  /// A copy of the data set to spoil.
+  static fs::path copy_of_data() {
+    const fs::path data = root() / "spoiled";
+    fs::remove_all(data);
+    fs::copy(root() / "data", data, fs::copy_options::recursive);
+    return data;
+  }
+
+  static std::string first_train_id() {
+    std::ifstream list(root() / "data" / "ImageSets" / "train.txt");
+    std::string id;
+    std::getline(list, id);
+    return id;
+  }
+
+  /// One line with these words, exit code 2, and no checkpoint written (but for those in `kept`).
+  static void expect_refusal(const Outcome& outcome, const std::vector<std::string>& words,
+                             const fs::path& kept = {}) {
+    EXPECT_EQ(outcome.exit_code, 2) << outcome.err;
+    const size_t last = outcome.err.rfind("scrawl: ");
+    ASSERT_NE(last, std::string::npos) << outcome.err;
+    const std::string line = outcome.err.substr(last);
+    EXPECT_EQ(std::count(line.begin(), line.end(), '\n'), 1) << "expected one line: " << line;
+    for (const std::string& word : words)
+      EXPECT_NE(line.find(word), std::string::npos) << word << " not in: " << line;
+    EXPECT_EQ(fs::exists(root() / "runs" / "case" / "last.safetensors"), !kept.empty());
+  }
+};
+
+TEST_F(Commands, TrainEvalPredictInspectWorkTogether) {
+  ASSERT_EQ(train(root() / "data", "--profile").exit_code, 0);
+  const fs::path run = root() / "runs" / "case";
+  for (const char* file : {"config.yaml", "history.jsonl", "last.safetensors", "best_without.safetensors",
+                           "result.json", "contact_sheet.png"})
+    EXPECT_TRUE(fs::exists(run / file)) << file;
+
+  const std::string checkpoint = (run / "last.safetensors").string();
+  const Outcome eval =
+      scrawl(fmt::format("eval {} --checkpoint {} --json", (run / "config.yaml").string(), checkpoint));
+  EXPECT_EQ(eval.exit_code, 0) << eval.err;
+  EXPECT_NE(eval.out.find("\"miou\""), std::string::npos);
+
+  const fs::path photo = root() / "data" / "JPEGImages" / (first_train_id() + ".jpg");
+  const fs::path out = root() / "predictions";
+  EXPECT_EQ(
+      scrawl(fmt::format("predict --checkpoint {} --out {} {}", checkpoint, out.string(), photo.string()))
+          .exit_code,
+      0);
+  const LabelMap prediction = read_label_map(out / (first_train_id() + ".png"), 7);
+  EXPECT_EQ(prediction.height, 64);
+  EXPECT_EQ(prediction.width, 64);
+  EXPECT_EQ(read_image(out / (first_train_id() + "_overlay.png")).width, 64);
+
+  const Outcome inspect = scrawl("inspect " + checkpoint);
+  EXPECT_EQ(inspect.exit_code, 0);
+  EXPECT_NE(inspect.out.find("encoder.patch_embed1.proj.weight"), std::string::npos);
+
+  expect_refusal(scrawl(fmt::format("eval {} --checkpoint {} --set model.depths=[1,1,2,1]",
+                                    (run / "config.yaml").string(), checkpoint)),
+                 {"checkpoint of another model", "depths [1,1,1,1]", "[1,1,2,1]"}, run);
+  fs::remove_all(run);
+}
+
+TEST_F(Commands, MissingFilesAndFoldersAreNamed) {
+  expect_refusal(scrawl("train nowhere.yaml"), {"nowhere.yaml", "no such file"});
+  expect_refusal(train(root() / "nowhere"), {"nowhere"});
+  const fs::path data = copy_of_data();
+  fs::remove_all(data / "ScribbleLabels");
+  expect_refusal(train(data), {"ScribbleLabels"});
+  expect_refusal(train(root() / "data", "--set dataset.train_data_list=other.txt"), {"other.txt"});
+}
+
+TEST_F(Commands, AnEmptyListIsRefused) {
+  const fs::path data = copy_of_data();
+  std::ofstream(data / "ImageSets" / "train.txt").close();
+  expect_refusal(train(data), {"train.txt", "empty"});
+}
+
+TEST_F(Commands, UnreadableAndTruncatedImagesAreNamed) {
+  const fs::path data = copy_of_data(), photo = data / "JPEGImages" / (first_train_id() + ".jpg");
+  const std::string bytes = read_file(photo);
+  std::ofstream(photo, std::ios::binary) << bytes.substr(0, bytes.size() / 2);
+  expect_refusal(train(data), {photo.filename().string()});
+  std::ofstream(photo, std::ios::binary) << "not a photo";
+  expect_refusal(train(data), {photo.filename().string()});
+}
+
+TEST_F(Commands, LabelsThatDoNotFitAreNamed) {
+  const fs::path data = copy_of_data(), label = data / "ScribbleLabels" / (first_train_id() + ".png");
+  write_label_map(label, {32, 64, std::vector<uint8_t>(32 * 64, 0)}, voc_palette());
+  expect_refusal(train(data), {first_train_id(), "64", "32"});
+  write_label_map(label, {64, 64, std::vector<uint8_t>(64 * 64, 9)}, voc_palette());
+  expect_refusal(train(data), {label.filename().string(), "9", "7"});
+  write_png(label, {64, 64, std::vector<uint8_t>(64 * 64 * 3, 1)});
+  expect_refusal(train(data), {label.filename().string(), "RGB"});
+}
+
+TEST_F(Commands, ConfigurationsThatCannotTrainAreRefused) {
+  const fs::path data = root() / "data";
+  expect_refusal(train(data, "--set dataset.batchsize=4"),
+                 {"dataset.batchsize", "did you mean 'dataset.batch_size'"});
+  expect_refusal(train(data, "--set dataset.batch_size=many"), {"dataset.batch_size", "many"});
+  expect_refusal(train(data, "--set dataset.crop_size=16"), {"crop_size", "16", "29"});
+  expect_refusal(train(data, "--set dataset.num_classes=0"), {"num_classes", "0"});
+  expect_refusal(train(data, "--set dataset.batch_size=100"), {"batch_size", "100", "8"});
+  expect_refusal(train(data, "--device cuda"), {"cuda"});
+  expect_refusal(train(data, "--resume"), {"--resume", "--fresh"});
+}
+
+TEST_F(Commands, CommandLinesThatCannotBeUnderstoodExitWith2) {
+  for (const char* line : {"", "paint", "train", "predict --out x", "train a.yaml --threads -1", "replay"})
+    EXPECT_EQ(scrawl(line).exit_code, 2) << line;
+}
+
+TEST_F(Commands, HelpIsEverywhere) {
+  for (const char* line : {"--help", "train --help", "eval --help", "predict --help", "demo --help",
+                           "replay --help", "inspect --help", "info --help"}) {
+    const Outcome outcome = scrawl(line);
+    EXPECT_EQ(outcome.exit_code, 0) << line;
+    EXPECT_FALSE(outcome.out.empty()) << line;
+  }
+}
+
+TEST_F(Commands, FilesThatAreNoCheckpointsAreRefused) {
+  const std::string golden = SCRAWL_TEST_DIR "/goldens/tiny/init.safetensors";
+  expect_refusal(scrawl("predict --checkpoint " + golden + " --out x " + golden), {"not a checkpoint"});
+  expect_refusal(scrawl("inspect " SCRAWL_TEST_DIR "/fixtures/hostile.npy"), {"hostile.npy", "system"});
+  expect_refusal(scrawl("inspect " SCRAWL_TEST_DIR "/CMakeLists.txt"), {"CMakeLists.txt"});
+}
+
+TEST_F(Commands, ReplayExitsWith1WhenNumbersDiffer) {
+  const fs::path copy = root() / "golden";
+  fs::copy(SCRAWL_TEST_DIR "/goldens/tiny", copy);
+  EXPECT_EQ(scrawl("replay " + copy.string()).exit_code, 0);
+  std::string text = read_file(copy / "case.json");
+  text.replace(text.find("\"local_con\": 0.02"), 17, "\"local_con\": 0.03");
+  std::ofstream(copy / "case.json") << text;
+  EXPECT_EQ(scrawl("replay --json " + copy.string()).exit_code, 1);
+}
+
+}  // namespace
+}  // namespace scrawl

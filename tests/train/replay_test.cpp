@@ -1,0 +1,89 @@
+// Recorded runs of the published code, trained again.
+#include "train/replay.h"
+
+#include <gtest/gtest.h>
+
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "engine/error.h"
+#include "engine/safetensors.h"
+
+namespace scrawl {
+namespace {
+
+namespace fs = std::filesystem;
+
+const fs::path kGoldens = fs::path(SCRAWL_TEST_DIR) / "goldens";
+
+class RecordedRun : public testing::TestWithParam<const char*> {};
+
+TEST_P(RecordedRun, IsReproduced) {
+  Device device({.guard_memory = true});
+  const ReplayResult result = replay(device, kGoldens / GetParam());
+  for (const ReplayRow& row : result.rows)
+    EXPECT_LE(row.worst, row.limit) << row.quantity << ", worst in " << row.where;
+  for (const std::string& error : result.phase_errors) ADD_FAILURE() << error;
+  EXPECT_TRUE(result.passed());
+  EXPECT_EQ(device.memory().damage(), "");
+}
+
+INSTANTIATE_TEST_SUITE_P(Goldens, RecordedRun, testing::Values("tiny", "deep", "odd_sizes"),
+                         [](const auto& test) { return std::string(test.param); });
+
+/// A copy of a recorded run that a test may spoil.
+class SpoiledRun : public testing::Test {
+ protected:
+  void SetUp() override {
+    dir_ = fs::temp_directory_path() / ("scrawl_replay_" + std::to_string(getpid()));
+    fs::remove_all(dir_);
+    fs::create_directories(dir_);
+    for (const auto& file : fs::directory_iterator(kGoldens / "tiny")) fs::copy(file, dir_);
+  }
+  void TearDown() override { fs::remove_all(dir_); }
+
+  fs::path dir_;
+};
+
+TEST_F(SpoiledRun, AChangedNumberFails) {
+  SafeTensors record = read_safetensors(dir_ / "record.safetensors");
+  HostTensor& bank = record.tensors.at("step7.bank");
+  std::vector<float> values = bank.floats();
+  values[5] += 0.01f;
+  bank = HostTensor::of(bank.shape, values);
+  write_safetensors(dir_ / "record.safetensors", record);
+  Device device;
+  const ReplayResult result = replay(device, dir_);
+  EXPECT_FALSE(result.passed());
+  for (const ReplayRow& row : result.rows) {
+    EXPECT_EQ(row.passed(), row.quantity != "bank") << row.quantity;
+    if (!row.passed()) {
+      EXPECT_EQ(row.where, "step7.bank");
+    }
+  }
+}
+
+TEST_F(SpoiledRun, AnotherPhaseFails) {
+  std::ifstream in(dir_ / "case.json");
+  std::string text(std::istreambuf_iterator<char>(in), {});
+  text.replace(text.find("\"local\""), 7, "\"global\"");
+  std::ofstream(dir_ / "case.json") << text;
+  Device device;
+  const ReplayResult result = replay(device, dir_);
+  EXPECT_EQ(result.phase_errors.size(), 1u);
+  EXPECT_FALSE(result.passed());
+}
+
+TEST_F(SpoiledRun, MissingAndForeignFilesAreNamed) {
+  Device device;
+  EXPECT_THROW(replay(device, dir_ / "nowhere"), InputError);
+  fs::remove(dir_ / "init.safetensors");
+  EXPECT_THROW(replay(device, dir_), InputError);
+  std::ofstream(dir_ / "case.json") << "{}";
+  EXPECT_THROW(replay(device, dir_), InputError);
+}
+
+}  // namespace
+}  // namespace scrawl

@@ -1,0 +1,119 @@
+#include "train/trainer.h"
+
+#include <fstream>
+
+#include "data/label_map.h"
+#include "data/palette.h"
+#include "engine/error.h"
+#include "tests/train/tiny_run.h"
+
+namespace scrawl {
+namespace {
+
+namespace fs = std::filesystem;
+
+class TrainerTest : public TinyRun {};
+
+TEST_F(TrainerTest, LossesDoNotDependOnThreadsOrWorkers) {
+  const std::vector<float> one = losses(config("one", {"dataset.num_workers=0"}), 1);
+  ASSERT_EQ(one.size(), 8u);
+  EXPECT_EQ(one, losses(config("two", {"dataset.num_workers=1"}), 2));
+  EXPECT_EQ(one, losses(config("three", {"dataset.num_workers=3"}), 3));
+}
+
+TEST_F(TrainerTest, AnotherSeedGivesOtherLosses) {
+  EXPECT_NE(losses(config("seed_1", {"seed=1"}), 2), losses(config("seed_2", {"seed=2"}), 2));
+}
+
+TEST_F(TrainerTest, GoesThroughItsPhasesAndLearns) {
+  // 60 epochs of 2 steps: enough for the loss to fall well below that of the start.
+  Device device;
+  Trainer trainer(device,
+                  config("learns", {"train.epoch=60", "prototype.use_epoch=30", "train.val_every=60"}));
+  std::vector<double> means;
+  trainer.run(Trainer::Start::fresh, [&](const EpochSummary& summary) { means.push_back(summary.loss); });
+  EXPECT_EQ(trainer.state().phases.front(), Phase::without);
+  EXPECT_EQ(trainer.state().phases.back(), Phase::global);
+  EXPECT_LT(means.back(), 0.7 * means.front());
+}
+
+TEST_F(TrainerTest, ResumingGivesTheLossesOfARunInOnePiece) {
+  const std::vector<float> whole = losses(config("whole"), 2);
+  const Config config = TinyRun::config("pieces");
+  std::vector<float> pieces;
+  const auto collect = [&](const EpochSummary& summary) {
+    pieces.insert(pieces.end(), summary.losses.begin(), summary.losses.end());
+  };
+  struct Interrupted {};
+  {
+    // Interrupted after the third epoch, when the prototype bank is in use.
+    Device device;
+    Trainer trainer(device, config);
+    EXPECT_THROW(trainer.run(Trainer::Start::fresh,
+                             [&](const EpochSummary& summary) {
+                               collect(summary);
+                               if (summary.epoch == 2) throw Interrupted{};
+                             }),
+                 Interrupted);
+  }
+  Device device;
+  Trainer trainer(device, config);
+  trainer.run(Trainer::Start::resume, collect);
+  EXPECT_EQ(pieces, whole);
+
+  std::ifstream history(trainer.directory().history());
+  int lines = 0;
+  for (std::string line; std::getline(history, line);) ++lines;
+  EXPECT_EQ(lines, 4);
+}
+
+TEST_F(TrainerTest, AnExistingRunIsNotOverwrittenByAccident) {
+  const Config config = TinyRun::config("twice", {"train.epoch=1"});
+  losses(config, 2);
+  Device device;
+  Trainer trainer(device, config);
+  EXPECT_THROW(trainer.run(Trainer::Start::refuse), InputError);
+  EXPECT_THROW(Trainer(device, TinyRun::config("never")).run(Trainer::Start::resume), InputError);
+}
+
+TEST_F(TrainerTest, ResumingWithAnotherModelNamesTheDifference) {
+  losses(config("sizes", {"train.epoch=1"}), 2);
+  Device device;
+  Trainer trainer(device, config("sizes", {"model.embed_dims=[8, 16, 24, 40]"}));
+  try {
+    trainer.run(Trainer::Start::resume);
+    FAIL() << "a checkpoint of another model was accepted";
+  } catch (const InputError& error) {
+    EXPECT_NE(std::string(error.what()).find("embed_dims [8,16,24,32], this model has [8,16,24,40]"),
+              std::string::npos)
+        << error.what();
+  }
+}
+
+TEST_F(TrainerTest, ABatchWithoutLabelsContributesNothingAndTrainingGoesOn) {
+  const fs::path data = root() / "unlabelled";
+  fs::copy(root() / "data", data, fs::copy_options::recursive);
+  for (const auto& file : fs::directory_iterator(data / "ScribbleLabels"))
+    write_label_map(file, {64, 64, std::vector<uint8_t>(64 * 64, kUnlabelled)}, voc_palette());
+  const std::vector<float> all = losses(config("unlabelled", {"dataset.data_root=" + data.string()}), 2);
+  ASSERT_EQ(all.size(), 8u);
+  for (int step = 0; step < 4; ++step)
+    EXPECT_EQ(all[step], 0.0f);  // without prototypes there is no other loss
+  for (float loss : all) EXPECT_TRUE(std::isfinite(loss));
+}
+
+TEST_F(TrainerTest, AClassThatNeverOccursKeepsTheGlobalPhaseAway) {
+  Device device;
+  fs::copy(root() / "data", root() / "eight", fs::copy_options::recursive);
+  std::ofstream(root() / "eight" / "classes.txt", std::ios::app) << "unicorn\n";
+  Trainer trainer(device, config("unicorn", {"dataset.num_classes=8",
+                                             "dataset.data_root=" + (root() / "eight").string()}));
+  testing::internal::CaptureStderr();
+  trainer.run(Trainer::Start::fresh);
+  EXPECT_NE(testing::internal::GetCapturedStderr().find("unicorn"), std::string::npos);
+  EXPECT_EQ(trainer.state().phases, (std::vector<Phase>{Phase::without, Phase::local}));
+  EXPECT_FALSE(trainer.last_evaluation()->plain().iou[7].has_value());
+}
+
+}  // namespace
+}  // namespace scrawl
