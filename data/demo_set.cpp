@@ -137,10 +137,8 @@ void draw_demo_set(const std::filesystem::path& root, const DemoConfig& config,
     const std::string id = demo_id(i);
     write_jpeg(root / "JPEGImages" / (id + ".jpg"), scene.photo, kQuality);
     write_label_map(root / "SegmentationClass" / (id + ".png"), scene.truth, palette);
-    if (i < config.train_images) {
-      const LabelMap scribble = draw_demo_scribbles(scene, config.seed, static_cast<uint64_t>(i));
-      write_label_map(root / "ScribbleLabels" / (id + ".png"), scribble, palette);
-    }
+    const LabelMap scribble = draw_demo_scribbles(scene, config.seed, static_cast<uint64_t>(i));
+    write_label_map(root / "ScribbleLabels" / (id + ".png"), scribble, palette);
     const std::lock_guard lock(reporting);
     ++done;
     if (progress) progress(done, total);

@@ -19,8 +19,8 @@ struct DemoConfig {
 /// of each object, one or two on the background, some running over an edge.
 LabelMap draw_demo_scribbles(const DemoScene& scene, uint64_t seed, uint64_t index);
 
-/// Writes the set in VOC layout below `root`: ImageSets/{train,val}.txt, JPEGImages, ScribbleLabels (of the
-/// training images), SegmentationClass (dense masks of all images), classes.txt.  The lists come last, so
+/// Writes the set in VOC layout below `root`: ImageSets/{train,val}.txt, JPEGImages, ScribbleLabels,
+/// SegmentationClass (dense masks), classes.txt.  The lists come last, so
 /// that a set with lists is complete.  Draws on all processors; the files do not depend on their number.
 /// `progress(done, total)` is called once per image, never twice at a time.
 void draw_demo_set(const std::filesystem::path& root, const DemoConfig& config,

@@ -1,6 +1,6 @@
 #include "train/run_data.h"
 
-#include "train/log.h"
+#include "train/report/log.h"
 
 namespace scrawl {
 

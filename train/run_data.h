@@ -1,6 +1,6 @@
 #pragma once
 #include "data/loader.h"
-#include "train/config.h"
+#include "train/config/config.h"
 #include "train/evaluator.h"
 
 namespace scrawl {

@@ -9,9 +9,9 @@
 
 #include "engine/error.h"
 #include "engine/files.h"
-#include "train/class_names.h"
-#include "train/log.h"
-#include "train/progress.h"
+#include "train/report/class_names.h"
+#include "train/report/log.h"
+#include "train/report/progress.h"
 #include "train/run_data.h"
 #include "train/schedule.h"
 

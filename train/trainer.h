@@ -7,7 +7,7 @@
 
 #include "data/loader.h"
 #include "train/checkpoint.h"
-#include "train/config.h"
+#include "train/config/config.h"
 #include "train/evaluator.h"
 #include "train/run_directory.h"
 #include "train/training_step.h"

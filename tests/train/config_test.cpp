@@ -1,4 +1,4 @@
-#include "train/config.h"
+#include "train/config/config.h"
 
 #include <gtest/gtest.h>
 
@@ -7,7 +7,7 @@
 #include <tuple>
 
 #include "engine/error.h"
-#include "train/nearest.h"
+#include "train/config/nearest.h"
 
 namespace scrawl {
 namespace {

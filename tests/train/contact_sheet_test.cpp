@@ -1,12 +1,12 @@
-#include "train/contact_sheet.h"
+#include "train/report/contact_sheet.h"
 
 #include <gtest/gtest.h>
 
 #include <cmath>
 
 #include "data/palette.h"
-#include "train/canvas.h"
-#include "train/overlay.h"
+#include "train/report/canvas.h"
+#include "train/report/overlay.h"
 
 namespace scrawl {
 namespace {

@@ -1,10 +1,10 @@
 #include "data/demo_set.h"
 #include "train/commands/commands.h"
 #include "train/commands/make_device.h"
-#include "train/demo_config.h"
-#include "train/log.h"
-#include "train/progress.h"
-#include "train/report.h"
+#include "train/config/demo_config.h"
+#include "train/report/log.h"
+#include "train/report/progress.h"
+#include "train/report/run_report.h"
 #include "train/trainer.h"
 
 namespace scrawl {

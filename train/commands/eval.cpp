@@ -1,9 +1,9 @@
 #include "engine/error.h"
-#include "train/class_names.h"
+#include "train/report/class_names.h"
 #include "train/commands/commands.h"
 #include "train/commands/make_device.h"
-#include "train/progress.h"
-#include "train/report.h"
+#include "train/report/progress.h"
+#include "train/report/run_report.h"
 #include "train/run_data.h"
 
 namespace scrawl {

@@ -4,7 +4,7 @@
 #include <thread>
 
 #include "train/commands/commands.h"
-#include "train/profile_report.h"
+#include "train/report/profile_report.h"
 
 namespace scrawl {
 

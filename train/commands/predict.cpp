@@ -6,9 +6,9 @@
 #include "train/commands/commands.h"
 #include "train/commands/make_device.h"
 #include "train/evaluator.h"
-#include "train/log.h"
-#include "train/overlay.h"
-#include "train/progress.h"
+#include "train/report/log.h"
+#include "train/report/overlay.h"
+#include "train/report/progress.h"
 
 namespace scrawl {
 

@@ -1,9 +1,9 @@
 #include "engine/error.h"
 #include "train/commands/commands.h"
 #include "train/commands/make_device.h"
-#include "train/log.h"
-#include "train/profile_report.h"
-#include "train/report.h"
+#include "train/report/log.h"
+#include "train/report/profile_report.h"
+#include "train/report/run_report.h"
 #include "train/trainer.h"
 
 namespace scrawl {

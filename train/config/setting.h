@@ -7,7 +7,7 @@
 #include <string_view>
 #include <variant>
 
-#include "train/config.h"
+#include "train/config/config.h"
 
 namespace scrawl {
 

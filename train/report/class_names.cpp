@@ -1,4 +1,4 @@
-#include "train/class_names.h"
+#include "train/report/class_names.h"
 
 #include <sstream>
 

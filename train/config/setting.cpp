@@ -1,4 +1,4 @@
-#include "train/setting.h"
+#include "train/config/setting.h"
 
 #include <charconv>
 #include <cmath>

@@ -1,4 +1,4 @@
-#include "train/overlay.h"
+#include "train/report/overlay.h"
 
 #include <algorithm>
 #include <cmath>

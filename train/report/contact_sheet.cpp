@@ -1,12 +1,12 @@
-#include "train/contact_sheet.h"
+#include "train/report/contact_sheet.h"
 
 #include <algorithm>
 #include <array>
 #include <cmath>
 #include <string_view>
 
-#include "train/canvas.h"
-#include "train/overlay.h"
+#include "train/report/canvas.h"
+#include "train/report/overlay.h"
 
 namespace scrawl {
 namespace {

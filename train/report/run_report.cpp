@@ -1,11 +1,11 @@
-#include "train/report.h"
+#include "train/report/run_report.h"
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "data/palette.h"
 #include "engine/files.h"
-#include "train/contact_sheet.h"
+#include "train/report/contact_sheet.h"
 
 namespace scrawl {
 namespace {

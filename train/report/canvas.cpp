@@ -1,4 +1,4 @@
-#include "train/canvas.h"
+#include "train/report/canvas.h"
 
 #include <stb/stb_easy_font.h>
 

@@ -1,4 +1,4 @@
-#include "train/config.h"
+#include "train/config/config.h"
 
 #include <yaml-cpp/yaml.h>
 
@@ -8,8 +8,8 @@
 
 #include "engine/error.h"
 #include "engine/files.h"
-#include "train/nearest.h"
-#include "train/setting.h"
+#include "train/config/nearest.h"
+#include "train/config/setting.h"
 
 namespace scrawl {
 namespace {

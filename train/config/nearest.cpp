@@ -1,4 +1,4 @@
-#include "train/nearest.h"
+#include "train/config/nearest.h"
 
 #include <algorithm>
 #include <numeric>

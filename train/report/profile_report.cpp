@@ -1,4 +1,4 @@
-#include "train/profile_report.h"
+#include "train/report/profile_report.h"
 
 #include <algorithm>
 #include <vector>
