@@ -5,3 +5,9 @@
 namespace scrawl::cpu {
 class Queue;
 }
+namespace scrawl::cuda {
+class Queue;
+}
+namespace scrawl::simt {
+class Queue;
+}

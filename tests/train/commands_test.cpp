@@ -168,6 +168,17 @@ TEST_F(Commands, FilesThatAreNoCheckpointsAreRefused) {
   expect_refusal(scrawl("inspect " SCRAWL_TEST_DIR "/CMakeLists.txt"), {"CMakeLists.txt"});
 }
 
+TEST_F(Commands, TheDemoWritesIntoItsFolderHoweverItIsNamed) {
+  const std::string brief = " --set train.epoch=1 --set prototype.use_epoch=0 --set dataset.crop_size=32";
+  const fs::path out = root() / "demo";
+  for (const std::string& name : {out.string(), out.string() + "/", out.string() + "/../demo/."}) {
+    const Outcome outcome = scrawl("demo --out " + name + brief);
+    ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+    for (const char* file : {"result.json", "contact_sheet.png", "last.safetensors", "data/classes.txt"})
+      EXPECT_TRUE(fs::remove(out / file)) << file << " for --out " << name;
+  }
+}
+
 TEST_F(Commands, ReplayExitsWith1WhenNumbersDiffer) {
   const fs::path copy = root() / "golden";
   fs::copy(SCRAWL_TEST_DIR "/goldens/tiny", copy);

@@ -22,7 +22,8 @@ Config demo_config(const DemoOptions& options, const std::filesystem::path& out)
 }  // namespace
 
 int demo_command(const DemoOptions& options) {
-  const std::filesystem::path out = std::filesystem::weakly_canonical(options.out / ".").parent_path();
+  std::filesystem::path out = std::filesystem::absolute(options.out).lexically_normal();
+  if (out.filename().empty()) out = out.parent_path();  // "DIR/" is "DIR"
   const Config config = demo_config(options, out);
   Device device(device_options(options.device));
 

@@ -1,0 +1,76 @@
+#pragma once
+// Several neighbouring values of a storage type, loaded and stored by instructions of up to 16 bytes, and
+// computed with as floats.  Addresses must be aligned to the bytes moved, or to 16 when there are more: the
+// simulator checks.
+#include "kernels/cuda/device/bf16.cuh"
+#ifndef __CUDACC__
+#include "kernels/simt/check.h"
+#endif
+
+namespace scrawl::SCRAWL_GPU {
+
+/// N values as they lie in memory.
+template <typename T, int N>
+struct alignas(sizeof(T) * N < 16 ? sizeof(T) * N : 16) Pack {
+  T values[N];
+  __device__ T& operator[](int i) { return values[i]; }
+  __device__ const T& operator[](int i) const { return values[i]; }
+};
+
+/// N floats in registers.
+template <int N>
+struct Floats {
+  float values[N];
+  __device__ float& operator[](int i) { return values[i]; }
+  __device__ const float& operator[](int i) const { return values[i]; }
+};
+
+/// How many values of type T fit into one load of 16 bytes.
+template <typename T>
+inline constexpr int kPackWidth = 16 / sizeof(T);
+
+template <int N, typename T>
+__device__ __forceinline__ Pack<T, N> load_pack(const T* source) {
+#ifndef __CUDACC__
+  check_aligned(source, alignof(Pack<T, N>));
+#endif
+  return *reinterpret_cast<const Pack<T, N>*>(source);
+}
+
+template <int N, typename T>
+__device__ __forceinline__ void store_pack(T* target, const Pack<T, N>& pack) {
+#ifndef __CUDACC__
+  check_aligned(target, alignof(Pack<T, N>));
+#endif
+  *reinterpret_cast<Pack<T, N>*>(target) = pack;
+}
+
+/// N values of storage type T as floats.
+template <int N, typename T>
+__device__ __forceinline__ Floats<N> load(const T* source) {
+  const Pack<T, N> pack = load_pack<N>(source);
+  Floats<N> result;
+#pragma unroll
+  for (int i = 0; i < N; ++i) result[i] = as_float(pack[i]);
+  return result;
+}
+
+/// Rounds N floats to storage type T and stores them.
+template <int N, typename T>
+__device__ __forceinline__ void store(T* target, const Floats<N>& values) {
+  Pack<T, N> pack;
+  if constexpr (sizeof(T) == 2 && N % 2 == 0) {
+#pragma unroll
+    for (int i = 0; i < N; i += 2) {
+      const unsigned pair = pack_bf16(values[i], values[i + 1]);
+      pack[i] = {static_cast<uint16_t>(pair & 0xFFFF)};
+      pack[i + 1] = {static_cast<uint16_t>(pair >> 16)};
+    }
+  } else {
+#pragma unroll
+    for (int i = 0; i < N; ++i) pack[i] = as_storage<T>(values[i]);
+  }
+  store_pack<N>(target, pack);
+}
+
+}  // namespace scrawl::SCRAWL_GPU

@@ -1,0 +1,63 @@
+#pragma once
+// No CUDA header is included here, so that the engine needs none to hold a queue.
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+struct CUstream_st;
+struct cublasLtContext;
+
+namespace scrawl::cuda {
+
+struct Options {
+  int device = 0;
+  bool synchronise_each_launch = false;  // for the debugger: a failing kernel is named at once
+};
+
+/// Where kernels of one GPU run in order: a stream, a cuBLASLt handle with a workspace of its own, and one
+/// scratch buffer.  Kernels of a queue run one after another, so they may all use the same scratch.
+class Queue {
+ public:
+  /// Throws std::runtime_error when there is no such device.
+  explicit Queue(const Options& options = {});
+  ~Queue();
+  Queue(const Queue&) = delete;
+  Queue& operator=(const Queue&) = delete;
+
+  const Options& options() const { return options_; }
+  CUstream_st* stream() const { return stream_; }
+  cublasLtContext* blas() const { return blas_; }
+  void* blas_workspace() const { return blas_workspace_; }
+  int64_t blas_workspace_bytes() const;
+
+  const std::string& device_name() const { return device_name_; }
+  /// Major · 10 + minor, 90 for Hopper.
+  int compute_capability() const { return compute_capability_; }
+  int multiprocessors() const { return multiprocessors_; }
+  /// Most shared memory a block may ask for.
+  int64_t shared_bytes_limit() const { return shared_bytes_limit_; }
+
+  /// At least `elements` floats, aligned to 256 bytes, contents undefined; valid until the next call for
+  /// kernels that are launched.  Grows outside graph capture only; buffers that it outgrew live as long as
+  /// the queue, since captured graphs may still use them.
+  float* scratch(int64_t elements);
+  int64_t scratch_bytes() const { return scratch_total_; }
+  /// Waits until all kernels are done; throws what went wrong in them.
+  void synchronise();
+
+ private:
+  Options options_;
+  CUstream_st* stream_ = nullptr;
+  cublasLtContext* blas_ = nullptr;
+  void* blas_workspace_ = nullptr;
+  std::string device_name_;
+  int compute_capability_ = 0;
+  int multiprocessors_ = 0;
+  int64_t shared_bytes_limit_ = 0;
+  std::vector<float*> scratch_;  // the last one is in use
+  int64_t scratch_capacity_ = 0;
+  int64_t scratch_total_ = 0;
+};
+
+}  // namespace scrawl::cuda

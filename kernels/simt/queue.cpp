@@ -1,0 +1,30 @@
+#include "kernels/simt/queue.h"
+
+#include <omp.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <new>
+
+#include "kernels/simt/shared_memory.h"
+
+namespace scrawl::simt {
+
+Queue::Queue(const Options& options)
+    : options_(options), threads_(options.threads > 0 ? options.threads : omp_get_num_procs()) {}
+
+void Queue::Free::operator()(float* pointer) const {
+  std::free(pointer);
+}
+
+float* Queue::scratch(int64_t elements) {
+  // Of exactly the size asked for, so that the address sanitizer sees a step beyond.
+  const int64_t bytes = elements * static_cast<int64_t>(sizeof(float));
+  scratch_.reset(static_cast<float*>(std::aligned_alloc(256, (bytes + 255) / 256 * 256)));
+  if (!scratch_) throw std::bad_alloc();
+  capacity_ = elements;
+  std::memset(scratch_.get(), kUnwritten, bytes);
+  return scratch_.get();
+}
+
+}  // namespace scrawl::simt

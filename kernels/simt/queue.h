@@ -1,0 +1,41 @@
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+#include "kernels/simt/options.h"
+
+namespace scrawl::simt {
+
+/// Where simulated kernels run: how they are scheduled, and one scratch buffer.  Kernels of a queue run one
+/// after another, so they may all use the same scratch.  A kernel's fault (see fault.h) is thrown from its
+/// launch.
+class Queue {
+ public:
+  explicit Queue(const Options& options = {});
+
+  const Options& options() const { return options_; }
+  /// Operating system threads that run blocks.
+  int threads() const { return threads_; }
+  int multiprocessors() const { return options_.multiprocessors; }
+  /// At least `elements` floats, aligned to 256 bytes; valid until the next call.  Filled with NaN, so that
+  /// reads of what no kernel wrote show in the results.
+  float* scratch(int64_t elements);
+  int64_t scratch_bytes() const { return capacity_ * static_cast<int64_t>(sizeof(float)); }
+  /// Kernels are done when their launch returns.
+  void synchronise() {}
+  /// Launches so far: shuffled orders differ from one to the next.
+  uint64_t next_launch() { return launches_++; }
+
+ private:
+  struct Free {
+    void operator()(float* pointer) const;
+  };
+  Options options_;
+  int threads_;
+  uint64_t launches_ = 0;
+  int64_t capacity_ = 0;
+  std::unique_ptr<float[], Free> scratch_;
+};
+
+}  // namespace scrawl::simt
