@@ -156,7 +156,7 @@ auto everything(const Config& c) {
                   c.loss.local_con, c.loss.global_pce, c.loss.global_con_local, c.loss.global_con_global,
                   c.data_root, c.label_path, c.val_label_path, c.train_data_list, c.val_data_list,
                   c.batch_size, c.num_workers, c.crop, c.ignore_label, c.prototype_epoch, c.checkpoint_dir,
-                  c.pretrained_path, c.epochs, c.val_every, c.log_every, c.learning_rate, c.betas,
+                  c.pretrained_path, c.epochs, c.val_every, c.learning_rate, c.betas,
                   c.weight_decay, c.lr_policy);
 }
 
@@ -190,7 +190,6 @@ TEST(Config, EveryKeyIsReadAndDescriptionLoadsBackToTheSame) {
                           "work_dir.pre_weight=F",
                           "train.epoch=11",
                           "train.val_every=2",
-                          "train.log_every=3",
                           "optimizer.learning_rate=0.1234567890123456",
                           "optimizer.betas=0.1,0.2",
                           "optimizer.weight_decay=1e-300",
@@ -232,7 +231,7 @@ TEST(Config, EveryKeyIsReadAndDescriptionLoadsBackToTheSame) {
   expected.ignore_label = 200;
   expected.prototype_epoch = 5;
   std::tie(expected.checkpoint_dir, expected.pretrained_path) = std::tuple("E", "F");
-  std::tie(expected.epochs, expected.val_every, expected.log_every) = std::tuple(11, 2, 3);
+  std::tie(expected.epochs, expected.val_every) = std::tuple(11, 2);
   expected.learning_rate = 0.1234567890123456;
   expected.betas = {0.1, 0.2};
   expected.weight_decay = 1e-300;

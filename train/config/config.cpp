@@ -63,7 +63,6 @@ std::vector<Setting> settings(Config& c) {
       {"train.gpu_ids", Ignored{"--device chooses"}},
       {"train.epoch", &c.epochs, kPositive},
       {"train.val_every", &c.val_every, kPositive},
-      {"train.log_every", &c.log_every, kPositive},
       {"optimizer.learning_rate", &c.learning_rate, kAboveZero},
       {"optimizer.betas", &c.betas, kBelowOne},
       {"optimizer.weight_decay", &c.weight_decay, kNotNegative},

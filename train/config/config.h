@@ -43,7 +43,6 @@ struct Config {
 
   int epochs = 200;
   int val_every = 1;   // epochs from one validation to the next
-  int log_every = 10;  // steps from one reported loss to the next
 
   double learning_rate = 6e-5;
   std::array<double, 2> betas{0.9, 0.999};
