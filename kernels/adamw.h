@@ -39,5 +39,11 @@ struct AdamW {
 namespace cpu {
 void run(const AdamW&, Queue&);
 }
+namespace cuda {
+void run(const AdamW&, Queue&);
+}
+namespace simt {
+void run(const AdamW&, Queue&);
+}
 
 }  // namespace scrawl

@@ -57,5 +57,13 @@ namespace cpu {
 void run(const AttentionForward&, Queue&);
 void run(const AttentionBackward&, Queue&);
 }  // namespace cpu
+namespace cuda {
+void run(const AttentionForward&, Queue&);
+void run(const AttentionBackward&, Queue&);
+}  // namespace cuda
+namespace simt {
+void run(const AttentionForward&, Queue&);
+void run(const AttentionBackward&, Queue&);
+}  // namespace simt
 
 }  // namespace scrawl

@@ -57,5 +57,13 @@ namespace cpu {
 void run(const BatchNormForward&, Queue&);
 void run(const BatchNormBackward&, Queue&);
 }  // namespace cpu
+namespace cuda {
+void run(const BatchNormForward&, Queue&);
+void run(const BatchNormBackward&, Queue&);
+}  // namespace cuda
+namespace simt {
+void run(const BatchNormForward&, Queue&);
+void run(const BatchNormBackward&, Queue&);
+}  // namespace simt
 
 }  // namespace scrawl

@@ -35,5 +35,11 @@ struct ChannelDropout {
 namespace cpu {
 void run(const ChannelDropout&, Queue&);
 }
+namespace cuda {
+void run(const ChannelDropout&, Queue&);
+}
+namespace simt {
+void run(const ChannelDropout&, Queue&);
+}
 
 }  // namespace scrawl

@@ -22,5 +22,11 @@ struct ColumnSum {
 namespace cpu {
 void run(const ColumnSum&, Queue&);
 }
+namespace cuda {
+void run(const ColumnSum&, Queue&);
+}
+namespace simt {
+void run(const ColumnSum&, Queue&);
+}
 
 }  // namespace scrawl

@@ -40,5 +40,13 @@ namespace cpu {
 void run(const ConsistencyForward&, Queue&);
 void run(const ConsistencyBackward&, Queue&);
 }  // namespace cpu
+namespace cuda {
+void run(const ConsistencyForward&, Queue&);
+void run(const ConsistencyBackward&, Queue&);
+}  // namespace cuda
+namespace simt {
+void run(const ConsistencyForward&, Queue&);
+void run(const ConsistencyBackward&, Queue&);
+}  // namespace simt
 
 }  // namespace scrawl

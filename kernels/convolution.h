@@ -69,5 +69,15 @@ void run(const ConvolutionForward&, Queue&);
 void run(const ConvolutionBackwardInput&, Queue&);
 void run(const ConvolutionBackwardWeight&, Queue&);
 }  // namespace cpu
+namespace cuda {
+void run(const ConvolutionForward&, Queue&);
+void run(const ConvolutionBackwardInput&, Queue&);
+void run(const ConvolutionBackwardWeight&, Queue&);
+}  // namespace cuda
+namespace simt {
+void run(const ConvolutionForward&, Queue&);
+void run(const ConvolutionBackwardInput&, Queue&);
+void run(const ConvolutionBackwardWeight&, Queue&);
+}  // namespace simt
 
 }  // namespace scrawl

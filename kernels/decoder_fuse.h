@@ -32,5 +32,11 @@ struct DecoderFuseForward {
 namespace cpu {
 void run(const DecoderFuseForward&, Queue&);
 }
+namespace cuda {
+void run(const DecoderFuseForward&, Queue&);
+}
+namespace simt {
+void run(const DecoderFuseForward&, Queue&);
+}
 
 }  // namespace scrawl

@@ -48,5 +48,13 @@ namespace cpu {
 void run(const DepthwiseGeluForward&, Queue&);
 void run(const DepthwiseGeluBackward&, Queue&);
 }  // namespace cpu
+namespace cuda {
+void run(const DepthwiseGeluForward&, Queue&);
+void run(const DepthwiseGeluBackward&, Queue&);
+}  // namespace cuda
+namespace simt {
+void run(const DepthwiseGeluForward&, Queue&);
+void run(const DepthwiseGeluBackward&, Queue&);
+}  // namespace simt
 
 }  // namespace scrawl

@@ -29,5 +29,13 @@ namespace cpu {
 void run(const SetZero&, Queue&);
 void run(const AddInto&, Queue&);
 }  // namespace cpu
+namespace cuda {
+void run(const SetZero&, Queue&);
+void run(const AddInto&, Queue&);
+}  // namespace cuda
+namespace simt {
+void run(const SetZero&, Queue&);
+void run(const AddInto&, Queue&);
+}  // namespace simt
 
 }  // namespace scrawl

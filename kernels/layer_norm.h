@@ -50,5 +50,13 @@ namespace cpu {
 void run(const LayerNormForward&, Queue&);
 void run(const LayerNormBackward&, Queue&);
 }  // namespace cpu
+namespace cuda {
+void run(const LayerNormForward&, Queue&);
+void run(const LayerNormBackward&, Queue&);
+}  // namespace cuda
+namespace simt {
+void run(const LayerNormForward&, Queue&);
+void run(const LayerNormBackward&, Queue&);
+}  // namespace simt
 
 }  // namespace scrawl

@@ -34,5 +34,11 @@ struct MatMul {
 namespace cpu {
 void run(const MatMul&, Queue&);
 }
+namespace cuda {
+void run(const MatMul&, Queue&);
+}
+namespace simt {
+void run(const MatMul&, Queue&);
+}
 
 }  // namespace scrawl

@@ -55,5 +55,13 @@ namespace cpu {
 void run(const PartialCrossEntropyForward&, Queue&);
 void run(const PartialCrossEntropyBackward&, Queue&);
 }  // namespace cpu
+namespace cuda {
+void run(const PartialCrossEntropyForward&, Queue&);
+void run(const PartialCrossEntropyBackward&, Queue&);
+}  // namespace cuda
+namespace simt {
+void run(const PartialCrossEntropyForward&, Queue&);
+void run(const PartialCrossEntropyBackward&, Queue&);
+}  // namespace simt
 
 }  // namespace scrawl

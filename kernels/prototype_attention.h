@@ -58,5 +58,13 @@ namespace cpu {
 void run(const PrototypeAttentionForward&, Queue&);
 void run(const PrototypeAttentionBackward&, Queue&);
 }  // namespace cpu
+namespace cuda {
+void run(const PrototypeAttentionForward&, Queue&);
+void run(const PrototypeAttentionBackward&, Queue&);
+}  // namespace cuda
+namespace simt {
+void run(const PrototypeAttentionForward&, Queue&);
+void run(const PrototypeAttentionBackward&, Queue&);
+}  // namespace simt
 
 }  // namespace scrawl

@@ -52,5 +52,13 @@ namespace cpu {
 void run(const PrototypeExtraction&, Queue&);
 void run(const BankUpdate&, Queue&);
 }  // namespace cpu
+namespace cuda {
+void run(const PrototypeExtraction&, Queue&);
+void run(const BankUpdate&, Queue&);
+}  // namespace cuda
+namespace simt {
+void run(const PrototypeExtraction&, Queue&);
+void run(const BankUpdate&, Queue&);
+}  // namespace simt
 
 }  // namespace scrawl

@@ -33,5 +33,13 @@ namespace cpu {
 void run(const ReluForward&, Queue&);
 void run(const ReluBackward&, Queue&);
 }  // namespace cpu
+namespace cuda {
+void run(const ReluForward&, Queue&);
+void run(const ReluBackward&, Queue&);
+}  // namespace cuda
+namespace simt {
+void run(const ReluForward&, Queue&);
+void run(const ReluBackward&, Queue&);
+}  // namespace simt
 
 }  // namespace scrawl

@@ -47,5 +47,13 @@ namespace cpu {
 void run(const ResidualForward&, Queue&);
 void run(const ResidualBackward&, Queue&);
 }  // namespace cpu
+namespace cuda {
+void run(const ResidualForward&, Queue&);
+void run(const ResidualBackward&, Queue&);
+}  // namespace cuda
+namespace simt {
+void run(const ResidualForward&, Queue&);
+void run(const ResidualBackward&, Queue&);
+}  // namespace simt
 
 }  // namespace scrawl

@@ -38,5 +38,13 @@ namespace cpu {
 void run(const UpsampledArgMax&, Queue&);
 void run(const ConfusionCount&, Queue&);
 }  // namespace cpu
+namespace cuda {
+void run(const UpsampledArgMax&, Queue&);
+void run(const ConfusionCount&, Queue&);
+}  // namespace cuda
+namespace simt {
+void run(const UpsampledArgMax&, Queue&);
+void run(const ConfusionCount&, Queue&);
+}  // namespace simt
 
 }  // namespace scrawl

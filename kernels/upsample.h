@@ -70,5 +70,13 @@ namespace cpu {
 void run(const UpsampleForward&, Queue&);
 void run(const UpsampleBackward&, Queue&);
 }  // namespace cpu
+namespace cuda {
+void run(const UpsampleForward&, Queue&);
+void run(const UpsampleBackward&, Queue&);
+}  // namespace cuda
+namespace simt {
+void run(const UpsampleForward&, Queue&);
+void run(const UpsampleBackward&, Queue&);
+}  // namespace simt
 
 }  // namespace scrawl

@@ -33,5 +33,13 @@ namespace cpu {
 void run(const WeightedSumForward&, Queue&);
 void run(const WeightedSumBackward&, Queue&);
 }  // namespace cpu
+namespace cuda {
+void run(const WeightedSumForward&, Queue&);
+void run(const WeightedSumBackward&, Queue&);
+}  // namespace cuda
+namespace simt {
+void run(const WeightedSumForward&, Queue&);
+void run(const WeightedSumBackward&, Queue&);
+}  // namespace simt
 
 }  // namespace scrawl
