@@ -1,6 +1,7 @@
 #pragma once
 // Functions of one float.  The fast ones map to the special function units: about 2 ulp, and denormals may
 // become zero.
+#include <algorithm>
 #include <cmath>
 
 #include "kernels/cuda/device/backend.cuh"
@@ -35,6 +36,11 @@ inline float fast_divide(float a, float b) {
 inline float rsqrt(float x) {
   return 1.0f / std::sqrt(x);
 }
+#endif
+
+#ifndef __CUDACC__
+using std::max;
+using std::min;
 #endif
 
 inline constexpr float kLog2E = 1.442695041f;

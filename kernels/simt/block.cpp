@@ -1,0 +1,291 @@
+#include "kernels/simt/block.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+
+#include "kernels/simt/fault.h"
+
+namespace scrawl::simt {
+
+namespace {
+
+uint3 place_in(const LaunchShape::Size& size, int64_t number) {
+  return {static_cast<unsigned>(number % size.x), static_cast<unsigned>(number / size.x % size.y),
+          static_cast<unsigned>(number / (size.x * size.y))};
+}
+
+dim3 extent(const LaunchShape::Size& size) {
+  return {static_cast<unsigned>(size.x), static_cast<unsigned>(size.y), static_cast<unsigned>(size.z)};
+}
+
+std::string text(uint3 place) {
+  std::string result = "(";
+  result += std::to_string(place.x) + ", " + std::to_string(place.y) + ", " + std::to_string(place.z);
+  return result += ")";
+}
+
+std::string text(unsigned mask) {
+  constexpr char digits[] = "0123456789abcdef";
+  std::string result = "mask 0x";
+  for (int shift = 28; shift >= 0; shift -= 4) result += digits[mask >> shift & 15];
+  return result;
+}
+
+bool same(const std::source_location& a, const std::source_location& b) {
+  return a.line() == b.line() && a.column() == b.column() && std::strcmp(a.file_name(), b.file_name()) == 0;
+}
+
+}  // namespace
+
+Block& Block::current() {
+  static thread_local Block block;
+  return block;
+}
+
+std::string Block::place() const {
+  if (!job_) return "no kernel";
+  std::string result = "kernel " + std::string(job_->shape.name) + ", block " + text(blockIdx);
+  if (running_ >= 0) result += ", thread " + text(threadIdx);
+  return result;
+}
+
+// --- turns ------------------------------------------------------------------------------------------------
+
+void Block::run(const Job& job, int64_t index) {
+  prepare(job, index);
+  try {
+    for (uint64_t round = 0; ended_ < std::ssize(threads_); ++round) {
+      turns_ = Turns(job.order, std::ssize(threads_), mix(job.seed + index) + round);
+      take_turns();
+    }
+    shared_memory_.check_guards();
+  } catch (...) {
+    abandon();
+    throw;
+  }
+}
+
+void Block::prepare(const Job& job, int64_t index) {
+  job_ = &job;
+  running_ = -1;
+  ended_ = at_barrier_ = votes_ = 0;
+  fault_ = nullptr;
+  blockIdx = place_in(job.shape.grid, index);
+  gridDim = extent(job.shape.grid);
+  blockDim = extent(job.shape.block);
+  const int64_t count = job.shape.block.count();
+  threads_.resize(count);
+  for (Thread& thread : threads_) {
+    thread.state = Thread::State::fresh;
+    thread.fiber = nullptr;
+    thread.copies.clear();
+  }
+  warps_.resize((count + 31) / 32);
+  for (int64_t i = 0; i < std::ssize(warps_); ++i) {
+    const int64_t lanes = std::min<int64_t>(32, count - 32 * i);
+    warps_[i].lanes = static_cast<unsigned>((uint64_t{1} << lanes) - 1);
+    warps_[i].ended = 0;
+  }
+  shared_memory_.begin_block(job.shape.shared_bytes);
+}
+
+/// One round: every thread that can go on does so once.
+void Block::take_turns() {
+  bool progress = false;
+  while (!turns_.done()) {
+    const int number = static_cast<int>(turns_.peek());
+    const Thread::State state = threads_[number].state;
+    if (state != Thread::State::fresh) turns_.take();
+    if (state == Thread::State::waiting || state == Thread::State::ended) continue;
+    switch_to(number);
+    progress = true;
+    if (fault_) std::rethrow_exception(fault_);
+  }
+  if (!progress) fail_stuck();
+}
+
+void Block::switch_to(int number) {
+  Thread& thread = threads_[number];
+  if (thread.state == Thread::State::ready) {
+    running_fiber_ = thread.fiber;
+    enter(number);
+    running_fiber_->resume();
+  } else {
+    if (idle_.empty()) idle_.push_back(fibers_.emplace_back(std::make_unique<Fiber>()).get());
+    running_fiber_ = idle_.back();
+    idle_.pop_back();
+    running_fiber_->start([](void* block) { static_cast<Block*>(block)->run_fresh_threads(); }, this);
+  }
+  if (running_fiber_->idle()) idle_.push_back(running_fiber_);
+  running_ = -1;
+}
+
+/// From here on, number is the running thread.
+void Block::enter(int number) {
+  running_ = number;
+  threadIdx = place_in(job_->shape.block, number);
+}
+
+/// On a fiber.  As long as threads end without having waited, the same fiber serves the next one: a kernel
+/// without barriers costs one switch a block.
+void Block::run_fresh_threads() {
+  while (!turns_.done() && threads_[turns_.peek()].state == Thread::State::fresh && !fault_) {
+    const int number = static_cast<int>(turns_.take());
+    run_thread(number);
+    if (threads_[number].fiber) return;  // it has waited: others have had their turns since
+  }
+}
+
+void Block::run_thread(int number) {
+  enter(number);
+  try {
+    job_->call(job_->arguments);
+    threads_[number].copies.check_none_open();
+  } catch (const std::exception&) {
+    fault_ = std::current_exception();
+  }
+  threads_[number].state = Thread::State::ended;
+  warps_[number / 32].ended |= 1u << number % 32;
+  ++ended_;
+}
+
+void Block::abandon() {
+  for (const auto& fiber : fibers_)
+    if (!fiber->idle()) fiber->abandon();
+  for (Warp& warp : warps_)
+    for (Meeting& meeting : warp.meetings) meeting.arrived = 0;
+  idle_.clear();
+  for (const auto& fiber : fibers_) idle_.push_back(fiber.get());
+  running_ = -1;
+}
+
+// --- waiting ----------------------------------------------------------------------------------------------
+
+void Block::wait(const char* what, std::source_location where, unsigned mask) {
+  Thread& thread = threads_[running_];
+  thread.state = Thread::State::waiting;
+  thread.what = what;
+  thread.where = where;
+  thread.mask = mask;
+  if (!thread.fiber) thread.fiber = running_fiber_;
+  thread.fiber->suspend();
+}
+
+void Block::release(int number) {
+  if (number != running_) threads_[number].state = Thread::State::ready;
+}
+
+int Block::barrier(const char* what, bool vote, std::source_location where) {
+  if (at_barrier_ == 0) {
+    first_at_barrier_ = running_;
+  } else if (!same(threads_[first_at_barrier_].where, where)) {
+    fail("comes to " + std::string(what) + " at " + text(where) + ", while " + describe(first_at_barrier_));
+  }
+  votes_ += vote;
+  if (++at_barrier_ < std::ssize(threads_)) {
+    wait(what, where, 0);
+    return barrier_result_;  // stays until all threads, this one too, come to the next barrier
+  }
+  barrier_result_ = votes_;
+  at_barrier_ = votes_ = 0;
+  for (int i = 0; i < std::ssize(threads_); ++i) release(i);
+  return barrier_result_;
+}
+
+Block::Meeting& Block::meeting_of(unsigned mask) {
+  return warps_[running_ / 32].meetings[std::countr_zero(mask)];
+}
+
+void* const* Block::join(const char* what, unsigned mask, void* operand, std::source_location where) {
+  const Warp& warp = warps_[running_ / 32];
+  const auto call = [&] {
+    return "calls " + std::string(what) + " at " + text(where) + " with " + text(mask);
+  };
+  if (!(mask >> lane() & 1)) fail(call() + ", which lacks its own lane " + std::to_string(lane()));
+  if (const unsigned missing = mask & ~warp.lanes)
+    fail(call() + ", but the block has no lane " + std::to_string(std::countr_zero(missing)) +
+         " in this warp");
+  if (const unsigned missing = mask & warp.ended)
+    fail(call() + ", but lane " + std::to_string(std::countr_zero(missing)) + " has ended");
+  Meeting& meeting = meeting_of(mask);
+  if (meeting.arrived == 0) {
+    meeting.what = what;
+    meeting.mask = mask;
+    std::fill_n(meeting.operands, 32, nullptr);
+  } else if (meeting.mask != mask || std::strcmp(meeting.what, what) != 0) {
+    fail(call() + ", while " + describe(running_ / 32 * 32 + std::countr_zero(meeting.arrived)));
+  }
+  meeting.arrived |= 1u << lane();
+  meeting.operands[lane()] = operand;
+  if (meeting.arrived == mask) return meeting.operands;
+  wait(what, where, mask);
+  return nullptr;
+}
+
+void Block::end_meeting(unsigned mask) {
+  meeting_of(mask).arrived = 0;
+  for (int i = 0; i < 32; ++i)
+    if (mask >> i & 1) release(running_ / 32 * 32 + i);
+}
+
+// --- messages ---------------------------------------------------------------------------------------------
+
+std::string Block::thread_name(int number) const {
+  return "thread " + text(place_in(job_->shape.block, number));
+}
+
+std::string Block::describe(int number) const {
+  const Thread& thread = threads_[number];
+  if (thread.state == Thread::State::ended) return thread_name(number) + " has ended";
+  std::string result = thread_name(number) + " waits at " + thread.what + " at " + text(thread.where);
+  if (thread.mask) result += " with " + text(thread.mask);
+  return result;
+}
+
+/// Nobody can go on: names one who waits, and one who does not come.
+void Block::fail_stuck() const {
+  for (int i = 0; at_barrier_ > 0 && i < std::ssize(threads_); ++i) {
+    if (at_barrier(threads_[i])) continue;
+    fail(std::to_string(at_barrier_) + " of " + std::to_string(threads_.size()) +
+         " threads wait at a barrier (" + describe(first_at_barrier_) + "), but " + describe(i));
+  }
+  for (int i = 0; i < std::ssize(threads_); ++i) {
+    if (threads_[i].state != Thread::State::waiting) continue;
+    for (int lane = 0; lane < 32; ++lane) {
+      const int other = i / 32 * 32 + lane;
+      if (threads_[i].mask >> lane & 1 && !waits_with(other, i))
+        fail(describe(i) + ", but " + describe(other));
+    }
+  }
+  fail("no thread can go on");
+}
+
+// --- for thread.h -----------------------------------------------------------------------------------------
+
+int barrier(const char* what, bool vote, std::source_location where) {
+  return Block::current().barrier(what, vote, where);
+}
+
+int current_lane() {
+  return Block::current().lane();
+}
+
+void fail_source(const char* what, unsigned mask, int source, std::source_location where) {
+  fail("calls " + std::string(what) + " at " + text(where) + " and reads lane " + std::to_string(source) +
+       ", which is not in its " + text(mask));
+}
+
+namespace detail {
+
+void* const* join(const char* what, unsigned mask, void* operand, std::source_location where) {
+  return Block::current().join(what, mask, operand, where);
+}
+
+void end_meeting(unsigned mask) {
+  Block::current().end_meeting(mask);
+}
+
+}  // namespace detail
+
+}  // namespace scrawl::simt
