@@ -58,13 +58,5 @@ namespace simt {
 void run(const LayerNormForward&, Queue&);
 void run(const LayerNormBackward&, Queue&);
 }  // namespace simt
-namespace cuda {
-void run(const LayerNormForward&, Queue&);
-void run(const LayerNormBackward&, Queue&);
-}  // namespace cuda
-namespace simt {
-void run(const LayerNormForward&, Queue&);
-void run(const LayerNormBackward&, Queue&);
-}  // namespace simt
 
 }  // namespace scrawl

@@ -41,13 +41,5 @@ namespace simt {
 void run(const ReluForward&, Queue&);
 void run(const ReluBackward&, Queue&);
 }  // namespace simt
-namespace cuda {
-void run(const ReluForward&, Queue&);
-void run(const ReluBackward&, Queue&);
-}  // namespace cuda
-namespace simt {
-void run(const ReluForward&, Queue&);
-void run(const ReluBackward&, Queue&);
-}  // namespace simt
 
 }  // namespace scrawl

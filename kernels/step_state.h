@@ -19,7 +19,7 @@ struct RandomStream {
   uint32_t stream = 0;
 
   /// Uniform in [0, 1), the same on every device and for any order of evaluation.
-  float uniform_at(uint32_t index) const {
+  constexpr float uniform_at(uint32_t index) const {
     const auto words =
         philox({index, stream, static_cast<uint32_t>(state->step), static_cast<uint32_t>(state->step >> 32)},
                state->seed);

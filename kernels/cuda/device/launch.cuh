@@ -8,7 +8,7 @@
 #include "kernels/cuda/device/backend.cuh"
 #include "kernels/launch_shape.h"
 #ifdef __CUDACC__
-#include "kernels/cuda/queue.h"
+#include "kernels/cuda/launch.h"
 #else
 #include "kernels/simt/launch.h"
 #include "kernels/simt/queue.h"
@@ -21,11 +21,6 @@ constexpr int64_t ceil_div(int64_t a, int64_t b) {
 }
 
 #ifdef __CUDACC__
-
-/// Throws std::invalid_argument when the shape breaks a limit; false for an empty grid.
-bool begin_launch(Queue& queue, const LaunchShape& shape, const void* kernel);
-/// Checks the launch, and the kernel too when the queue synchronises after each.
-void end_launch(Queue& queue, const LaunchShape& shape);
 
 template <typename... Parameters>
 void launch(Queue& queue, const LaunchShape& shape, void (*kernel)(Parameters...),
