@@ -32,7 +32,7 @@ struct AdamW {
   int group_count = 0;
   const StepState* state = nullptr;
   float beta1 = 0.9f, beta2 = 0.999f, eps = 1e-8f;
-  int64_t elements = 0;  // of the whole arena, for the cost
+  int64_t elements = 0;  // of the whole arena: groups lie within
   Cost cost() const { return {7 * 4 * elements, 14 * elements}; }
 };
 

@@ -22,7 +22,7 @@ struct ChannelDropout {
   bool accumulate = false;
 
   /// Factor of one channel of one sample.
-  float scale(int64_t image, int channel) const {
+  constexpr float scale(int64_t image, int channel) const {
     const auto index = static_cast<uint32_t>(image * channels + channel);
     return random.uniform_at(index) < 1.0f - rate ? 1.0f / (1.0f - rate) : 0.0f;
   }

@@ -13,7 +13,7 @@ namespace scrawl {
 struct DropPath {
   float rate = 0.0f;
   RandomStream random;
-  float scale(uint32_t image) const {
+  constexpr float scale(uint32_t image) const {
     if (rate == 0.0f) return 1.0f;
     return random.uniform_at(image) < 1.0f - rate ? 1.0f / (1.0f - rate) : 0.0f;
   }

@@ -20,11 +20,11 @@ struct ResizeAxis {
   int in = 0, out = 0;
   bool align_corners = false;
 
-  float scale() const {
+  constexpr float scale() const {
     if (align_corners) return out > 1 ? static_cast<float>(in - 1) / static_cast<float>(out - 1) : 0.0f;
     return static_cast<float>(in) / static_cast<float>(out);
   }
-  Interpolation at(int position) const {
+  constexpr Interpolation at(int position) const {
     const float s = scale();
     const float source = align_corners ? s * static_cast<float>(position)
                                        : std::max(s * (static_cast<float>(position) + 0.5f) - 0.5f, 0.0f);
@@ -39,8 +39,8 @@ struct UpsampleShape {
   int out_height = 0, out_width = 0;
   int channels = 0;
   bool align_corners = false;
-  ResizeAxis rows() const { return {in_height, out_height, align_corners}; }
-  ResizeAxis columns() const { return {in_width, out_width, align_corners}; }
+  constexpr ResizeAxis rows() const { return {in_height, out_height, align_corners}; }
+  constexpr ResizeAxis columns() const { return {in_width, out_width, align_corners}; }
   int64_t inputs() const { return images * in_height * in_width * channels; }
   int64_t outputs() const { return images * out_height * out_width * channels; }
 };
