@@ -1,13 +1,32 @@
 #pragma once
 #include <chrono>
 #include <cstdint>
+#include <memory>
 #include <string_view>
+#include <variant>
 
 #include "engine/memory.h"
 #include "engine/profiler.h"
 #include "kernels/cpu/queue.h"
+#include "kernels/simt/options.h"
+#ifdef SCRAWL_SIMT
+#include "kernels/simt/queue.h"
+#endif
+#ifdef SCRAWL_CUDA
+#include "kernels/cuda/queue.h"
+#endif
 
 namespace scrawl {
+
+enum class DeviceKind {
+  cpu,   // plain C++ on the processor
+  simt,  // the CUDA kernels, on a simulator that runs on the processor
+  cuda,  // the CUDA kernels, on an NVIDIA GPU
+};
+constexpr std::string_view name_of(DeviceKind kind) {
+  constexpr std::string_view names[] = {"cpu", "simt", "cuda"};
+  return names[static_cast<int>(kind)];
+}
 
 namespace detail {
 /// A free function, so that `run` below is found next to the queue's namespace, where the kernels are.
@@ -21,38 +40,61 @@ void launch(const Kernel& kernel, Queue& queue) {
 class Device {
  public:
   struct Options {
-    int threads = 0;            // of the cpu device; 0 = all cores
-    bool guard_memory = false;  // see Allocator
+    DeviceKind kind = DeviceKind::cpu;
+    int threads = 0;                       // of the processor, for cpu and simt; 0 = all cores
+    bool guard_memory = false;             // see Allocator; not on cuda, where compute-sanitizer looks
+    simt::Options simt{};                  // how simulated threads are scheduled
+    bool synchronise_each_launch = false;  // on cuda: a failing kernel is named at once
   };
 
   Device() : Device(Options{}) {}
-  explicit Device(const Options& options) : memory_(options.guard_memory), queue_(options.threads) {}
+  /// Throws InputError when this build, or this machine, does not have the device.
+  explicit Device(const Options& options);
 
-  std::string_view name() const { return "cpu"; }
-  int threads() const { return queue_.threads(); }
+  DeviceKind kind() const { return kind_; }
+  std::string_view name() const { return name_of(kind_); }
+  int threads() const;
   Allocator& memory() { return memory_; }
   /// High-water mark of tensors plus the kernels' scratch, in bytes.
-  int64_t peak_bytes() const { return memory_.statistics().peak + queue_.scratch_bytes(); }
+  int64_t peak_bytes() const;
 
   /// The one place that chooses a backend, and that times kernels while a profiler is attached.
   template <typename Kernel>
   void run(const Kernel& kernel) {
-    if (!profiler_) return detail::launch(kernel, queue_);
+    const auto launch = [&](auto& queue) { detail::launch(kernel, *queue); };
+    if (!profiler_) return std::visit(launch, queue_);
     const auto begin = std::chrono::steady_clock::now();
-    detail::launch(kernel, queue_);
+    std::visit(launch, queue_);
+    synchronise();
     const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
     profiler_->add(kernel.name, seconds.count(), kernel.cost());
   }
 
-  /// Copies between host memory and this device's.
+  /// Copies between host memory and this device's, in order with the kernels.  The host memory may be reused
+  /// at once after an upload, and is filled when a download returns.
   void upload(void* device, const void* host, int64_t bytes);
   void download(void* host, const void* device, int64_t bytes);
+  /// Waits for all kernels; throws what went wrong in them.
+  void synchronise();
 
   void attach(Profiler* profiler) { profiler_ = profiler; }
 
  private:
+  using Queue = std::variant<std::unique_ptr<cpu::Queue>
+#ifdef SCRAWL_SIMT
+                             ,
+                             std::unique_ptr<simt::Queue>
+#endif
+#ifdef SCRAWL_CUDA
+                             ,
+                             std::unique_ptr<cuda::Queue>
+#endif
+                             >;
+  static Queue make_queue(const Options& options);
+
+  DeviceKind kind_;
+  Queue queue_;  // first: it finds out whether the device is there
   Allocator memory_;
-  cpu::Queue queue_;
   Profiler* profiler_ = nullptr;
 };
 

@@ -21,9 +21,14 @@ int64_t rounded(int64_t bytes) {
 
 }  // namespace
 
+SystemMemory host_memory() {
+  return {[](int64_t bytes) { return static_cast<std::byte*>(std::aligned_alloc(kAlignment, bytes)); },
+          [](std::byte* memory) { std::free(memory); }};
+}
+
 Allocator::~Allocator() {
   for (auto& [size, blocks] : free_)
-    for (std::byte* block : blocks) std::free(guard_ ? block - kBand : block);
+    for (std::byte* block : blocks) system_.release(guard_ ? block - kBand : block);
 }
 
 std::byte* Allocator::allocate(int64_t bytes) {
@@ -35,7 +40,7 @@ std::byte* Allocator::allocate(int64_t bytes) {
     it->second.pop_back();
   } else {
     const int64_t bands = guard_ ? 2 * kBand : 0;
-    block = static_cast<std::byte*>(std::aligned_alloc(kAlignment, size + bands));
+    block = system_.allocate(size + bands);
     if (!block)
       throw std::runtime_error(
           fmt::format("out of memory: {} bytes asked for, {} in use", bytes, statistics_.in_use));

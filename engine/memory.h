@@ -9,6 +9,13 @@
 
 namespace scrawl {
 
+/// Where a device's memory comes from: aligned to 256 bytes or better, null when there is no more.
+struct SystemMemory {
+  std::byte* (*allocate)(int64_t bytes);
+  void (*release)(std::byte* memory);
+};
+SystemMemory host_memory();
+
 /// A device's memory: blocks are kept when released and handed out again by size, so that a training step,
 /// whose shapes repeat, allocates nothing from the system after its first run.  Blocks are aligned to 256
 /// bytes. Not thread-safe: one thread drives a device.
@@ -20,9 +27,11 @@ class Allocator {
     int64_t reserved = 0;  // bytes held from the system
   };
 
-  /// With `guard`, every block is filled with NaN when handed out and lies between bands whose bytes are
-  /// checked when it comes back: for tests and for hunting a kernel that writes out of bounds.
-  explicit Allocator(bool guard = false) : guard_(guard) {}
+  /// With `guard` (host memory only), every block is filled with NaN when handed out and lies between bands
+  /// whose bytes are checked when it comes back: for tests and for hunting a kernel that writes out of
+  /// bounds.
+  explicit Allocator(SystemMemory system = host_memory(), bool guard = false)
+      : system_(system), guard_(guard) {}
   ~Allocator();
   Allocator(const Allocator&) = delete;
   Allocator& operator=(const Allocator&) = delete;
@@ -43,6 +52,7 @@ class Allocator {
 
   void check_bands(const std::byte* block, const Block& info);
 
+  SystemMemory system_;
   bool guard_;
   Statistics statistics_;
   std::unordered_map<std::byte*, Block> used_;

@@ -15,6 +15,8 @@ class Queue {
   int threads() const { return threads_; }
   /// At least `elements` floats, aligned to 64 bytes, contents undefined; valid until the next call.
   float* scratch(int64_t elements);
+  /// Kernels are done when they return.
+  void synchronise() {}
   int64_t scratch_bytes() const { return capacity_ * static_cast<int64_t>(sizeof(float)); }
 
  private:

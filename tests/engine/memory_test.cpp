@@ -11,7 +11,7 @@ namespace {
 
 TEST(Allocator, AlignsBlocksTo256Bytes) {
   for (const bool guard : {false, true}) {
-    Allocator allocator(guard);
+    Allocator allocator(host_memory(), guard);
     for (const int64_t bytes : {0, 1, 255, 256, 257, 100000}) {
       Buffer buffer(allocator, bytes);
       EXPECT_EQ(std::bit_cast<uintptr_t>(buffer.data()) % 256, 0u) << bytes;
@@ -58,7 +58,7 @@ TEST(Allocator, RefusesANegativeSize) {
 }
 
 TEST(GuardedAllocator, FillsBlocksWithNanEveryTime) {
-  Allocator allocator(/*guard=*/true);
+  Allocator allocator(host_memory(), /*guard=*/true);
   for (int round = 0; round < 2; ++round) {
     Buffer buffer(allocator, 12);
     float values[3];
@@ -70,7 +70,7 @@ TEST(GuardedAllocator, FillsBlocksWithNanEveryTime) {
 }
 
 TEST(GuardedAllocator, ReportsOneByteBehindABlockInUse) {
-  Allocator allocator(/*guard=*/true);
+  Allocator allocator(host_memory(), /*guard=*/true);
   Buffer buffer(allocator, 13);  // not a whole number of alignments: the band begins right behind
   buffer.data()[12] = std::byte{1};
   EXPECT_EQ(allocator.damage(), "");
@@ -79,7 +79,7 @@ TEST(GuardedAllocator, ReportsOneByteBehindABlockInUse) {
 }
 
 TEST(GuardedAllocator, ReportsOneByteAheadOfABlockWhenItIsReleased) {
-  Allocator allocator(/*guard=*/true);
+  Allocator allocator(host_memory(), /*guard=*/true);
   {
     Buffer buffer(allocator, 64);
     buffer.data()[-1] = std::byte{1};
