@@ -7,7 +7,9 @@ namespace scrawl {
 namespace {
 
 std::string text(const LaunchShape::Size& size) {
-  return "(" + std::to_string(size.x) + ", " + std::to_string(size.y) + ", " + std::to_string(size.z) + ")";
+  std::string result = "(";
+  result += std::to_string(size.x) + ", " + std::to_string(size.y) + ", " + std::to_string(size.z);
+  return result += ")";
 }
 
 bool within(const LaunchShape::Size& size, int64_t x, int64_t y, int64_t z) {

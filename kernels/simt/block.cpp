@@ -193,8 +193,15 @@ int Block::barrier(const char* what, bool vote, std::source_location where) {
   return barrier_result_;
 }
 
+/// The open meeting of these lanes, or else a free one.
 Block::Meeting& Block::meeting_of(unsigned mask) {
-  return warps_[running_ / 32].meetings[std::countr_zero(mask)];
+  std::vector<Meeting>& meetings = warps_[running_ / 32].meetings;
+  Meeting* free = nullptr;
+  for (Meeting& meeting : meetings) {
+    if (meeting.arrived != 0 && meeting.mask == mask) return meeting;
+    if (meeting.arrived == 0) free = &meeting;
+  }
+  return free ? *free : meetings.emplace_back();
 }
 
 void* const* Block::join(const char* what, unsigned mask, void* operand, std::source_location where) {
@@ -213,7 +220,7 @@ void* const* Block::join(const char* what, unsigned mask, void* operand, std::so
     meeting.what = what;
     meeting.mask = mask;
     std::fill_n(meeting.operands, 32, nullptr);
-  } else if (meeting.mask != mask || std::strcmp(meeting.what, what) != 0) {
+  } else if (std::strcmp(meeting.what, what) != 0) {
     fail(call() + ", while " + describe(running_ / 32 * 32 + std::countr_zero(meeting.arrived)));
   }
   meeting.arrived |= 1u << lane();

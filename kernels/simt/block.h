@@ -60,9 +60,10 @@ class Block {
     unsigned mask = 0, arrived = 0;
     void* operands[32] = {};
   };
+  /// Several meetings can be open in a warp, of different masks.
   struct Warp {
     unsigned lanes = 0, ended = 0;
-    Meeting meetings[32];  // several can be open, of disjoint masks: each is kept by its lowest lane
+    std::vector<Meeting> meetings;
   };
 
   void prepare(const Job& job, int64_t index);
