@@ -1,0 +1,108 @@
+#pragma once
+// How kernels walk a matrix [rows, columns] whose columns run fastest.  A block is two-dimensional: x runs
+// over packs of neighbouring columns (lanes), so that loads of a warp are contiguous, y over rows (groups).
+// The grid's y runs over chunks of lanes when the matrix is wider than a block.
+//
+// Sums over rows take two stages in a fixed order: every block adds the rows of one part (its groups by a
+// tree) and leaves a partial sum; then one thread group a column adds all parts, in double.
+#include <algorithm>
+
+#include "kernels/cuda/device/launch.cuh"
+#include "kernels/cuda/device/math.cuh"
+#include "kernels/cuda/device/thread.cuh"
+#include "kernels/cuda/device/vector.cuh"
+#include "kernels/cuda/device/warp.cuh"
+
+namespace scrawl::SCRAWL_GPU {
+
+inline constexpr int kColumnThreads = 256;
+
+/// A block's shape for rows of `packs` packs, for the host.
+struct ColumnBlock {
+  int lanes = 1, groups = kColumnThreads;
+  int64_t chunks = 1;
+
+  /// Lanes are a power of two: as many as there are packs, but at most `most_lanes`.
+  explicit ColumnBlock(int64_t packs, int most_lanes = 32) {
+    while (lanes < most_lanes && lanes < packs) lanes *= 2;
+    groups = kColumnThreads / lanes;
+    chunks = ceil_div(packs, lanes);
+  }
+  LaunchShape shape(std::string_view name, int64_t grid_x) const {
+    return {.name = name, .grid = {grid_x, chunks}, .block = {lanes, groups}};
+  }
+};
+
+/// The first column of this thread's pack.
+template <int width>
+__device__ __forceinline__ int64_t my_column() {
+  return (int64_t{blockIdx.y} * blockDim.x + threadIdx.x) * width;
+}
+
+/// N floats from anywhere: parameters may start at any element of their arena.
+template <int N>
+__device__ __forceinline__ Floats<N> load_unaligned(const float* source) {
+  Floats<N> result;
+#pragma unroll
+  for (int i = 0; i < N; ++i) result[i] = source[i];
+  return result;
+}
+
+/// How rows are cut into parts: enough of them to fill a large GPU, each thread with 8 to 1,024 rows to add.
+/// None is empty.  Depends on sizes alone, and so do the sums' bits.
+struct RowParts {
+  int64_t count = 0, rows = 1;  // rows of all parts but the last
+
+  RowParts(int64_t all_rows, const ColumnBlock& block) {
+    const int64_t wanted = std::min(ceil_div(512, block.chunks), ceil_div(all_rows, 8 * block.groups));
+    const int64_t parts = std::max(wanted, ceil_div(all_rows, 1024 * block.groups));
+    if (parts == 0) return;
+    rows = ceil_div(all_rows, parts);
+    count = ceil_div(all_rows, rows);
+  }
+};
+
+/// Adds the values of a lane's groups by a tree; the sums arrive in group 0.  All threads call it.
+template <int N>
+__device__ void add_over_groups(Floats<N>& values) {
+  auto& sums = shared<Pack<float, N>[kColumnThreads], struct GroupSums>();
+  const int me = thread_rank();
+  store<N>(&sums[me][0], values);
+  for (unsigned half = blockDim.y / 2; half > 0; half /= 2) {
+    __syncthreads();
+    if (threadIdx.y >= half) continue;
+    const auto others = load<N>(&sums[me + half * blockDim.x][0]);
+#pragma unroll
+    for (int i = 0; i < N; ++i) values[i] += others[i];
+    store<N>(&sums[me][0], values);
+  }
+}
+
+/// The second stage runs in blocks of this many columns by this many threads for each.
+inline constexpr int kPartColumns = 16, kPartThreads = 32;
+
+inline LaunchShape shape_for_parts(std::string_view name, int64_t columns) {
+  return {.name = name, .grid = {ceil_div(columns, kPartColumns)}, .block = {kPartColumns, kPartThreads}};
+}
+__device__ __forceinline__ int64_t column_of_parts() {
+  return int64_t{blockIdx.x} * kPartColumns + threadIdx.x;
+}
+
+/// Σ value(part) for the column of this thread; the same for all its threads.  All threads of the block call
+/// it, those beyond the last column with no parts.
+template <typename Value>
+__device__ double sum_of_parts(int64_t parts, Value value) {
+  auto& sums = shared<double[kPartThreads][kPartColumns], struct PartSums>();
+  double sum = 0.0;
+#pragma unroll 4
+  for (int64_t part = threadIdx.y; part < parts; part += kPartThreads) sum += value(part);
+  sums[threadIdx.y][threadIdx.x] = sum;
+  __syncthreads();
+  double total = 0.0;
+#pragma unroll 8
+  for (int i = 0; i < kPartThreads; ++i) total += sums[i][threadIdx.x];
+  __syncthreads();  // the array may be used again
+  return total;
+}
+
+}  // namespace scrawl::SCRAWL_GPU
