@@ -43,8 +43,8 @@ int64_t Queue::blas_workspace_bytes() const {
 }
 
 float* Queue::scratch(int64_t elements) {
-  if (elements > scratch_capacity_) {
-    const int64_t capacity = std::max(elements, 2 * scratch_capacity_);
+  if (elements > scratch_capacity_ || scratch_.empty()) {
+    const int64_t capacity = std::max({elements, 2 * scratch_capacity_, int64_t{1024}});
     const int64_t bytes = capacity * static_cast<int64_t>(sizeof(float));
     void* buffer = nullptr;
     check(cudaMalloc(&buffer, bytes), "scratch memory of " + std::to_string(bytes) + " bytes");

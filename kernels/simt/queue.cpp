@@ -2,6 +2,7 @@
 
 #include <omp.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <new>
@@ -18,8 +19,8 @@ void Queue::Free::operator()(float* pointer) const {
 }
 
 float* Queue::scratch(int64_t elements) {
-  // Of exactly the size asked for, so that the address sanitizer sees a step beyond.
-  const int64_t bytes = elements * static_cast<int64_t>(sizeof(float));
+  // Allocated anew, of the size asked for, so that the address sanitizer sees stale pointers and steps beyond.
+  const int64_t bytes = std::max<int64_t>(elements, 1) * static_cast<int64_t>(sizeof(float));
   scratch_.reset(static_cast<float*>(std::aligned_alloc(256, (bytes + 255) / 256 * 256)));
   if (!scratch_) throw std::bad_alloc();
   capacity_ = elements;

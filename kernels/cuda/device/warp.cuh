@@ -21,10 +21,10 @@ struct Larger {
   }
 };
 
-/// Combines the values of `width` (a power of two) neighbouring lanes by a butterfly; each of them gets the
-/// result.  All lanes of `mask` must call it.
-template <int width = kWarpSize, typename T, typename Combine>
-__device__ __forceinline__ T warp_reduce(T value, Combine combine, unsigned mask = kFullWarp) {
+/// Combines the values of `width` (a power of two up to 32) neighbouring lanes by a butterfly; each of them
+/// gets the result.  All lanes of `mask` must call it.
+template <typename T, typename Combine>
+__device__ __forceinline__ T warp_reduce(int width, T value, Combine combine, unsigned mask = kFullWarp) {
 #ifdef __CUDACC__
 #pragma unroll
   for (int offset = width / 2; offset > 0; offset /= 2)
@@ -37,12 +37,18 @@ __device__ __forceinline__ T warp_reduce(T value, Combine combine, unsigned mask
 
 template <int width = kWarpSize, typename T>
 __device__ __forceinline__ T warp_sum(T value, unsigned mask = kFullWarp) {
-  return warp_reduce<width>(value, Add{}, mask);
+  return warp_reduce(width, value, Add{}, mask);
+}
+
+/// The same for a width that is known when the kernel runs.
+template <typename T>
+__device__ __forceinline__ T warp_sum_of(int width, T value, unsigned mask = kFullWarp) {
+  return warp_reduce(width, value, Add{}, mask);
 }
 
 template <int width = kWarpSize, typename T>
 __device__ __forceinline__ T warp_max(T value, unsigned mask = kFullWarp) {
-  return warp_reduce<width>(value, Larger{}, mask);
+  return warp_reduce(width, value, Larger{}, mask);
 }
 
 /// Combines the values of all threads of the block, first in warps, then over warps in order; every thread
@@ -51,7 +57,7 @@ template <typename T, typename Combine>
 __device__ __forceinline__ T block_reduce(T value, Combine combine) {
   auto& warps = shared<T[kWarpSize], struct WarpResults>();
   const int count = blockDim.x * blockDim.y * blockDim.z / kWarpSize;
-  value = warp_reduce(value, combine);
+  value = warp_reduce(kWarpSize, value, combine);
   if (lane_index() == 0) warps[warp_index()] = value;
   __syncthreads();
   T result = warps[0];
