@@ -10,6 +10,9 @@ namespace scrawl::ops {
 /// x [..., in], weight [out, in], bias [out] or undefined -> [..., out].
 Tensor linear(Tape&, const Tensor& x, const Tensor& weight, const Tensor& bias);
 
+/// x in another storage type; x itself when it has that type already.
+Tensor cast(Tape&, const Tensor& x, DType dtype);
+
 /// Normalises the last dimension.
 Tensor layer_norm(Tape&, const Tensor& x, const Tensor& gamma, const Tensor& beta, float eps);
 

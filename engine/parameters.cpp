@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "engine/random.h"
+#include "kernels/cast.h"
 #include "kernels/elementwise.h"
 
 namespace scrawl {
@@ -67,8 +68,9 @@ Parameter& Parameters::add_state(std::string name, const Shape& shape, float ini
 }
 
 void Parameters::allocate(Device& device, const std::vector<GroupSettings>& groups, uint64_t seed,
-                          bool differentiate_frozen) {
+                          bool differentiate_frozen, DType storage) {
   device_ = &device;
+  storage_ = storage;
   std::vector<int64_t> offsets(parameters_.size());
   int64_t end = 0;
   for (int group = 0; group < static_cast<int>(groups.size()); ++group) {
@@ -83,6 +85,7 @@ void Parameters::allocate(Device& device, const std::vector<GroupSettings>& grou
   values_ = Tensor::zeros(device, {end});
   gradients_ = Tensor::zeros(device, {end});
   first_moments_ = Tensor::zeros(device, {end});
+  if (storage != DType::f32) rounded_ = Tensor(device, {end}, storage);
   second_moments_ = Tensor::zeros(device, {end});
   device_groups_ = Tensor(device, {static_cast<int64_t>(groups_.size() * sizeof(AdamWGroup))}, DType::u8);
 
@@ -94,12 +97,23 @@ void Parameters::allocate(Device& device, const std::vector<GroupSettings>& grou
         parameter.value.set_gradient(std::make_shared<Gradient>());
         parameter.value.gradient()->value = gradients_.slice(offsets[i], parameter.shape);
       }
+      parameter.matrix = parameter.value;
+      if (rounded_.defined()) {
+        parameter.matrix = rounded_.slice(offsets[i], parameter.shape);
+        parameter.matrix.set_gradient(parameter.value.gradient());
+      }
     } else {
       parameter.value = Tensor(device, parameter.shape);
     }
     const std::vector<float> values = initial_values(parameter, seed, i);
     device.upload(parameter.value.raw(), values.data(), parameter.value.bytes());
   }
+  round(values_, rounded_);
+}
+
+void Parameters::round(const Tensor& values, const Tensor& rounded) {
+  if (!rounded.defined()) return;
+  device_->run(Cast{.to = storage_, .x = values.raw(), .y = rounded.raw(), .elements = values.elements()});
 }
 
 void Parameters::begin_step() {
@@ -126,6 +140,7 @@ void Parameters::update(const std::vector<bool>& active, float beta1, float beta
                      .beta1 = beta1,
                      .beta2 = beta2,
                      .elements = values_.elements()});
+  round(values_, rounded_);
 }
 
 int64_t Parameters::count() const {
@@ -165,6 +180,7 @@ void Parameters::from_file(Parameter& parameter, const HostTensor& tensor) {
   if (parameter.layout == FileLayout::convolution) values = swap_inner(values, s[0], s[3], s[1] * s[2]);
   if (parameter.layout == FileLayout::depthwise) values = swap_inner(values, 1, s[2], s[0] * s[1]);
   device_->upload(parameter.value.raw(), values.data(), parameter.value.bytes());
+  if (rounded_.defined() && parameter.learnt) round(parameter.value, parameter.matrix);
 }
 
 void Parameters::load(const SafeTensors& file, const std::string& prefix) {

@@ -38,8 +38,11 @@ struct Parameter {
   int group = 0;
   FileLayout layout = FileLayout::same;
   std::vector<int64_t> file_shape{};  // PyTorch's
-  Tensor value{};                     // a place in the arena, once allocated
-  bool learnt = true;                 // false for running statistics: saved and loaded, never differentiated
+  Tensor value{};                     // f32, a place in the arena, once allocated
+  /// What matrix products read: `value` itself, or its copy rounded to bf16.  Both share one gradient, in
+  /// f32.
+  Tensor matrix{};
+  bool learnt = true;  // false for running statistics: saved and loaded, never differentiated
 };
 
 struct GroupSettings {
@@ -55,9 +58,11 @@ class Parameters {
   Parameter& add_state(std::string name, const Shape& shape, float initial);
 
   /// Makes the arenas and fills in the initial values, which depend on the seed and each parameter's place.
-  /// Groups with learning rate 0 get no gradients unless `differentiate_frozen`.
+  /// Groups with learning rate 0 get no gradients unless `differentiate_frozen`.  `storage` is the type of
+  /// activations, which matrix products want their weights in too.
   void allocate(Device& device, const std::vector<GroupSettings>& groups, uint64_t seed,
-                bool differentiate_frozen = false);
+                bool differentiate_frozen = false, DType storage = DType::f32);
+  DType storage() const { return storage_; }
 
   /// Forgets the last step's gradients: the next backward pass overwrites them.
   void begin_step();
@@ -83,11 +88,15 @@ class Parameters {
   Parameter& find(const std::string& name);
 
  private:
+  /// Brings rounded copies up to date with values.
+  void round(const Tensor& values, const Tensor& rounded);
   std::vector<float> in_file_layout(const Parameter& parameter, const std::vector<float>& values) const;
 
   std::deque<Parameter> parameters_;
   std::vector<AdamWGroup> groups_;
   Device* device_ = nullptr;
+  DType storage_ = DType::f32;
+  Tensor rounded_;  // of all values, when storage is not f32
   Tensor values_, gradients_, first_moments_, second_moments_, device_groups_;
 };
 

@@ -10,12 +10,17 @@ Pfa::Pfa(Device& device, const ModelConfig& config)
       feature_augmentation_({parameters_, "feature_aug.", Group::feature_augmentation}, config.width),
       bank_(device, config) {}
 
-void Pfa::initialise(const std::vector<GroupSettings>& groups, uint64_t seed, bool differentiate_frozen) {
-  parameters_.allocate(device_, groups, seed, differentiate_frozen);
+void Pfa::initialise(const std::vector<GroupSettings>& groups, uint64_t seed, bool differentiate_frozen,
+                     DType storage) {
+  parameters_.allocate(device_, groups, seed, differentiate_frozen, storage);
+}
+
+std::array<Tensor, 4> Pfa::encode(Tape& tape, const Tensor& image) const {
+  return encoder_(tape, ops::cast(tape, image, parameters_.storage()));
 }
 
 Pfa::Prediction Pfa::predict(Tape& tape, const Tensor& image) const {
-  return decode(tape, encoder_(tape, image));
+  return decode(tape, encode(tape, image));
 }
 
 Pfa::Prediction Pfa::decode(Tape& tape, const std::array<Tensor, 4>& maps) const {
@@ -27,11 +32,13 @@ Pfa::Prediction Pfa::decode(Tape& tape, const std::array<Tensor, 4>& maps) const
 
 Tensor Pfa::augmented_local(Tape& tape, const Tensor& feat, const Tensor& prototypes,
                             const Tensor& present) const {
-  return decoder_.classify(tape, feature_augmentation_(tape, feat, prototypes, present));
+  return decoder_.classify(
+      tape, feature_augmentation_(tape, feat, ops::cast(tape, prototypes, feat.dtype()), present));
 }
 
 Tensor Pfa::augmented_global(Tape& tape, const Tensor& feat, const Tensor& present) const {
-  return decoder_.classify(tape, feature_augmentation_(tape, feat, bank_.shared(), present));
+  return decoder_.classify(
+      tape, feature_augmentation_(tape, feat, ops::cast(tape, bank_.shared(), feat.dtype()), present));
 }
 
 LossParts Pfa::losses(Tape& tape, const DeviceBatch& batch, bool use_prototypes, const LossWeights& weights) {

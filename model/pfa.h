@@ -36,14 +36,16 @@ struct LossParts {
 class Pfa {
  public:
   Pfa(Device& device, const ModelConfig& config);
-  /// Makes the parameters; `groups` in the order of Group.
-  void initialise(const std::vector<GroupSettings>& groups, uint64_t seed, bool differentiate_frozen = false);
+  /// Makes the parameters; `groups` in the order of Group.  `storage` is the type of activations, f32 or
+  /// bf16; statistics, losses, the values learnt and their gradients are f32 in any case.
+  void initialise(const std::vector<GroupSettings>& groups, uint64_t seed, bool differentiate_frozen = false,
+                  DType storage = DType::f32);
 
   struct Prediction {
     Tensor feat, logits;  // [N,H/4,W/4,D], [N,H/4,W/4,K]
   };
   Prediction predict(Tape& tape, const Tensor& image) const;
-  std::array<Tensor, 4> encode(Tape& tape, const Tensor& image) const { return encoder_(tape, image); }
+  std::array<Tensor, 4> encode(Tape& tape, const Tensor& image) const;
   Prediction decode(Tape& tape, const std::array<Tensor, 4>& maps) const;
 
   /// Logits after augmentation by prototypes [N,K,D] of the images themselves, or by the bank.

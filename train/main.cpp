@@ -81,6 +81,9 @@ void add_commands(CLI::App& app, int& exit_code) {
         command.add_option("cases", o.cases, "folders with case.json, init.safetensors, record.safetensors")
             ->required();
         add_device_options(command, o.device);
+        command.add_option("--precision", o.precision, "storage of activations")
+            ->check(CLI::IsMember({"fp32", "bf16"}))
+            ->capture_default_str();
         command.add_flag("--json", o.json, "print JSON instead of a table");
       },
       replay_command);

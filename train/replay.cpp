@@ -115,16 +115,30 @@ double error_of(const std::vector<float>& got, const std::vector<float>& want) {
   return std::isfinite(error) ? error : std::numeric_limits<double>::infinity();
 }
 
+/// What is compared, and how closely.
+std::vector<ReplayRow> limits(DType storage) {
+  if (storage == DType::bf16) return {{.quantity = "losses", .limit = 2e-2}};
+  return {{.quantity = "losses", .limit = 1e-5},     {.quantity = "maps", .limit = 1e-4},
+          {.quantity = "prototypes", .limit = 1e-4}, {.quantity = "bank", .limit = 1e-4},
+          {.quantity = "gradients", .limit = 5e-3},  {.quantity = "final", .limit = 2e-2},
+          {.quantity = "trained", .limit = 2e-2}};
+}
+
 /// Compares what was recorded under a name, and keeps the worst error of each kind of quantity.
 class Comparison {
  public:
-  explicit Comparison(const SafeTensors& record) : record_(record) {}
+  Comparison(const SafeTensors& record, std::vector<ReplayRow> rows)
+      : record_(record), rows_(std::move(rows)) {}
 
+  bool compares(const std::string& kind) const {
+    return std::ranges::find(rows_, kind, &ReplayRow::quantity) != rows_.end();
+  }
   void compare(const std::string& kind, const std::string& name, const std::vector<float>& got) {
-    if (record_.contains(name)) note(kind, name, error_of(got, record_.at(name).floats()));
+    if (compares(kind) && record_.contains(name)) note(kind, name, error_of(got, record_.at(name).floats()));
   }
   void compare(const std::string& kind, const std::string& name, const Tensor& got) {
-    if (got.defined() && record_.contains(name)) compare(kind, name, as_recorded(got, record_.at(name)));
+    if (compares(kind) && got.defined() && record_.contains(name))
+      compare(kind, name, as_recorded(got, record_.at(name)));
   }
 
   /// The kinds of quantity that the record holds, in a fixed order.
@@ -147,22 +161,18 @@ class Comparison {
   }
 
   const SafeTensors& record_;
-  std::vector<ReplayRow> rows_{
-      {.quantity = "losses", .limit = 1e-5},     {.quantity = "maps", .limit = 1e-4},
-      {.quantity = "prototypes", .limit = 1e-4}, {.quantity = "bank", .limit = 1e-4},
-      {.quantity = "gradients", .limit = 5e-3},  {.quantity = "final", .limit = 2e-2},
-      {.quantity = "trained", .limit = 2e-2}};
+  std::vector<ReplayRow> rows_;
 };
 
 class Replay {
  public:
-  Replay(Device& device, const Case& recorded)
+  Replay(Device& device, const Case& recorded, DType storage)
       : device_(device),
         case_(recorded),
         model_(device, recorded.model),
         step_(model_, 0, recorded.betas, recorded.loss),
-        comparison_(recorded.record) {
-    model_.initialise(recorded.groups, 0, /*differentiate_frozen=*/true);
+        comparison_(recorded.record, limits(storage)) {
+    model_.initialise(recorded.groups, 0, /*differentiate_frozen=*/true, storage);
     model_.parameters().load(recorded.init);
   }
 
@@ -273,9 +283,9 @@ bool ReplayResult::passed() const {
          std::all_of(rows.begin(), rows.end(), [](const ReplayRow& row) { return row.passed(); });
 }
 
-ReplayResult replay(Device& device, const std::filesystem::path& case_dir) {
+ReplayResult replay(Device& device, const std::filesystem::path& case_dir, DType storage) {
   const Case recorded = read_case(case_dir);
-  ReplayResult result = Replay(device, recorded).run();
+  ReplayResult result = Replay(device, recorded, storage).run();
   result.name =
       case_dir.filename().empty() ? case_dir.parent_path().filename().string() : case_dir.filename().string();
   return result;

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "engine/device.h"
+#include "kernels/dtype.h"
 
 namespace scrawl {
 
@@ -26,7 +27,8 @@ struct ReplayResult {
 
 /// Trains a recorded case again, step by step, and compares everything that was recorded: case.json (sizes,
 /// optimiser, steps), init.safetensors (the state at the start) and record.safetensors.  Dropout and
-/// drop-path are off, as they were in the recording.
-ReplayResult replay(Device& device, const std::filesystem::path& case_dir);
+/// drop-path are off, as they were in the recording.  With bf16 `storage` only losses are
+/// compared, to 2 %.
+ReplayResult replay(Device& device, const std::filesystem::path& case_dir, DType storage = DType::f32);
 
 }  // namespace scrawl

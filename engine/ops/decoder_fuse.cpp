@@ -37,8 +37,9 @@ void check(const Inputs& in) {
 /// G_i = F_i W_i [D, C_i].
 Tensor premultiplied(Device& device, const Inputs& in, int level) {
   const int64_t width = in.width(), channels = in.maps[level].dim(3);
-  Tensor g(device, {width, channels});
+  Tensor g(device, {width, channels}, in.maps[level].dtype());
   device.run(MatMul{.name = "decoder_fuse.premultiply",
+                    .c_dtype = g.dtype(),
                     .m = width,
                     .n = channels,
                     .k = width,

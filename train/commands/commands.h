@@ -47,6 +47,7 @@ int demo_command(const DemoOptions& options);
 struct ReplayOptions {
   Paths cases;
   DeviceOptions device;
+  std::string precision = "fp32";  // or bf16
   bool json = false;
 };
 int replay_command(const ReplayOptions& options);

@@ -1,7 +1,7 @@
 #include "engine/error.h"
-#include "train/report/class_names.h"
 #include "train/commands/commands.h"
 #include "train/commands/make_device.h"
+#include "train/report/class_names.h"
 #include "train/report/progress.h"
 #include "train/report/run_report.h"
 #include "train/run_data.h"

@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "engine/error.h"
 #include "train/commands/commands.h"
 #include "train/commands/make_device.h"
 #include "train/replay.h"
@@ -33,11 +34,14 @@ nlohmann::ordered_json to_json(const ReplayResult& result) {
 }  // namespace
 
 int replay_command(const ReplayOptions& options) {
+  const DType storage = options.precision == "bf16" ? DType::bf16 : DType::f32;
+  if (storage == DType::bf16 && options.device.name != "simt" && options.device.name != "cuda")
+    throw InputError("--precision bf16: the cpu device computes in fp32 only");
   bool passed = true;
   nlohmann::ordered_json json = nlohmann::ordered_json::array();
   for (const auto& dir : options.cases) {
     Device device(device_options(options.device));
-    const ReplayResult result = replay(device, dir);
+    const ReplayResult result = replay(device, dir, storage);
     passed &= result.passed();
     if (options.json)
       json.push_back(to_json(result));
