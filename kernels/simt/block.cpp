@@ -32,13 +32,19 @@ std::string text(unsigned mask) {
   return result;
 }
 
+bool same(const char* a, const char* b) {
+  return a == b || std::strcmp(a, b) == 0;
+}
+
 bool same(const std::source_location& a, const std::source_location& b) {
-  return a.line() == b.line() && a.column() == b.column() && std::strcmp(a.file_name(), b.file_name()) == 0;
+  return a.line() == b.line() && a.column() == b.column() && same(a.file_name(), b.file_name());
 }
 
 }  // namespace
 
-Block& Block::current() {
+thread_local constinit Block* Block::current_ = nullptr;
+
+Block& Block::mine() {
   static thread_local Block block;
   return block;
 }
@@ -67,6 +73,7 @@ void Block::run(const Job& job, int64_t index) {
 }
 
 void Block::prepare(const Job& job, int64_t index) {
+  current_ = this;
   job_ = &job;
   running_ = -1;
   ended_ = at_barrier_ = votes_ = 0;
@@ -76,8 +83,10 @@ void Block::prepare(const Job& job, int64_t index) {
   blockDim = extent(job.shape.block);
   const int64_t count = job.shape.block.count();
   threads_.resize(count);
-  for (Thread& thread : threads_) {
+  for (unsigned i = 0; i < count; ++i) {
+    Thread& thread = threads_[i];
     thread.state = Thread::State::fresh;
+    thread.index = {i % blockDim.x, i / blockDim.x % blockDim.y, i / (blockDim.x * blockDim.y)};
     thread.fiber = nullptr;
     thread.copies.clear();
   }
@@ -124,7 +133,7 @@ void Block::switch_to(int number) {
 /// From here on, number is the running thread.
 void Block::enter(int number) {
   running_ = number;
-  threadIdx = place_in(job_->shape.block, number);
+  threadIdx = threads_[number].index;
 }
 
 /// On a fiber.  As long as threads end without having waited, the same fiber serves the next one: a kernel
@@ -220,7 +229,7 @@ void* const* Block::join(const char* what, unsigned mask, void* operand, std::so
     meeting.what = what;
     meeting.mask = mask;
     std::fill_n(meeting.operands, 32, nullptr);
-  } else if (std::strcmp(meeting.what, what) != 0) {
+  } else if (!same(meeting.what, what)) {
     fail(call() + ", while " + describe(running_ / 32 * 32 + std::countr_zero(meeting.arrived)));
   }
   meeting.arrived |= 1u << lane();
@@ -239,7 +248,7 @@ void Block::end_meeting(unsigned mask) {
 // --- messages ---------------------------------------------------------------------------------------------
 
 std::string Block::thread_name(int number) const {
-  return "thread " + text(place_in(job_->shape.block, number));
+  return "thread " + text(threads_[number].index);
 }
 
 std::string Block::describe(int number) const {

@@ -29,8 +29,10 @@ struct Job {
 
 class Block {
  public:
-  /// The block of this thread of the operating system; it serves for one after another.
-  static Block& current();
+  /// The block that this thread of the operating system runs.
+  static Block& current() { return *current_; }
+  /// Serves this thread of the operating system for one block after another.
+  static Block& mine();
 
   /// Runs block `index` (x fastest) of the job's grid.  Throws the first fault of its threads.
   void run(const Job& job, int64_t index);
@@ -48,6 +50,7 @@ class Block {
  private:
   struct Thread {
     enum class State { fresh, ready, waiting, ended } state = State::fresh;
+    uint3 index{};
     Fiber* fiber = nullptr;      // on which it waits, from its first wait on
     const char* what = nullptr;  // it waits for, and where
     std::source_location where;
@@ -87,6 +90,7 @@ class Block {
   std::string thread_name(int number) const;
   std::string describe(int number) const;
 
+  static thread_local constinit Block* current_;
   const Job* job_ = nullptr;
   SharedMemory shared_memory_;
   std::vector<std::unique_ptr<Fiber>> fibers_;

@@ -26,7 +26,7 @@ void run_grid(Queue& queue, const LaunchShape& shape, void (*call)(const void*),
     }
     if (!more) break;
     try {
-      Block::current().run(job, block);
+      Block::mine().run(job, block);
     } catch (...) {
 #pragma omp critical(scrawl_simt_turns)
       if (!fault) fault = std::current_exception();

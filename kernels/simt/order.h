@@ -28,14 +28,15 @@ class Turns {
       const uint64_t random = mix(seed);
       next_ = static_cast<int64_t>((random >> 32) % count);
       step_ = 1 + static_cast<int64_t>((random & 0xFFFFFFFF) % count);
-      while (std::gcd(step_, count) != 1) ++step_;
+      while (std::gcd(step_, count) != 1) step_ = step_ % count + 1;
     }
   }
   bool done() const { return left_ == 0; }
   int64_t peek() const { return next_; }
   int64_t take() {
     const int64_t taken = next_;
-    next_ = (next_ + step_) % count_;
+    next_ += step_;
+    if (next_ >= count_) next_ -= count_;
     --left_;
     return taken;
   }

@@ -19,7 +19,8 @@ void Queue::Free::operator()(float* pointer) const {
 }
 
 float* Queue::scratch(int64_t elements) {
-  // Allocated anew, of the size asked for, so that the address sanitizer sees stale pointers and steps beyond.
+  // Allocated anew, of the size asked for, so that the address sanitizer sees stale pointers and steps
+  // beyond.
   const int64_t bytes = std::max<int64_t>(elements, 1) * static_cast<int64_t>(sizeof(float));
   scratch_.reset(static_cast<float*>(std::aligned_alloc(256, (bytes + 255) / 256 * 256)));
   if (!scratch_) throw std::bad_alloc();
