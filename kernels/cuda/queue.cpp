@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "kernels/cuda/check.h"
+#include "kernels/cuda/matmul_plans.h"
 
 namespace scrawl::cuda {
 
@@ -28,6 +29,7 @@ Queue::Queue(const Options& options) : options_(options) {
   check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), device + ": stream");
   check(cublasLtCreate(&blas_), device + ": cuBLASLt");
   check(cudaMalloc(&blas_workspace_, kBlasWorkspaceBytes), device + ": workspace of cuBLASLt");
+  matmul_plans_ = std::make_unique<MatMulPlans>(blas_, kBlasWorkspaceBytes, options.tf32);
 }
 
 Queue::~Queue() {

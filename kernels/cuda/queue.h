@@ -10,8 +10,12 @@ struct cublasLtContext;
 
 namespace scrawl::cuda {
 
+class MatMulPlans;
+
 struct Options {
   int device = 0;
+  /// Matrix products of f32 by tensor cores, which keep 10 of the 23 bits of a factor's mantissa.
+  bool tf32 = false;
   bool synchronise_each_launch = false;  // for the debugger: a failing kernel is named at once
 };
 
@@ -30,6 +34,8 @@ class Queue {
   cublasLtContext* blas() const { return blas_; }
   void* blas_workspace() const { return blas_workspace_; }
   int64_t blas_workspace_bytes() const;
+  /// How the queue's matrix products are computed; see matmul_plans.h.
+  MatMulPlans& matmul_plans() const { return *matmul_plans_; }
 
   const std::string& device_name() const { return device_name_; }
   /// Major · 10 + minor, 90 for Hopper.
@@ -51,6 +57,7 @@ class Queue {
   CUstream_st* stream_ = nullptr;
   cublasLtContext* blas_ = nullptr;
   void* blas_workspace_ = nullptr;
+  std::unique_ptr<MatMulPlans> matmul_plans_;
   std::string device_name_;
   int compute_capability_ = 0;
   int multiprocessors_ = 0;

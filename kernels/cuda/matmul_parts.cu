@@ -1,0 +1,77 @@
+// The small kernels around a matrix product.  Sums of a's terms go through the column sum where a lies
+// transposed and dense, as in a layer's backward pass; a warp for each row serves the rest, which the model
+// does not have: there it reads rows of a coalesced, but columns of a strided a are read value by value.
+#include "kernels/cuda/matmul_parts.h"
+
+#include "kernels/column_sum.h"
+#include "kernels/cuda/device/launch.cuh"
+#include "kernels/cuda/device/storage.cuh"
+#include "kernels/cuda/device/vector.cuh"
+#include "kernels/cuda/device/warp.cuh"
+
+namespace scrawl::SCRAWL_GPU {
+
+namespace {
+
+constexpr int kThreads = 256, kWarps = kThreads / kWarpSize;
+
+template <typename T>
+__global__ void __launch_bounds__(kThreads)
+    sum_rows(const T* a, int64_t rows, int64_t terms, int64_t row_step, int64_t term_step, float* sum,
+             bool accumulate) {
+  const int64_t row = int64_t{blockIdx.x} * kWarps + warp_index();
+  if (row >= rows) return;
+  float total = 0.0f;
+  for (int64_t i = lane_index(); i < terms; i += kWarpSize)
+    total += as_float(a[row * row_step + i * term_step]);
+  total = warp_sum(total);
+  if (lane_index() == 0) sum[row] = (accumulate ? sum[row] : 0.0f) + total;
+}
+
+template <typename T>
+__global__ void __launch_bounds__(kThreads)
+    set_rows(const float* bias, int64_t rows, int64_t columns, T* c, int64_t ldc, bool accumulate) {
+  const int64_t index = int64_t{blockIdx.x} * kThreads + threadIdx.x;
+  if (index >= rows * columns) return;
+  const int64_t column = index % columns;
+  T& to = c[index / columns * ldc + column];
+  to = as_storage<T>((accumulate ? as_float(to) : 0.0f) + (bias ? bias[column] : 0.0f));
+}
+
+__global__ void __launch_bounds__(kThreads) round_values(const float* from, int64_t count, bf16* to) {
+  const int64_t i = int64_t{blockIdx.x} * kThreads + threadIdx.x;
+  if (i < count) to[i] = as_storage<bf16>(from[i]);
+}
+
+}  // namespace
+
+void sum_terms(const MatMul& args, Queue& queue) {
+  if (args.transpose_a && args.lda == args.m)
+    return run(ColumnSum{.dtype = args.dtype,
+                         .x = args.a,
+                         .sum = args.a_sum,
+                         .rows = args.k,
+                         .columns = static_cast<int>(args.m),
+                         .accumulate = args.accumulate},
+               queue);
+  with_storage(args.dtype, args.name, [&]<typename T>(Storage<T>) {
+    launch(queue, {.name = args.name, .grid = {ceil_div(args.m, kWarps)}, .block = {kThreads}}, sum_rows<T>,
+           static_cast<const T*>(args.a), args.m, args.k, args.transpose_a ? 1 : args.lda,
+           args.transpose_a ? args.lda : 1, args.a_sum, args.accumulate);
+  });
+}
+
+void set_to_bias(const MatMul& args, Queue& queue) {
+  with_storage(args.c_dtype, args.name, [&]<typename T>(Storage<T>) {
+    launch(queue, {.name = args.name, .grid = {ceil_div(args.m * args.n, kThreads)}, .block = {kThreads}},
+           set_rows<T>, args.bias, args.m, args.n, static_cast<T*>(args.c), args.ldc, args.accumulate);
+  });
+}
+
+void round_bias(const float* from, int64_t count, bf16* to, Queue& queue) {
+  const LaunchShape shape{
+      .name = "matmul.round_bias", .grid = {ceil_div(count, kThreads)}, .block = {kThreads}};
+  launch(queue, shape, round_values, from, count, to);
+}
+
+}  // namespace scrawl::SCRAWL_GPU

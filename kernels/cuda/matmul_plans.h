@@ -1,0 +1,64 @@
+#pragma once
+// How cuBLASLt computes each matrix product that a queue has met: chosen once, then reused.
+#include <cublasLt.h>
+
+#include <compare>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "kernels/matmul.h"
+
+namespace scrawl::cuda {
+
+/// A product's descriptions for cuBLASLt, which thinks column by column: our row-major c = op(a) · op(b) is
+/// its cᵀ = op(b)ᵀ · op(a)ᵀ, so that its first factor is our b and its second one our a.
+struct MatMulPlan {
+  struct Destroy {
+    void operator()(cublasLtMatmulDescOpaque_t* p) const { cublasLtMatmulDescDestroy(p); }
+    void operator()(cublasLtMatrixLayoutOpaque_t* p) const { cublasLtMatrixLayoutDestroy(p); }
+  };
+  using Layout = std::unique_ptr<cublasLtMatrixLayoutOpaque_t, Destroy>;
+
+  std::unique_ptr<cublasLtMatmulDescOpaque_t, Destroy> operation;
+  Layout a, b, c;  // of our a, b and c
+  cublasLtMatmulAlgo_t algorithm{};
+  bool sums = false;  // the product writes a_sum too
+};
+
+class MatMulPlans {
+ public:
+  static constexpr int64_t kBiasBytes = 128 * 1024;  // at the workspace's end, for a bias rounded to bf16
+
+  /// `workspace_bytes`: of the queue's workspace.  `tf32`: see Options.
+  MatMulPlans(cublasLtContext* blas, int64_t workspace_bytes, bool tf32)
+      : blas_(blas), product_bytes_(workspace_bytes - kBiasBytes), tf32_(tf32) {}
+
+  /// What a product may use of the workspace.
+  int64_t product_bytes() const { return product_bytes_; }
+
+  /// The plan for a product with `bias` in c's type, or null.  Valid as long as this object.  Throws
+  /// std::runtime_error when cuBLASLt has no algorithm for it.
+  const MatMulPlan& plan(const MatMul& args, const void* bias);
+
+ private:
+  /// What a choice may depend on.
+  struct Problem {
+    DType dtype, c_dtype;
+    bool transpose_a, transpose_b, accumulate;
+    int64_t m, n, k, lda, ldb, ldc;
+    int a_alignment, b_alignment, c_alignment, bias_alignment, sum_alignment;  // in bytes; 0 without
+    auto operator<=>(const Problem&) const = default;
+  };
+  bool choose(const MatMul& args, const Problem& problem, const void* vector, MatMulPlan& plan);
+
+  cublasLtContext* blas_;
+  int64_t product_bytes_;
+  bool tf32_;
+  std::map<Problem, MatMulPlan> plans_;
+};
+
+/// "matmul linear.forward, [76800, 64] x [64, 256] in bf16 to bf16"
+std::string describe(const MatMul& args);
+
+}  // namespace scrawl::cuda

@@ -1,0 +1,59 @@
+// Matrix products of the simulator: the GPU's come from a library, so here the CPU's take their place, in
+// fp32 and rounded once at the end.  Sums of a's terms are the GPU's own kernel.
+#include "kernels/matmul.h"
+
+#include <vector>
+
+#include "kernels/bf16.h"
+#include "kernels/cpu/queue.h"
+#include "kernels/cuda/matmul_parts.h"
+#include "kernels/simt/queue.h"
+
+namespace scrawl::simt {
+
+namespace {
+
+/// An fp32 copy of a bf16 matrix whose rows lie `ld` apart; the copy's rows follow one another.
+std::vector<float> widened(const void* matrix, int64_t rows, int64_t columns, int64_t ld) {
+  const auto* from = static_cast<const bf16*>(matrix);
+  std::vector<float> result(rows * columns);
+  for (int64_t row = 0; row < rows; ++row)
+    for (int64_t j = 0; j < columns; ++j) result[row * columns + j] = to_float(from[row * ld + j]);
+  return result;
+}
+
+void round_into(void* matrix, int64_t rows, int64_t columns, int64_t ld, const std::vector<float>& from) {
+  auto* to = static_cast<bf16*>(matrix);
+  for (int64_t row = 0; row < rows; ++row)
+    for (int64_t j = 0; j < columns; ++j) to[row * ld + j] = to_bf16(from[row * columns + j]);
+}
+
+}  // namespace
+
+void run(const MatMul& args, Queue& queue) {
+  MatMul product = args;
+  product.dtype = product.c_dtype = DType::f32;
+  product.a_sum = nullptr;
+  std::vector<float> a, b, c;  // empty where the matrix is fp32 already
+  if (args.dtype == DType::bf16) {
+    a = args.transpose_a ? widened(args.a, args.k, args.m, args.lda)
+                         : widened(args.a, args.m, args.k, args.lda);
+    b = args.transpose_b ? widened(args.b, args.n, args.k, args.ldb)
+                         : widened(args.b, args.k, args.n, args.ldb);
+    product.a = a.data();
+    product.b = b.data();
+    product.lda = args.transpose_a ? args.m : args.k;
+    product.ldb = args.transpose_b ? args.k : args.n;
+  }
+  if (args.c_dtype == DType::bf16) {
+    c = args.accumulate ? widened(args.c, args.m, args.n, args.ldc) : std::vector<float>(args.m * args.n);
+    product.c = c.data();
+    product.ldc = args.n;
+  }
+  cpu::Queue processor(queue.threads());
+  cpu::run(product, processor);
+  if (args.c_dtype == DType::bf16) round_into(args.c, args.m, args.n, args.ldc, c);
+  if (args.a_sum && args.m > 0) sum_terms(args, queue);
+}
+
+}  // namespace scrawl::simt
