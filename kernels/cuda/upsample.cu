@@ -121,6 +121,7 @@ __global__ void __launch_bounds__(kColumnThreads) backward(UpsampleBackward args
     const int column = start + threadIdx.y;
     Floats<width> gathered{};
     if (has_channel && column < end)
+#pragma unroll 2
       for (int row = row_readers.begin; row < row_readers.end; ++row) {
         const int64_t index = (int64_t{row} * shape.out_width + column) * channels;
         add_scaled(weight_of(rows, row, in_row), load<width>(dy + index), gathered);
