@@ -1,0 +1,34 @@
+#include "kernels/cuda/memory.h"
+
+#include "kernels/cuda/check.h"
+
+namespace scrawl::cuda {
+
+std::byte* allocate(int64_t bytes) {
+  void* memory = nullptr;
+  const cudaError_t status = cudaMalloc(&memory, static_cast<size_t>(bytes));
+  if (status == cudaErrorMemoryAllocation) {
+    cudaGetLastError();  // the caller reports it: the next call must not find it again
+    return nullptr;
+  }
+  check(status, "allocating " + std::to_string(bytes) + " bytes of GPU memory");
+  return static_cast<std::byte*>(memory);
+}
+
+void release(std::byte* memory) {
+  cudaFree(memory);
+}
+
+void copy_to_device(void* device, const void* host, int64_t bytes, Queue& queue) {
+  // From pageable memory the call returns once the bytes are staged, so that they may be reused.
+  check(cudaMemcpyAsync(device, host, static_cast<size_t>(bytes), cudaMemcpyHostToDevice, queue.stream()),
+        "copying " + std::to_string(bytes) + " bytes to the GPU");
+}
+
+void copy_to_host(void* host, const void* device, int64_t bytes, Queue& queue) {
+  check(cudaMemcpyAsync(host, device, static_cast<size_t>(bytes), cudaMemcpyDeviceToHost, queue.stream()),
+        "copying " + std::to_string(bytes) + " bytes from the GPU");
+  queue.synchronise();
+}
+
+}  // namespace scrawl::cuda
