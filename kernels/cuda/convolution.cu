@@ -11,6 +11,8 @@
 // Limits: 2³¹ positions; one image's columns and values, in packs, below 2³¹.
 #include "kernels/convolution.h"
 
+#include <cstddef>
+
 #include "kernels/column_sum.h"
 #include "kernels/cuda/device/divisor.cuh"
 #include "kernels/cuda/device/elementwise.cuh"

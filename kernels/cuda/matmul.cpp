@@ -7,7 +7,9 @@
 
 #include <nvtx3/nvToolsExt.h>
 
+#include <cstddef>
 #include <stdexcept>
+#include <string>
 
 #include "kernels/cuda/check.h"
 #include "kernels/cuda/matmul_parts.h"
@@ -40,17 +42,17 @@ const void* bias_of(const MatMul& args, Queue& queue) {
 
 void multiply(const MatMul& args, const MatMulPlan& plan, const void* bias, Queue& queue) {
   const ProfilerRange range(args.name);
-  const std::string what = describe(args);
+  const auto checked = [&](auto status) {  // without making up a message for each product
+    if (status != decltype(status){}) check(status, describe(args));
+  };
   if (const void* vector = plan.sums ? args.a_sum : bias)
-    check(cublasLtMatmulDescSetAttribute(plan.operation.get(), CUBLASLT_MATMUL_DESC_BIAS_POINTER, &vector,
-                                         sizeof vector),
-          what);
+    checked(cublasLtMatmulDescSetAttribute(plan.operation.get(), CUBLASLT_MATMUL_DESC_BIAS_POINTER, &vector,
+                                           sizeof vector));
   const float alpha = 1.0f, beta = args.accumulate ? 1.0f : 0.0f;
-  check(cublasLtMatmul(queue.blas(), plan.operation.get(), &alpha, args.b, plan.b.get(), args.a, plan.a.get(),
-                       &beta, args.c, plan.c.get(), args.c, plan.c.get(), &plan.algorithm,
-                       queue.blas_workspace(), queue.matmul_plans().product_bytes(), queue.stream()),
-        what);
-  if (queue.options().synchronise_each_launch) check(cudaStreamSynchronize(queue.stream()), what);
+  checked(cublasLtMatmul(queue.blas(), plan.operation.get(), &alpha, args.b, plan.b.get(), args.a,
+                         plan.a.get(), &beta, args.c, plan.c.get(), args.c, plan.c.get(), &plan.algorithm,
+                         queue.blas_workspace(), queue.matmul_plans().product_bytes(), queue.stream()));
+  if (queue.options().synchronise_each_launch) checked(cudaStreamSynchronize(queue.stream()));
 }
 
 }  // namespace

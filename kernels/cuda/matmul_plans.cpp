@@ -57,8 +57,10 @@ std::string describe(const MatMul& args) {
          " in " + std::string(name_of(args.dtype)) + " to " + std::string(name_of(args.c_dtype));
 }
 
-/// False when cuBLASLt has no algorithm.  `vector`: the bias that is added, or where a_sum goes; or null.
-bool MatMulPlans::choose(const MatMul& args, const Problem& problem, const void* vector, MatMulPlan& plan) {
+/// Not a success when cuBLASLt has no algorithm.  `vector`: the bias that is added, or where a_sum goes; or
+/// null.
+cublasStatus_t MatMulPlans::choose(const MatMul& args, const Problem& problem, const void* vector,
+                                   MatMulPlan& plan) {
   const std::string what = describe(args);
   const cudaDataType_t type = type_of(args.dtype, what);
   // By default products of f32 are computed in f32 all the way.
@@ -100,10 +102,10 @@ bool MatMulPlans::choose(const MatMul& args, const Problem& problem, const void*
   const cublasStatus_t status =
       cublasLtMatmulAlgoGetHeuristic(blas_, operation, plan.b.get(), plan.a.get(), plan.c.get(), plan.c.get(),
                                      preference.get(), 1, &result, &found);
-  if (status == CUBLAS_STATUS_NOT_SUPPORTED || (status == CUBLAS_STATUS_SUCCESS && found == 0)) return false;
-  check(status, what);
+  if (status != CUBLAS_STATUS_SUCCESS) return status;
+  if (found == 0) return CUBLAS_STATUS_NOT_SUPPORTED;
   plan.algorithm = result.algo;
-  return true;
+  return CUBLAS_STATUS_SUCCESS;
 }
 
 const MatMulPlan& MatMulPlans::plan(const MatMul& args, const void* bias) {
@@ -127,10 +129,9 @@ const MatMulPlan& MatMulPlans::plan(const MatMul& args, const void* bias) {
   MatMulPlan plan;
   // The sum of our a's terms comes for free where cuBLASLt can: it writes in c's type, and never adds.
   plan.sums = args.a_sum && !bias && !args.accumulate && args.c_dtype == DType::f32;
-  if (!plan.sums || !choose(args, problem, args.a_sum, plan)) {
+  if (!plan.sums || choose(args, problem, args.a_sum, plan) != CUBLAS_STATUS_SUCCESS) {
     plan.sums = false;
-    if (!choose(args, problem, bias, plan))
-      throw std::runtime_error(describe(args) + ": cuBLASLt has no algorithm for it");
+    check(choose(args, problem, bias, plan), describe(args) + ": choosing an algorithm");
   }
   return plans_.emplace(problem, std::move(plan)).first->second;
 }

@@ -50,7 +50,7 @@ class MatMulPlans {
     int a_alignment, b_alignment, c_alignment, bias_alignment, sum_alignment;  // in bytes; 0 without
     auto operator<=>(const Problem&) const = default;
   };
-  bool choose(const MatMul& args, const Problem& problem, const void* vector, MatMulPlan& plan);
+  cublasStatus_t choose(const MatMul& args, const Problem& problem, const void* vector, MatMulPlan& plan);
 
   cublasLtContext* blas_;
   int64_t product_bytes_;

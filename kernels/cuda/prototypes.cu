@@ -177,8 +177,9 @@ struct Extraction {
   unsigned* keys;  // of all blocks, or null when they fit into shared memory
 };
 
+// There are fewer blocks than multiprocessors as a rule, so one of them may have all registers.
 template <typename T, int width>
-__global__ void __launch_bounds__(kThreads) extract(Extraction<T> args) {
+__global__ void __launch_bounds__(kThreads, 1) extract(Extraction<T> args) {
   const int64_t index = blockIdx.x, image = index / args.classes;
   const int category = static_cast<int>(index % args.classes);
   float* const prototype = args.prototypes + index * args.channels;
