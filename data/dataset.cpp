@@ -1,7 +1,6 @@
 #include "data/dataset.h"
 
 #include <array>
-#include <sstream>
 
 #include "data/tags.h"
 #include "engine/error.h"
@@ -18,16 +17,9 @@ void check_directory(const fs::path& path, std::string_view what) {
   if (!fs::is_directory(path, error)) throw InputError("{}: no such directory ({})", path.string(), what);
 }
 
-/// One id a line; blank lines, surrounding blanks and carriage returns don't count.
+/// One id a line.
 std::vector<std::string> read_list(const fs::path& path) {
-  std::istringstream in(read_file(path));
-  std::vector<std::string> ids;
-  std::string line;
-  while (std::getline(in, line)) {
-    const size_t first = line.find_first_not_of(" \t\r");
-    if (first == std::string::npos) continue;
-    ids.push_back(line.substr(first, line.find_last_not_of(" \t\r") + 1 - first));
-  }
+  std::vector<std::string> ids = read_lines(path);
   if (ids.empty()) throw InputError("{}: the list is empty, expected one image id a line", path.string());
   return ids;
 }

@@ -128,7 +128,7 @@ void draw_demo_set(const std::filesystem::path& root, const DemoConfig& config,
   const Palette palette = voc_palette();
   const int total = config.train_images + config.val_images;
   for (const char* folder : {"ImageSets", "JPEGImages", "ScribbleLabels", "SegmentationClass"}) {
-    std::filesystem::create_directories(root / folder);
+    make_directories(root / folder);
   }
   int done = 0;
   std::mutex reporting;

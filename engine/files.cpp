@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <fstream>
+#include <sstream>
 
 #include "engine/error.h"
 
@@ -22,8 +23,27 @@ std::string read_file(const fs::path& path) {
   return bytes;
 }
 
+std::vector<std::string> read_lines(const fs::path& path) {
+  std::string text = read_file(path);
+  if (text.starts_with("\xEF\xBB\xBF")) text.erase(0, 3);
+  std::istringstream in(text);
+  std::vector<std::string> lines;
+  for (std::string line; std::getline(in, line);) {
+    const size_t first = line.find_first_not_of(" \t\r");
+    if (first == std::string::npos) continue;
+    lines.push_back(line.substr(first, line.find_last_not_of(" \t\r") + 1 - first));
+  }
+  return lines;
+}
+
+void make_directories(const fs::path& path) {
+  std::error_code error;
+  fs::create_directories(path, error);
+  if (error) throw InputError("{}: this folder cannot be created: {}", path.string(), error.message());
+}
+
 void write_file_atomically(const fs::path& path, const std::function<void(std::ostream&)>& write) {
-  if (path.has_parent_path()) fs::create_directories(path.parent_path());
+  if (path.has_parent_path()) make_directories(path.parent_path());
   fs::path temporary = path;
   temporary += fmt::format(".{}.tmp", getpid());
   try {

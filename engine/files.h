@@ -3,14 +3,23 @@
 #include <functional>
 #include <ostream>
 #include <string>
+#include <vector>
 
 namespace scrawl {
 
 /// The bytes of a regular file; an InputError that names it when it is missing or cannot be read.
 std::string read_file(const std::filesystem::path& path);
 
+/// The lines of a text file that say something, without blanks at either end, carriage returns or a byte
+/// order mark, which editors on Windows leave behind.
+std::vector<std::string> read_lines(const std::filesystem::path& path);
+
+/// The folder and those above it; InputError when that is not possible.
+void make_directories(const std::filesystem::path& path);
+
 /// Calls `write` on a temporary file beside `path`, then renames it there: a reader, or a run that dies,
-/// never leaves half a file under the final name.  Creates the parent directory.
+/// never leaves half a file under the final name.  Creates the parent
+/// directory.  InputError when the place cannot be written to at all.
 void write_file_atomically(const std::filesystem::path& path,
                            const std::function<void(std::ostream&)>& write);
 

@@ -21,9 +21,9 @@ TEST(Dataset, ReadsSamplesAndDerivesTheirTags) {
   EXPECT_EQ(sample.present, (std::vector<uint8_t>{1, 0, 1, 0}));  // background although no pixel shows it
 }
 
-TEST(Dataset, ToleratesBlankLinesAndCarriageReturns) {
+TEST(Dataset, ToleratesBlankLinesCarriageReturnsAndAByteOrderMark) {
   const SmallSet set(2);
-  write_bytes(set.root() / "ImageSets/train.txt", "\r\n  s1 \r\n\n\ts0");
+  write_bytes(set.root() / "ImageSets/train.txt", "\xEF\xBB\xBF\r\n  s1 \r\n\n\ts0");
   EXPECT_EQ(Dataset(set.config()).ids(), (std::vector<std::string>{"s1", "s0"}));
 }
 

@@ -7,7 +7,7 @@ namespace scrawl {
 
 /// Names of the classes: the lines of <root>/classes.txt when there (one name a line, background first), the
 /// VOC names for 21 classes, else "class 1" and so on.  InputError when the file names another number of
-/// classes.
+/// classes, one name twice, or is not UTF-8 text.
 std::vector<std::string> read_class_names(const std::filesystem::path& root, int classes);
 
 }  // namespace scrawl
