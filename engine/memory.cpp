@@ -27,8 +27,15 @@ SystemMemory host_memory() {
 }
 
 Allocator::~Allocator() {
-  for (auto& [size, blocks] : free_)
+  trim();
+}
+
+void Allocator::trim() {
+  for (auto& [size, blocks] : free_) {
     for (std::byte* block : blocks) system_.release(guard_ ? block - kBand : block);
+    statistics_.reserved -= size * static_cast<int64_t>(blocks.size());
+  }
+  free_.clear();
 }
 
 std::byte* Allocator::allocate(int64_t bytes) {
@@ -41,6 +48,10 @@ std::byte* Allocator::allocate(int64_t bytes) {
   } else {
     const int64_t bands = guard_ ? 2 * kBand : 0;
     block = system_.allocate(size + bands);
+    if (!block) {
+      trim();
+      block = system_.allocate(size + bands);
+    }
     if (!block)
       throw std::runtime_error(
           fmt::format("out of memory: {} bytes asked for, {} in use", bytes, statistics_.in_use));

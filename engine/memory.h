@@ -39,6 +39,10 @@ class Allocator {
   std::byte* allocate(int64_t bytes);
   void release(std::byte* block);
 
+  /// Gives blocks that nobody uses back to the system: worth it before work of other shapes, which could not
+  /// use them.
+  void trim();
+
   const Statistics& statistics() const { return statistics_; }
   void reset_peak() { statistics_.peak = statistics_.in_use; }
   /// Checks the bands of every block in use; returns what was found damaged so far, empty when nothing was.

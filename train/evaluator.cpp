@@ -88,24 +88,33 @@ class Confusions {
   int images_ = 0;
 };
 
-/// A whole image as a batch of one.
-Batch whole_image(const Sample& sample) {
-  Batch batch;
-  batch.ids = {sample.id};
-  batch.count = 1;
-  batch.height = sample.image.height;
-  batch.width = sample.image.width;
-  batch.image.resize(sample.image.pixels.size());
-  normalise(to_float(sample.image), batch.image.data());
-  batch.label = sample.label.labels;
-  batch.present = sample.present;
-  return batch;
+/// The whole image, and padding to the right and below where it is too small for the network.
+Window whole_window(const ModelConfig& config, const Image& image) {
+  return {0, 0, std::max(image.height, config.minimum_side()), std::max(image.width, config.minimum_side())};
 }
 
-void require_size(const ModelConfig& config, int height, int width, std::string_view what) {
-  if (std::min(height, width) < config.minimum_side())
-    throw InputError("{} has {}x{} pixels, the network needs at least {} a side", what, width, height,
-                     config.minimum_side());
+std::vector<float> normalised(const Image& image, const Window& window) {
+  std::vector<float> pixels(size_t{3} * window.height * window.width);
+  normalise(crop(to_float(image), window), pixels.data());
+  return pixels;
+}
+
+/// A whole image as a batch of one.
+Batch whole_image(const ModelConfig& config, const Sample& sample) {
+  const Window window = whole_window(config, sample.image);
+  return {.ids = {sample.id},
+          .count = 1,
+          .height = window.height,
+          .width = window.width,
+          .image = normalised(sample.image, window),
+          .label = crop(sample.label, window).labels,
+          .present = sample.present};
+}
+
+/// Blocks of memory are kept by size, and images of every size bring their own: kept, they would fill the
+/// memory.
+void forget_blocks(const Pfa& model) {
+  model.device().memory().trim();
 }
 
 }  // namespace
@@ -131,23 +140,26 @@ Evaluation evaluate_whole_images(const Pfa& model, const Dataset& dataset,
                                  const std::function<void(int, int)>& progress) {
   Confusions confusions(model);
   for (int i = 0; i < dataset.size(); ++i) {
-    const Sample sample = dataset.read(i);
-    require_size(model.config(), sample.image.height, sample.image.width,
-                 fmt::format("image '{}'", sample.id));
-    confusions.count(to_device(model.device(), whole_image(sample), model.config().classes));
+    const Batch batch = whole_image(model.config(), dataset.read(i));
+    confusions.count(to_device(model.device(), batch, model.config().classes));
+    forget_blocks(model);
     if (progress) progress(i + 1, dataset.size());
   }
   return confusions.result();
 }
 
 LabelMap predict_image(const Pfa& model, const Image& image) {
-  require_size(model.config(), image.height, image.width, "the image");
-  std::vector<float> pixels(image.pixels.size());
-  normalise(to_float(image), pixels.data());
-  Tape tape(model.device(), Tape::Mode::evaluate);
-  const auto [feat, logits] =
-      model.predict(tape, Tensor::from(model.device(), {1, image.height, image.width, 3}, pixels));
-  return {image.height, image.width, ops::arg_max(logits, image.height, image.width).to_host<uint8_t>()};
+  const Window window = whole_window(model.config(), image);
+  LabelMap map{window.height, window.width, {}};
+  {
+    Tape tape(model.device(), Tape::Mode::evaluate);
+    const Tensor pixels =
+        Tensor::from(model.device(), {1, window.height, window.width, 3}, normalised(image, window));
+    const Tensor logits = model.predict(tape, pixels).logits;
+    map.labels = ops::arg_max(logits, window.height, window.width).to_host<uint8_t>();
+  }
+  forget_blocks(model);
+  return crop(map, {0, 0, image.height, image.width});
 }
 
 }  // namespace scrawl

@@ -40,8 +40,7 @@ Evaluation evaluate(const Pfa& model, Loader& loader, const std::function<void(i
 Evaluation evaluate_whole_images(const Pfa& model, const Dataset& dataset,
                                  const std::function<void(int, int)>& progress = {});
 
-/// The class of every pixel of one image, whatever its size; InputError when the image is too small for the
-/// network.
+/// The class of every pixel of one image, whatever its size.
 LabelMap predict_image(const Pfa& model, const Image& image);
 
 }  // namespace scrawl

@@ -32,6 +32,39 @@ TEST(Allocator, HandsReleasedBlocksOutAgain) {
   EXPECT_EQ(allocator.statistics().reserved, reserved);
 }
 
+TEST(Allocator, TrimGivesBackWhatIsNotInUse) {
+  for (const bool guard : {false, true}) {
+    Allocator allocator(host_memory(), guard);
+    Buffer kept(allocator, 512);
+    for (const int64_t bytes : {1024, 2048, 4096}) allocator.release(allocator.allocate(bytes));
+    EXPECT_EQ(allocator.statistics().reserved, 512 + 1024 + 2048 + 4096);
+    allocator.trim();
+    EXPECT_EQ(allocator.statistics().reserved, 512);
+    EXPECT_EQ(allocator.statistics().in_use, 512);
+    Buffer fresh(allocator, 1024);
+    EXPECT_EQ(allocator.statistics().reserved, 512 + 1024);
+    EXPECT_EQ(allocator.damage(), "");
+  }
+}
+
+TEST(Allocator, GivesBackUnusedBlocksWhenTheSystemHasNoMore) {
+  static int64_t left;
+  left = 4096;
+  const SystemMemory small{[](int64_t bytes) {
+                             if (bytes > left) return static_cast<std::byte*>(nullptr);
+                             left -= bytes;
+                             return host_memory().allocate(bytes);
+                           },
+                           [](std::byte* memory) {
+                             left = 4096;  // the only block
+                             host_memory().release(memory);
+                           }};
+  Allocator allocator(small);
+  allocator.release(allocator.allocate(4096));
+  Buffer smaller(allocator, 2048);
+  EXPECT_THROW(allocator.allocate(4096), std::runtime_error);
+}
+
 TEST(Allocator, NeverHandsOneBlockOutTwice) {
   Allocator allocator;
   Buffer a(allocator, 512), b(allocator, 512);

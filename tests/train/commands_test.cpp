@@ -161,6 +161,39 @@ TEST_F(Commands, HelpIsEverywhere) {
   }
 }
 
+TEST_F(Commands, FoldersThatCannotBeMadeAreNamed) {
+  const fs::path file = root() / "a_file";
+  std::ofstream(file) << "not a folder";
+  expect_refusal(train(root() / "data", "--set work_dir.ckpt_dir=" + file.string()), {"a_file"});
+  expect_refusal(scrawl("demo --out " + (file / "demo").string()), {"a_file"});
+}
+
+TEST_F(Commands, ImagesTooSmallForTheNetworkArePadded) {
+  const fs::path data = root() / "small";
+  draw_demo_set(data, {.train_images = 4, .val_images = 1, .size = 64, .seed = 6});
+  for (const auto& photo : fs::directory_iterator(data / "JPEGImages")) {
+    write_jpeg(photo, {20, 9, std::vector<uint8_t>(20 * 9 * 3, 100)}, 90);
+    for (const char* folder : {"ScribbleLabels", "SegmentationClass"})
+      write_label_map(data / folder / photo.path().filename().replace_extension(".png"),
+                      {20, 9, std::vector<uint8_t>(20 * 9, 1)}, voc_palette());
+  }
+  const Outcome outcome = train(data);
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  const fs::path run = root() / "runs" / "case", out = root() / "small_predictions";
+  const std::string checkpoint = (run / "last.safetensors").string();
+  EXPECT_EQ(scrawl(fmt::format("predict --checkpoint {} --out {} {}", checkpoint, out.string(),
+                               (data / "JPEGImages" / "demo_0000.jpg").string()))
+                .exit_code,
+            0);
+  const LabelMap prediction = read_label_map(out / "demo_0000.png", 7);
+  EXPECT_EQ(prediction.height, 20);
+  EXPECT_EQ(prediction.width, 9);
+  EXPECT_EQ(scrawl(fmt::format("eval {} --whole --checkpoint {}", (run / "config.yaml").string(), checkpoint))
+                .exit_code,
+            0);
+  fs::remove_all(run);
+}
+
 TEST_F(Commands, FilesThatAreNoCheckpointsAreRefused) {
   const std::string golden = SCRAWL_TEST_DIR "/goldens/tiny/init.safetensors";
   expect_refusal(scrawl("predict --checkpoint " + golden + " --out x " + golden), {"not a checkpoint"});

@@ -30,12 +30,7 @@ int predict_command(const PredictOptions& options) {
   int64_t done = 0;
   for (const auto& path : options.images) {
     const Image image = read_image(path);
-    LabelMap prediction;
-    try {
-      prediction = predict_image(model, image);
-    } catch (const InputError& error) {
-      throw InputError("{}: {}", path.string(), error.what());
-    }
+    const LabelMap prediction = predict_image(model, image);
     const std::string stem = path.stem().string();
     write_label_map(options.out / (stem + ".png"), prediction, voc_palette());
     write_png(options.out / (stem + "_overlay.png"), overlay(image, prediction, voc_palette()));
