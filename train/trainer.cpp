@@ -52,7 +52,8 @@ Trainer::Trainer(Device& device, const Config& config)
 }
 
 double Trainer::images_per_second() const {
-  return seconds_ > 0.0 ? static_cast<double>(images_) / seconds_ : 0.0;
+  const auto images = static_cast<double>(state_.step * config_.batch_size);
+  return state_.seconds > 0.0 ? images / state_.seconds : 0.0;
 }
 
 void Trainer::run(Start start, const std::function<void(const EpochSummary&)>& on_epoch) {
@@ -84,8 +85,10 @@ void Trainer::start_run(Start start) {
                      directory_.path.string());
   if (start == Start::resume) {
     if (!there) throw InputError("{}: nothing to resume from", directory_.last().string());
+    lock_.emplace(directory_.path);
     return resume();
   }
+  lock_.emplace(directory_.path);
   directory_.clear();
   write_file_atomically(directory_.config(), [&](std::ostream& out) { out << describe(config_); });
 }
@@ -95,6 +98,7 @@ void Trainer::resume() {
   checkpoint.load(model_);
   checkpoint.load_optimizer(model_);
   state_ = checkpoint.info().state;
+  cut_history();  // of an epoch that ended just before the run did, without a checkpoint
   log("resuming after {} epochs", state_.next_epoch);
   if (state_.next_epoch >= config_.epochs) {
     log("all {} epochs are done; raise train.epoch to go on", config_.epochs);
@@ -135,8 +139,6 @@ EpochSummary Trainer::train_epoch(int epoch) {
   summary.loss = std::accumulate(summary.losses.begin(), summary.losses.end(), 0.0) / steps;
   summary.images_per_second = steps * config_.batch_size / summary.seconds;
   summary.bank_fill = model_.bank().fill();
-  images_ += int64_t{steps} * config_.batch_size;
-  seconds_ += summary.seconds;
   state_.seconds += summary.seconds;
   if (summary.phase == Phase::local && !warned_) warn_about_empty_classes();
   return summary;
@@ -186,6 +188,20 @@ void Trainer::save_last() const {
 void Trainer::append_history(const EpochSummary& summary) const {
   std::ofstream out(directory_.history(), std::ios::app);
   out << to_json(summary, config_).dump() << '\n';
+  out.close();
+  if (!out)
+    throw std::runtime_error(fmt::format("{}: writing failed (disk full?)", directory_.history().string()));
+}
+
+void Trainer::cut_history() const {
+  if (!std::filesystem::exists(directory_.history())) return;
+  const std::vector<std::string> lines = read_lines(directory_.history());
+  write_file_atomically(directory_.history(), [&](std::ostream& out) {
+    for (const std::string& line : lines) {
+      const auto json = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
+      if (json.is_object() && json.value("epoch", state_.next_epoch) < state_.next_epoch) out << line << '\n';
+    }
+  });
 }
 
 }  // namespace scrawl

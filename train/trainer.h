@@ -9,6 +9,7 @@
 #include "train/checkpoint.h"
 #include "train/config/config.h"
 #include "train/evaluator.h"
+#include "train/folder_lock.h"
 #include "train/run_directory.h"
 #include "train/training_step.h"
 
@@ -46,6 +47,7 @@ class Trainer {
   const Dataset& validation_set() const { return val_set_; }
   const std::vector<std::string>& class_names() const { return class_names_; }
   const std::optional<Evaluation>& last_evaluation() const { return last_evaluation_; }
+  /// Over the whole of the run, before and after resuming.
   double images_per_second() const;
   const RunDirectory& directory() const { return directory_; }
 
@@ -57,12 +59,14 @@ class Trainer {
   void keep_best(const Evaluation& evaluation);
   void save_last() const;
   void append_history(const EpochSummary& summary) const;
+  void cut_history() const;  // to the epochs that state_ knows of
   void warn_about_empty_classes();
   CheckpointInfo info() const { return {model_.config(), class_names_, state_}; }
 
   Device& device_;
   Config config_;
   RunDirectory directory_;
+  std::optional<FolderLock> lock_;  // from run() on
   Dataset train_set_, val_set_;
   std::vector<std::string> class_names_;
   Loader train_loader_, val_loader_;
@@ -70,8 +74,6 @@ class Trainer {
   TrainingStep step_;
   TrainingState state_;
   std::optional<Evaluation> last_evaluation_;
-  int64_t images_ = 0;    // trained on in this process
-  double seconds_ = 0.0;  // that this took
   bool warned_ = false;
 };
 

@@ -67,6 +67,46 @@ TEST_F(TrainerTest, ResumingGivesTheLossesOfARunInOnePiece) {
   EXPECT_EQ(lines, 4);
 }
 
+TEST_F(TrainerTest, AnEpochWithoutItsCheckpointIsInHistoryOnce) {
+  const Config config = TinyRun::config("killed");
+  struct Killed {};
+  {
+    Device device;
+    Trainer trainer(device, config);
+    EXPECT_THROW(trainer.run(Trainer::Start::fresh, [](const EpochSummary&) { throw Killed{}; }), Killed);
+    // As if the process had ended between writing the history and the checkpoint.
+    std::ofstream(trainer.directory().history(), std::ios::app) << "{\"epoch\": 1}\n{\"epo";
+  }
+  Device device;
+  Trainer trainer(device, config);
+  trainer.run(Trainer::Start::resume);
+  std::ifstream history(trainer.directory().history());
+  int epoch = 0;
+  for (std::string line; std::getline(history, line); ++epoch)
+    EXPECT_NE(line.find(fmt::format("\"epoch\":{},", epoch)), std::string::npos) << line;
+  EXPECT_EQ(epoch, 4);
+  EXPECT_GT(trainer.images_per_second(), 0.0);
+}
+
+TEST_F(TrainerTest, AFolderTakesOneTrainingAtATime) {
+  const Config config = TinyRun::config("shared", {"train.epoch=1"});
+  Device device;
+  Trainer first(device, config), second(device, config);
+  first.run(Trainer::Start::fresh);
+  EXPECT_THROW(second.run(Trainer::Start::fresh), InputError);
+  EXPECT_THROW(second.run(Trainer::Start::resume), InputError);
+  EXPECT_TRUE(fs::exists(first.directory().last()));
+}
+
+TEST_F(TrainerTest, AFinishedRunKeepsItsSpeedWhenResumed) {
+  const Config config = TinyRun::config("finished", {"train.epoch=1"});
+  losses(config, 2);
+  Device device;
+  Trainer trainer(device, config);
+  trainer.run(Trainer::Start::resume);
+  EXPECT_GT(trainer.images_per_second(), 0.0);
+}
+
 TEST_F(TrainerTest, AnExistingRunIsNotOverwrittenByAccident) {
   const Config config = TinyRun::config("twice", {"train.epoch=1"});
   losses(config, 2);

@@ -1,0 +1,19 @@
+#pragma once
+#include <filesystem>
+
+namespace scrawl {
+
+/// Keeps other processes that lock it too out of a folder, which is made if need be; the system ends the lock
+/// with the process, however that ends.  InputError when another process holds it.
+class FolderLock {
+ public:
+  explicit FolderLock(const std::filesystem::path& folder);
+  ~FolderLock();
+  FolderLock(const FolderLock&) = delete;
+  FolderLock& operator=(const FolderLock&) = delete;
+
+ private:
+  int descriptor_;
+};
+
+}  // namespace scrawl
