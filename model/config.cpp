@@ -4,6 +4,29 @@
 
 namespace scrawl {
 
+void check(const ModelConfig& config) {
+  const auto within = [](std::string_view what, double value, double low, double high) {
+    if (!(value >= low && value <= high))
+      throw InputError("the model's {} is {}, expected {} to {}", what, value, low, high);
+  };
+  constexpr double kLargest = 65536;
+  for (int stage = 0; stage < 4; ++stage) {
+    within("embed_dims", config.embed_dims[stage], 1, kLargest);
+    within("depths", config.depths[stage], 1, 1000);
+    within("heads", config.heads[stage], 1, config.embed_dims[stage]);
+    within("reductions", config.reductions[stage], 1, 1000);
+    within("strides", config.strides[stage], 1, 32);
+    if (config.embed_dims[stage] % config.heads[stage] != 0)
+      throw InputError("the model's stage {} has {} channels, which {} heads do not divide", stage + 1,
+                       config.embed_dims[stage], config.heads[stage]);
+  }
+  within("mlp_ratio", config.mlp_ratio, 1, 1000);
+  within("width", config.width, 2, kLargest);
+  within("classes", config.classes, 2, 255);
+  within("slots", config.slots, 1, kLargest);
+  within("bank_rate", config.bank_rate, 0, 1);
+}
+
 ModelConfig backbone(std::string_view name) {
   struct Sizes {
     std::string_view name;

@@ -34,6 +34,9 @@ struct ModelConfig {
   friend bool operator==(const ModelConfig&, const ModelConfig&) = default;
 };
 
+/// Throws InputError for sizes that no network can have; for sizes that come out of a file.
+void check(const ModelConfig& config);
+
 /// Sizes of "mit_b0" … "mit_b5" (SegFormer, table 6); throws InputError for any other name.
 ModelConfig backbone(std::string_view name);
 

@@ -52,6 +52,9 @@ Checkpoint::Checkpoint(const std::filesystem::path& path)
     throw InputError("{}: not a checkpoint of this program (no '{}' in its metadata)", name_, kFormat);
   try {
     info_ = Json::parse(info->second).get<CheckpointInfo>();
+    check(info_.model);
+  } catch (const InputError& error) {
+    throw InputError("{}: damaged metadata: {}", name_, error.what());
   } catch (const Json::exception& error) {
     throw InputError("{}: damaged metadata: {}", name_, error.what());
   }

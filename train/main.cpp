@@ -114,6 +114,9 @@ int main(int argc, char** argv) {
   } catch (const scrawl::InputError& error) {
     fmt::print(stderr, "scrawl: {}\n", error.what());
     return 2;
+  } catch (const std::bad_alloc&) {
+    fmt::print(stderr, "scrawl: failed: out of memory\n");
+    return 1;
   } catch (const std::exception& error) {
     fmt::print(stderr, "scrawl: failed: {}\n", error.what());
     return 1;

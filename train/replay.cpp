@@ -69,6 +69,9 @@ Case read_case(const std::filesystem::path& dir) {
     optimizer.at("betas").get_to(c.betas);
     for (const Json& step : json.at("steps"))
       c.steps.push_back({step.at("use_prototypes"), step.at("lr_factor"), step.at("phase")});
+    check(c.model);
+  } catch (const InputError& error) {
+    throw InputError("{}: {}", path.string(), error.what());
   } catch (const Json::exception& error) {
     throw InputError("{}: {}", path.string(), error.what());
   }
@@ -90,9 +93,11 @@ std::vector<float> channels_last(const HostTensor& tensor) {
   return out;
 }
 
-/// A tensor on the host as the record holds it: maps of rank 4 go back to N,C,H,W.
+/// A tensor on the host as the record holds it: maps of rank 4 go back to N,C,H,W.  Empty when the sizes
+/// differ.
 std::vector<float> as_recorded(const Tensor& tensor, const HostTensor& want) {
   std::vector<float> values = tensor.to_host();
+  if (want.elements() != tensor.elements()) return {};
   if (want.shape.size() != 4) return values;
   const int64_t channels = want.shape[1], pixels = want.shape[2] * want.shape[3];
   std::vector<float> out(values.size());
@@ -151,7 +156,6 @@ class Comparison {
 
  private:
   void note(const std::string& kind, const std::string& name, double error) {
-    if (getenv("SCRAWL_VERBOSE")) fprintf(stderr, "%-12s %-40s %.3e\n", kind.c_str(), name.c_str(), error);
     ReplayRow& row =
         *std::find_if(rows_.begin(), rows_.end(), [&](const ReplayRow& r) { return r.quantity == kind; });
     ++row.compared;
@@ -195,21 +199,36 @@ class Replay {
   DeviceBatch batch(const std::string& prefix) {
     const HostTensor& image = case_.record.at(prefix + "image");
     const HostTensor& label = case_.record.at(prefix + "label");
-    if (image.shape.size() != 4 || label.shape.size() != 3)
-      throw InputError("recorded '{}image' has {} dimensions and its label {}, expected 4 and 3", prefix,
-                       image.shape.size(), label.shape.size());
+    const HostTensor& present = case_.record.at(prefix + "present");
+    const Tensor pixels = image_of(prefix + "image");
+    const int64_t images = image.shape[0], classes = case_.model.classes;
+    if (label.shape != std::vector{images, image.shape[2], image.shape[3]})
+      throw InputError("'{}label' has shape [{}], its image [{}]", prefix, fmt::join(label.shape, ", "),
+                       fmt::join(image.shape, ", "));
+    if (present.shape != std::vector{images, classes})
+      throw InputError("'{}present' has shape [{}], expected [{}, {}]", prefix,
+                       fmt::join(present.shape, ", "), images, classes);
     std::vector<uint8_t> labels, tags;
-    for (int64_t value : label.integers()) labels.push_back(static_cast<uint8_t>(value));
-    for (int64_t value : case_.record.at(prefix + "present").integers())
-      tags.push_back(static_cast<uint8_t>(value));
-    const Shape size{label.shape[0], label.shape[1], label.shape[2]};
-    return {.image = image_of(image),
-            .label = Tensor::from(device_, size, labels),
-            .present = Tensor::from(device_, {size[0], case_.model.classes}, tags),
+    for (int64_t value : label.integers()) {
+      if ((value < 0 || value >= classes) && value != kUnlabelled)
+        throw InputError("'{}label' holds {}, expected 0 to {} or {}", prefix, value, classes - 1,
+                         kUnlabelled);
+      labels.push_back(static_cast<uint8_t>(value));
+    }
+    for (int64_t value : present.integers()) tags.push_back(value != 0);
+    return {.image = pixels,
+            .label = Tensor::from(device_, {images, image.shape[2], image.shape[3]}, labels),
+            .present = Tensor::from(device_, {images, classes}, tags),
             .tags = tags};
   }
 
-  Tensor image_of(const HostTensor& image) {
+  Tensor image_of(const std::string& name) {
+    const HostTensor& image = case_.record.at(name);
+    const int least = case_.model.minimum_side();
+    if (image.shape.size() != 4 || image.shape[0] < 1 || image.shape[1] != 3 || image.shape[2] < least ||
+        image.shape[3] < least)
+      throw InputError("'{}' has shape [{}], expected [images, 3, height, width] with sides of at least {}",
+                       name, fmt::join(image.shape, ", "), least);
     return Tensor::from(device_, {image.shape[0], image.shape[2], image.shape[3], image.shape[1]},
                         channels_last(image));
   }
@@ -217,7 +236,7 @@ class Replay {
   void evaluate(const std::string& name, const std::string& kind) {
     if (!case_.record.contains(name + ".image")) return;
     Tape tape(device_, Tape::Mode::evaluate);
-    const std::array<Tensor, 4> maps = model_.encode(tape, image_of(case_.record.at(name + ".image")));
+    const std::array<Tensor, 4> maps = model_.encode(tape, image_of(name + ".image"));
     const auto [feat, logits] = model_.decode(tape, maps);
     for (int i = 0; i < 4; ++i) comparison_.compare(kind, fmt::format("{}.stage{}", name, i + 1), maps[i]);
     comparison_.compare(kind, name + ".feat", feat);
@@ -285,7 +304,12 @@ bool ReplayResult::passed() const {
 
 ReplayResult replay(Device& device, const std::filesystem::path& case_dir, DType storage) {
   const Case recorded = read_case(case_dir);
-  ReplayResult result = Replay(device, recorded, storage).run();
+  ReplayResult result;
+  try {
+    result = Replay(device, recorded, storage).run();
+  } catch (const InputError& error) {
+    throw InputError("{}: {}", case_dir.string(), error.what());
+  }
   result.name =
       case_dir.filename().empty() ? case_dir.parent_path().filename().string() : case_dir.filename().string();
   return result;

@@ -28,7 +28,7 @@ struct ReplayResult {
 /// Trains a recorded case again, step by step, and compares everything that was recorded: case.json (sizes,
 /// optimiser, steps), init.safetensors (the state at the start) and record.safetensors.  Dropout and
 /// drop-path are off, as they were in the recording.  With bf16 `storage` only losses are
-/// compared, to 2 %.
+/// compared, to 2 %.  InputError for files that are missing or do not fit together.
 ReplayResult replay(Device& device, const std::filesystem::path& case_dir, DType storage = DType::f32);
 
 }  // namespace scrawl

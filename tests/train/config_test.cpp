@@ -52,6 +52,11 @@ std::string error(const std::string& text, const Overrides& overrides = {}) {
 
 constexpr const char* kMinimal = "dataset:\n  data_root: voc\n";
 
+TEST(Config, NumbersThatAFloatCannotTellFromZeroOrOneAreRefused) {
+  EXPECT_NE(error(kMinimal, {"optimizer.learning_rate=1e-50"}).find("must be above 0"), std::string::npos);
+  EXPECT_NE(error(kMinimal, {"optimizer.betas=0.9, 0.99999999999"}).find("below 1"), std::string::npos);
+}
+
 TEST(Config, DefaultsAreThePublishedSettings) {
   const Config config = load(kMinimal);
   EXPECT_EQ(config.project_name, "run");

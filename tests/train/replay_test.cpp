@@ -85,5 +85,47 @@ TEST_F(SpoiledRun, MissingAndForeignFilesAreNamed) {
   EXPECT_THROW(replay(device, dir_), InputError);
 }
 
+TEST_F(SpoiledRun, PartsThatDoNotFitTogetherAreNamed) {
+  const SafeTensors record = read_safetensors(dir_ / "record.safetensors");
+  const auto refusal = [&](const char* name, const HostTensor& tensor) -> std::string {
+    SafeTensors spoiled = record;
+    spoiled.tensors.at(name) = tensor;
+    write_safetensors(dir_ / "record.safetensors", spoiled);
+    Device device;
+    try {
+      replay(device, dir_);
+    } catch (const InputError& error) {
+      return error.what();
+    }
+    return "accepted";
+  };
+  const HostTensor &label = record.at("step0.label"), &present = record.at("step0.present");
+  std::vector<int64_t> labels = label.integers();
+  labels[7] = 200;
+  EXPECT_NE(refusal("step0.label", HostTensor::of(label.shape, labels)).find("'step0.label' holds 200"),
+            std::string::npos);
+  EXPECT_NE(refusal("step0.label", present).find("'step0.label' has shape"), std::string::npos);
+  EXPECT_NE(refusal("step0.present", label).find("'step0.present' has shape"), std::string::npos);
+  EXPECT_NE(refusal("step0.image", label).find("'step0.image' has shape"), std::string::npos);
+}
+
+TEST_F(SpoiledRun, AMapOfAnotherSizeFails) {
+  SafeTensors record = read_safetensors(dir_ / "record.safetensors");
+  record.tensors.at("step0.feat") = HostTensor::of({1, 64, 100, 100}, std::vector<float>(640000, 1.0f));
+  write_safetensors(dir_ / "record.safetensors", record);
+  Device device;
+  EXPECT_FALSE(replay(device, dir_).passed());
+}
+
+TEST_F(SpoiledRun, SizesThatNoNetworkHasAreRefused) {
+  std::ifstream in(dir_ / "case.json");
+  std::string text(std::istreambuf_iterator<char>(in), {});
+  const size_t heads = text.find('[', text.find("\"heads\""));
+  text.replace(heads, text.find(']', heads) + 1 - heads, "[0, 1, 1, 1]");
+  std::ofstream(dir_ / "case.json") << text;
+  Device device;
+  EXPECT_THROW(replay(device, dir_), InputError);
+}
+
 }  // namespace
 }  // namespace scrawl

@@ -15,10 +15,14 @@ namespace scrawl {
 namespace {
 
 constexpr Range kPositive{.low = 1, .words = "at least 1"};
+constexpr Range kSize{.low = 1, .high = 65536, .words = "between 1 and 65536"};
+constexpr Range kDepth{.low = 1, .high = 1000, .words = "between 1 and 1000"};
 constexpr Range kNotNegative{.low = 0, .words = "at least 0"};
-constexpr Range kAboveZero{.low = std::numeric_limits<double>::min(), .words = "above 0"};
+// The optimiser computes with floats: what is no number above 0, or below 1, there is none.
+constexpr Range kAboveZero{.low = std::numeric_limits<float>::min(), .words = "above 0"};
 constexpr Range kShare{.low = 0, .high = 1, .words = "between 0 and 1"};
-constexpr Range kBelowOne{.low = 0, .high = 1 - 0x1p-53, .words = "at least 0 and below 1"};
+constexpr Range kBelowOne{.low = 0, .high = 1 - 0x1p-24, .words = "at least 0 and below 1"};
+constexpr Range kWorkers{.low = 0, .high = 256, .words = "between 0 and 256"};
 constexpr Range kByte{.low = 0, .high = 255, .words = "between 0 and 255"};
 constexpr Range kStride{.low = 1, .high = 32, .words = "between 1 and 32"};
 // Labels are bytes, and one value must be left for unlabelled pixels.
@@ -31,29 +35,29 @@ std::vector<Setting> settings(Config& c) {
       {"seed", &c.seed},
       {"model.backbone", &c.backbone},
       {"model.pretrained", &c.pretrained},
-      {"model.embed_dims", &c.model.embed_dims, kPositive},
-      {"model.depths", &c.model.depths, kPositive},
-      {"model.heads", &c.model.heads, kPositive},
-      {"model.reductions", &c.model.reductions, kPositive},
+      {"model.embed_dims", &c.model.embed_dims, kSize},
+      {"model.depths", &c.model.depths, kDepth},
+      {"model.heads", &c.model.heads, kSize},
+      {"model.reductions", &c.model.reductions, kDepth},
       {"model.stride", &c.model.strides, kStride},
-      {"model.mlp_ratio", &c.model.mlp_ratio, kPositive},
+      {"model.mlp_ratio", &c.model.mlp_ratio, kDepth},
       {"model.drop_path", &c.model.drop_path, kBelowOne},
       {"model.dropout", &c.model.dropout, kBelowOne},
       {"model.encoder_embed_dim", Ignored{"the backbone sets its sizes"}},
-      {"model.decoder_embedding_dim", &c.model.width, kPositive},
+      {"model.decoder_embedding_dim", &c.model.width, kSize},
       {"dataset.data_root", &c.data_root},
       {"dataset.label_path", &c.label_path},
       {"dataset.val_label_path", &c.val_label_path},
       {"dataset.train_data_list", &c.train_data_list},
       {"dataset.val_data_list", &c.val_data_list},
       {"dataset.batch_size", &c.batch_size, kPositive},
-      {"dataset.num_workers", &c.num_workers, kNotNegative},
+      {"dataset.num_workers", &c.num_workers, kWorkers},
       {"dataset.shuffle", Ignored{"training draws in random order, validation goes through the list"}},
       {"dataset.pin_memory", Ignored{"the loader decides"}},
       {"dataset.num_classes", &c.model.classes, kClasses},
-      {"dataset.crop_size", &c.crop, kPositive},
+      {"dataset.crop_size", &c.crop, kSize},
       {"dataset.ignore_label", &c.ignore_label, kByte},
-      {"prototype.global_num", &c.model.slots, kPositive},
+      {"prototype.global_num", &c.model.slots, kSize},
       {"prototype.update_rate", &c.model.bank_rate, kShare},
       {"prototype.dim", SameAs{&c.model.width, "model.decoder_embedding_dim"}},
       {"prototype.use_epoch", &c.prototype_epoch, kNotNegative},
