@@ -13,9 +13,9 @@ namespace scrawl {
 struct AttentionShape {
   int64_t images = 0;
   int queries = 0, keys = 0, heads = 0, head_size = 0;
-  int channels() const { return heads * head_size; }
-  int64_t query_elements() const { return images * queries * channels(); }
-  int64_t key_elements() const { return images * keys * 2 * channels(); }
+  constexpr int channels() const { return heads * head_size; }
+  constexpr int64_t query_elements() const { return images * queries * channels(); }
+  constexpr int64_t key_elements() const { return images * keys * 2 * channels(); }
 };
 
 /// y = softmax(q kᵀ / √head_size) v for every head.

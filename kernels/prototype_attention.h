@@ -14,8 +14,8 @@ struct PrototypeAttentionShape {
   int64_t images = 0, prototype_sets = 0;
   int positions = 0, size = 0;
   int classes = 0, slots = 1;
-  int prototypes() const { return classes * slots; }
-  int64_t query_elements() const { return images * positions * size; }
+  constexpr int prototypes() const { return classes * slots; }
+  constexpr int64_t query_elements() const { return images * positions * size; }
 };
 
 /// y [images, positions, 2·size] = [softmax(q pᵀ) p | q] over present prototypes; zeros for the left half of

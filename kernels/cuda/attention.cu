@@ -1,0 +1,179 @@
+// Efficient self-attention: heads and images handed to the kernels of attention_mma_*.cuh (bf16, head sizes
+// that are multiples of 8) or attention_fma.cuh (the rest), and the sums of what their blocks leave.
+#include "kernels/attention.h"
+
+#include <cmath>
+
+#include "kernels/cuda/attention_fma.cuh"
+#include "kernels/cuda/attention_mma_backward.cuh"
+#include "kernels/cuda/attention_mma_forward.cuh"
+#include "kernels/cuda/device/elementwise.cuh"
+#include "kernels/cuda/device/storage.cuh"
+
+namespace scrawl::SCRAWL_GPU {
+
+namespace {
+
+template <typename T>
+struct ForwardSource {
+  static constexpr bool kKeysAreValues = false;
+  AttentionForward args;
+  float scale;
+
+  __device__ ForwardHead<T> head(int64_t index, int*) const {
+    const AttentionShape& shape = args.shape;
+    const int64_t image = index / shape.heads, first = index % shape.heads * shape.head_size;
+    const int64_t stride = int64_t{shape.heads} * shape.head_size;
+    ForwardHead<T> head;
+    head.q = static_cast<const T*>(args.q) + image * shape.queries * stride + first;
+    head.k = static_cast<const T*>(args.kv) + image * shape.keys * 2 * stride + first;
+    head.v = head.k + stride;
+    head.q_stride = head.y_stride = static_cast<int>(stride);
+    head.kv_stride = 2 * head.q_stride;
+    head.queries = shape.queries;
+    head.keys = shape.keys;
+    head.size = shape.head_size;
+    head.scale = scale;
+    head.y = static_cast<T*>(args.y) + image * shape.queries * stride + first;
+    head.log_sum_exp = args.log_sum_exp + index * shape.queries;
+    return head;
+  }
+};
+
+/// From one copy of a gradient to the next in scratch: every copy is aligned.
+__host__ __device__ constexpr int64_t copy_stride(int64_t elements) {
+  return (elements + 3) / 4 * 4;
+}
+
+template <typename T>
+struct BackwardSource {
+  static constexpr bool kKeysAreValues = false;
+  AttentionBackward args;
+  float scale;
+  float* dq_partials;   // [blocks of keys] copies of dq; null: blocks write dq
+  float* dkv_partials;  // [parts of queries] copies of dkv; null: blocks write dkv
+
+  __device__ BackwardHead<T> head(int64_t index, int key_block, int*) const {
+    const AttentionShape& shape = args.shape;
+    const int64_t image = index / shape.heads, first = index % shape.heads * shape.head_size;
+    const int64_t stride = int64_t{shape.heads} * shape.head_size;
+    const int64_t query = image * shape.queries * stride + first;
+    const int64_t key = image * shape.keys * 2 * stride + first;
+    BackwardHead<T> head;
+    head.q = static_cast<const T*>(args.q) + query;
+    head.k = static_cast<const T*>(args.kv) + key;
+    head.v = head.k + stride;
+    head.q_stride = head.y_stride = static_cast<int>(stride);
+    head.kv_stride = 2 * head.q_stride;
+    head.queries = shape.queries;
+    head.keys = shape.keys;
+    head.size = shape.head_size;
+    head.scale = scale;
+    head.y = static_cast<const T*>(args.y) + query;
+    head.dy = static_cast<const T*>(args.dy) + query;
+    head.log_sum_exp = args.log_sum_exp + index * shape.queries;
+    head.dq = static_cast<T*>(args.dq) + query;
+    head.accumulate_dq = args.accumulate_dq;
+    if (dq_partials) head.dq_partial = dq_partials + key_block * copy_stride(shape.query_elements()) + query;
+    return head;
+  }
+  __device__ KeyTargets<T> key_targets(int64_t index, int part) const {
+    const AttentionShape& shape = args.shape;
+    const int64_t stride = int64_t{shape.heads} * shape.head_size;
+    const int64_t first = index % shape.heads * shape.head_size;
+    const int64_t key = index / shape.heads * shape.keys * 2 * stride + first;
+    KeyTargets<T> targets;
+    targets.accumulate = args.accumulate_dkv;
+    targets.dk = static_cast<T*>(args.dkv) + key;
+    targets.dv = targets.dk + stride;
+    if (dkv_partials) {
+      targets.dk_partial = dkv_partials + part * copy_stride(shape.key_elements()) + key;
+      targets.dv_partial = targets.dk_partial + stride;
+    }
+    return targets;
+  }
+};
+
+/// target (+)= Σ of `count` copies of it, in order.
+template <typename T>
+struct AddCopies {
+  const float* copies;
+  T* target;
+  int64_t elements;
+  int count;
+  bool accumulate;
+
+  template <int width>
+  __device__ void operator()(int64_t index) const {
+    Floats<width> sum{};
+    if (accumulate) sum = load<width>(target + index);
+#pragma unroll 4
+    for (int copy = 0; copy < count; ++copy) {
+      const auto values = load<width>(copies + copy * copy_stride(elements) + index);
+#pragma unroll
+      for (int i = 0; i < width; ++i) sum[i] += values[i];
+    }
+    store<width>(target + index, sum);
+  }
+};
+
+template <typename T>
+void add_copies(Queue& queue, std::string_view name, const float* copies, int count, int64_t elements,
+                void* target, bool accumulate) {
+  if (!copies) return;
+  launch_elementwise<T>(queue, name, elements, {copies, target},
+                        AddCopies<T>{copies, static_cast<T*>(target), elements, count, accumulate});
+}
+
+float scale_of(const AttentionShape& shape) {
+  return 1.0f / std::sqrt(static_cast<float>(shape.head_size));
+}
+
+bool aligned(std::initializer_list<const void*> pointers) {
+  return packable(16, pointers) == 16;
+}
+
+}  // namespace
+
+void run(const AttentionForward& args, Queue& queue) {
+  const AttentionShape& shape = args.shape;
+  const int64_t heads = shape.images * shape.heads;
+  if (args.dtype == DType::bf16 && fits_fragments(shape.head_size) && aligned({args.q, args.kv, args.y}))
+    return launch_attend_mma(queue, args.name, ForwardSource<bf16>{args, scale_of(shape)}, heads,
+                             shape.queries, shape.keys, shape.head_size, 0);
+  with_storage(args.dtype, args.name, [&]<typename T>(Storage<T>) {
+    launch_attend_fma<T>(queue, args.name, ForwardSource<T>{args, scale_of(shape)}, heads, shape.queries,
+                         shape.head_size, 0);
+  });
+}
+
+void run(const AttentionBackward& args, Queue& queue) {
+  const AttentionShape& shape = args.shape;
+  const int64_t heads = shape.images * shape.heads;
+  const bool mma = args.dtype == DType::bf16 && fits_fragments(shape.head_size) &&
+                   aligned({args.q, args.kv, args.y, args.dy, args.dq, args.dkv}) &&
+                   backward_shared_bytes(shape.head_size, false, 0) <= shared_memory_limit(queue);
+  const int block_keys = mma ? kBlockKeys : kTile;
+  const int blocks = static_cast<int>(ceil_div(shape.keys, block_keys));
+  const QueryParts parts(heads * blocks, shape.queries, kTile);
+  const int dq_copies = mma && blocks > 1 ? blocks : 0, dkv_copies = parts.count > 1 ? parts.count : 0;
+  const int64_t dq_floats = dq_copies * copy_stride(shape.query_elements());
+  float* const scratch = queue.scratch(dq_floats + dkv_copies * copy_stride(shape.key_elements()));
+  float* const dq_partials = dq_copies ? scratch : nullptr;
+  float* const dkv_partials = dkv_copies ? scratch + dq_floats : nullptr;
+  with_storage(args.dtype, args.name, [&]<typename T>(Storage<T>) {
+    const BackwardSource<T> source{args, scale_of(shape), dq_partials, dkv_partials};
+    if constexpr (std::is_same_v<T, bf16>)
+      if (mma)
+        launch_attend_backward_mma(queue, args.name, source, heads, {parts, blocks}, shape.head_size, 0);
+    if (!mma)
+      launch_attend_backward_fma<T>(queue, args.name, source, heads, shape.queries, shape.keys, parts,
+                                    shape.head_size, 0);
+    add_copies<T>(queue, args.name, dq_partials, dq_copies, shape.query_elements(), args.dq,
+                  args.accumulate_dq);
+    add_copies<T>(queue, args.name, dkv_partials, dkv_copies, shape.key_elements(), args.dkv,
+                  args.accumulate_dkv);
+  });
+}
+
+}  // namespace scrawl::SCRAWL_GPU

@@ -1,0 +1,75 @@
+#pragma once
+// What the attention kernels of this folder have in common: the operands of one head of one image, which a
+// source (efficient self-attention, or pixels that attend to prototypes) hands to a block.  Queries have one
+// row stride, so have keys and values; if kKeysAreValues of the source holds, there are only keys.
+#include <algorithm>
+#include <cstdint>
+
+#include "kernels/cuda/device/launch.cuh"
+#include "kernels/cuda/device/thread.cuh"
+
+namespace scrawl::SCRAWL_GPU {
+
+inline constexpr int kAttentionThreads = 256;
+
+template <typename T>
+struct AttentionRows {
+  const T *q = nullptr, *k = nullptr, *v = nullptr;
+  int q_stride = 0, kv_stride = 0;
+  const int* listed = nullptr;  // key j lies in row listed[j]; null: in row j
+  int queries = 0, keys = 0, size = 0;
+  float scale = 1.0f;
+
+  __device__ int row_of_key(int j) const { return listed ? listed[j] : j; }
+};
+
+template <typename T>
+struct ForwardHead : AttentionRows<T> {
+  T* y = nullptr;
+  int y_stride = 0;
+  float* log_sum_exp = nullptr;
+  T* q_copy = nullptr;  // where queries are to be copied, rows y_stride apart; may be null
+};
+
+template <typename T>
+struct BackwardHead : AttentionRows<T> {
+  const T *y = nullptr, *dy = nullptr;
+  int y_stride = 0;
+  const float* log_sum_exp = nullptr;
+  const T* dq_more = nullptr;  // if not null, is added to dq, rows y_stride apart; only where keys are values
+  T* dq = nullptr;             // rows q_stride apart
+  bool accumulate_dq = false;
+  float* dq_partial = nullptr;  // if not null, takes this block of keys' share of dq instead
+};
+
+/// Where a block leaves gradients of keys and values, rows kv_stride apart.
+template <typename T>
+struct KeyTargets {
+  T *dk = nullptr, *dv = nullptr;
+  bool accumulate = false;
+  float *dk_partial = nullptr, *dv_partial = nullptr;  // if not null, take this part's sums instead
+};
+
+/// How the queries of a head are cut into parts whose dk and dv are summed separately, in whole chunks, from
+/// sizes alone: enough to fill a large GPU once.
+struct QueryParts {
+  int count = 1, queries = 1;  // of all parts but the last
+  QueryParts(int64_t heads, int all_queries, int chunk) {
+    constexpr int64_t kBlocks = 256;
+    const int64_t wanted = std::max<int64_t>(1, kBlocks / std::max<int64_t>(1, heads));
+    queries = static_cast<int>(ceil_div(std::max<int64_t>(1, ceil_div(all_queries, wanted)), chunk) * chunk);
+    count = static_cast<int>(std::max<int64_t>(1, ceil_div(all_queries, queries)));
+  }
+};
+
+/// How much shared memory a block should ask for at most: no more than data center GPUs since 2020 have.
+template <typename AnyQueue>
+int64_t shared_memory_limit(const AnyQueue& queue) {
+  constexpr int64_t kMost = 160 * 1024;
+  if constexpr (requires { queue.shared_bytes_limit(); })
+    return std::min<int64_t>(kMost, queue.shared_bytes_limit());
+  else
+    return kMost;
+}
+
+}  // namespace scrawl::SCRAWL_GPU
