@@ -1,5 +1,5 @@
 // Column sums of a tall matrix in two stages of fixed order (see device/columns.cuh); one launch when there
-// are few rows.  Cost: one read of x; partial sums are at most 512 rows, little beside it.
+// are few rows.  Cost: one read of x; the partial sums, a few hundred rows, are little beside it.
 #include "kernels/column_sum.h"
 
 #include "kernels/cuda/device/columns.cuh"

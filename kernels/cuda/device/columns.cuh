@@ -88,11 +88,13 @@ __device__ __forceinline__ int64_t column_of_parts() {
   return int64_t{blockIdx.x} * kPartColumns + threadIdx.x;
 }
 
+struct PartSums;  // names one array for all sums of a kernel
+
 /// Σ value(part) for the column of this thread; the same for all its threads.  All threads of the block call
 /// it, those beyond the last column with no parts.
 template <typename Value>
 __device__ double sum_of_parts(int64_t parts, Value value) {
-  auto& sums = shared<double[kPartThreads][kPartColumns], struct PartSums>();
+  auto& sums = shared<double[kPartThreads][kPartColumns], PartSums>();
   double sum = 0.0;
 #pragma unroll 4
   for (int64_t part = threadIdx.y; part < parts; part += kPartThreads) sum += value(part);
