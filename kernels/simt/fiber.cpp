@@ -5,6 +5,7 @@
 #include <utility>
 
 #ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
 #endif
 
@@ -21,11 +22,16 @@ void start_switch(void** fake_stack, const void* stack, size_t size) {
 void finish_switch(void* fake_stack, const void** stack, size_t* size) {
   __sanitizer_finish_switch_fiber(fake_stack, stack, size);
 }
+/// An earlier fiber's stack may have lain here; the marks of its frames outlive it.
+void clear_marks(const void* stack, size_t size) {
+  ASAN_UNPOISON_MEMORY_REGION(stack, size);
+}
 #else
 constexpr size_t kStackBytes = 128 * 1024;
 
 void start_switch(void**, const void*, size_t) {}
 void finish_switch(void*, const void**, size_t*) {}
+void clear_marks(const void*, size_t) {}
 #endif
 
 }  // namespace
@@ -35,6 +41,7 @@ Fiber::Fiber() {
   const boost::context::stack_context stack = allocator.allocate();
   stack_ = static_cast<char*>(stack.sp) - stack.size;
   stack_size_ = stack.size;
+  clear_marks(stack_, stack_size_);
   // Stacks start on a page: without a shift, the frames of all fibers would share the same few cache sets.
   static thread_local size_t number = 0;
   const size_t shift = number++ % 61 * 192;
