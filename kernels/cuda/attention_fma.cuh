@@ -3,10 +3,11 @@
 // 64 queries × 64 keys, a thread computes 4 × 4 scores; rows come to shared memory by slabs of 32 values,
 // keys stream by in tiles, so any number of keys will do.  Three kernels of the same building blocks:
 //   forward       a block owns 64 queries; running maximum and sum
-//   dQ            a block owns 64 queries
+//   dQ            a block owns 64 queries; first finds the means of dP under P
 //   dK and dV     a block owns 64 keys and a part of the queries, all transposed
-// Cost: 2 products forward; 7 backward, since both kernels recompute the scores, in exchange for no partial
-// sums of dQ.  Limits: head sizes up to 512, 128 where values are not the keys (registers hold the outputs).
+// Cost: 2 products forward; backward 7, or 9 for more than 64 keys, since scores are recomputed rather than
+// partial sums of dQ stored.  Limits: head sizes up to 512, 128 where values are not the keys (registers hold
+// the outputs).
 #include <stdexcept>
 #include <string>
 
@@ -43,6 +44,7 @@ __device__ void load_slab(Slab& slab, const T* source, int stride, int count, in
 __device__ __forceinline__ void add_row_products(float (&sum)[kMine][kMine], const Slab& a, const Slab& b,
                                                  int width) {
   const TileThread me;
+#pragma unroll 1
   for (int c = 0; c < width; c += 4) {
     Floats<4> x[kMine], y[kMine];
 #pragma unroll
@@ -67,6 +69,7 @@ struct Outputs {
   /// Adds scores [rows, count] · slab [count, 32] to the columns of `slab`.
   __device__ __forceinline__ void add(int index, const Scores& scores, const Slab& slab, int count) {
     const TileThread me;
+#pragma unroll 1
     for (int k = 0; k < count; k += 4) {
       Floats<4> x[kMine];
       Floats<2> y[4];
@@ -122,7 +125,7 @@ __device__ __forceinline__ void store_value(T* target, float value, bool accumul
 struct FmaShared {
   Slab a, b;
   Scores scores;
-  float shift[kTile], mean[kTile];  // log Σ e^s of queries (infinite where there is none), Σ dy · y
+  float shift[kTile], mean[kTile];  // log Σ e^s of queries (infinite where there is none), mean of dP
 };
 
 /// Rows of a tile: `count` of them from `first` on.
@@ -167,7 +170,8 @@ __device__ void add_rows(FmaShared& memory, Outputs<slabs>& outputs, const T* so
 }
 
 template <int slabs, typename T, typename Source>
-__global__ void __launch_bounds__(kAttentionThreads) attend_fma(Source source, int64_t tiles) {
+__global__ void __launch_bounds__(kAttentionThreads, slabs == 2 ? 2 : 1)
+    attend_fma(Source source, int64_t tiles) {
   auto& memory = shared<FmaShared, struct Memory>();
   const ForwardHead<T> head = source.head(blockIdx.x / tiles, dynamic_shared<int>());
   const int first = static_cast<int>(blockIdx.x % tiles) * kTile, queries = min(kTile, head.queries - first);
@@ -222,55 +226,66 @@ __global__ void __launch_bounds__(kAttentionThreads) attend_fma(Source source, i
   });
 }
 
-/// shift and mean of the queries from `first` on.
+/// log Σ exp of the queries from `first` on.
 template <typename T>
-__device__ void load_statistics(FmaShared& memory, const BackwardHead<T>& head, int first, int queries) {
-  constexpr int kQuad = kAttentionThreads / kTile;  // threads of a query
-  const int i = threadIdx.x / kQuad;
+__device__ void load_shift(FmaShared& memory, const BackwardHead<T>& head, int first, int queries) {
   __syncthreads();  // nobody reads those before any more
-  float dot = 0.0f;
-  if (i < queries)
-    for (int column = threadIdx.x % kQuad; column < head.size; column += kQuad) {
-      const int64_t at = int64_t{first + i} * head.y_stride + column;
-      dot += as_float(head.y[at]) * as_float(head.dy[at]);
-    }
-  dot = warp_sum<kQuad>(dot);
-  if (threadIdx.x % kQuad > 0) return;
-  memory.mean[i] = dot;
-  memory.shift[i] = i < queries ? head.log_sum_exp[first + i] : __int_as_float(0x7F800000);
+  if (const int i = threadIdx.x; i < kTile)
+    memory.shift[i] = i < queries ? head.log_sum_exp[first + i] : __int_as_float(0x7F800000);
 }
 
 template <int slabs, typename T, typename Source>
-__global__ void __launch_bounds__(kAttentionThreads)
+__global__ void __launch_bounds__(kAttentionThreads, slabs == 2 ? 2 : 1)
     attend_backward_queries_fma(Source source, int64_t tiles) {
   auto& memory = shared<FmaShared, struct Memory>();
   const BackwardHead<T> head = source.head(blockIdx.x / tiles, 0, dynamic_shared<int>());
   const int first = static_cast<int>(blockIdx.x % tiles) * kTile, queries = min(kTile, head.queries - first);
   const auto query = [=](int i) { return int64_t{first + i}; };
-  load_statistics(memory, head, first, queries);
+  load_shift(memory, head, first, queries);
   const TileThread me;
   Outputs<slabs> dq;
-  float s[kMine][kMine], dp[kMine][kMine];
+  float p[kMine][kMine], dp[kMine][kMine], mean[kMine] = {}, total[kMine] = {};
 
-  for (int begin = 0; begin < head.keys; begin += kTile) {
-    const int keys = min(kTile, head.keys - begin);
+  const auto load_tile = [&](int begin, int keys) {
     const auto key = [&](int j) { return int64_t{head.row_of_key(begin + j)}; };
-    tile_products(memory, s, head.q, head.q_stride, queries, query, head.k, head.kv_stride, keys, key,
+    tile_products(memory, p, head.q, head.q_stride, queries, query, head.k, head.kv_stride, keys, key,
                   head.size);
     tile_products(memory, dp, head.dy, head.y_stride, queries, query, head.v, head.kv_stride, keys, key,
                   head.size);
 #pragma unroll
-    for (int i = 0; i < kMine; ++i) {
-      const int row = me.row + kSide * i;
+    for (int i = 0; i < kMine; ++i)
 #pragma unroll
       for (int j = 0; j < kMine; ++j) {
         const bool exists = me.column + kSide * j < keys;
-        const float p = exists ? expf(s[i][j] * head.scale - memory.shift[row]) : 0.0f;
-        s[i][j] = p * (dp[i][j] - memory.mean[row]) * head.scale;
+        p[i][j] = exists ? expf(p[i][j] * head.scale - memory.shift[me.row + kSide * i]) : 0.0f;
       }
-    }
-    store_scores(memory.scores, s);
-    add_rows(memory, dq, head.k, head.kv_stride, keys, head.size, key);
+  };
+  for (int begin = 0; begin < head.keys; begin += kTile) {
+    load_tile(begin, min(kTile, head.keys - begin));
+#pragma unroll
+    for (int i = 0; i < kMine; ++i)
+#pragma unroll
+      for (int j = 0; j < kMine; ++j) {
+        mean[i] += p[i][j] * dp[i][j];
+        total[i] += p[i][j];
+      }
+  }
+#pragma unroll
+  for (int i = 0; i < kMine; ++i) {
+    mean[i] = warp_sum<kSide>(mean[i]) / warp_sum<kSide>(total[i]);  // Σ p is 1 but for rounding
+    const int row = me.row + kSide * i;
+    if (me.column == 0 && row < queries) head.mean[first + row] = mean[i];
+  }
+  for (int begin = 0; begin < head.keys; begin += kTile) {
+    const int keys = min(kTile, head.keys - begin);
+    if (head.keys > kTile) load_tile(begin, keys);  // else it is still here
+#pragma unroll
+    for (int i = 0; i < kMine; ++i)
+#pragma unroll
+      for (int j = 0; j < kMine; ++j) p[i][j] *= (dp[i][j] - mean[i]) * head.scale;
+    store_scores(memory.scores, p);
+    add_rows(memory, dq, head.k, head.kv_stride, keys, head.size,
+             [&](int j) { return int64_t{head.row_of_key(begin + j)}; });
   }
 
   dq.for_each(head.size, [&](int row, int column, float value) {
@@ -281,7 +296,7 @@ __global__ void __launch_bounds__(kAttentionThreads)
 }
 
 template <int slabs, typename T, typename Source>
-__global__ void __launch_bounds__(kAttentionThreads)
+__global__ void __launch_bounds__(kAttentionThreads, slabs == 2 ? 2 : 1)
     attend_backward_keys_fma(Source source, int64_t tiles, QueryParts parts) {
   constexpr bool kOne = Source::kKeysAreValues;
   auto& memory = shared<FmaShared, struct Memory>();
@@ -300,7 +315,8 @@ __global__ void __launch_bounds__(kAttentionThreads)
   for (int begin = part * parts.queries; begin < end; begin += kTile) {
     const int queries = min(kTile, end - begin);
     const auto query = [=](int i) { return int64_t{begin + i}; };
-    load_statistics(memory, head, begin, queries);
+    load_shift(memory, head, begin, queries);
+    if (const int i = threadIdx.x; i < queries) memory.mean[i] = head.mean[begin + i];
     tile_products(memory, s, head.k, head.kv_stride, keys, key, head.q, head.q_stride, queries, query,
                   head.size);
     tile_products(memory, dp, head.v, head.kv_stride, keys, key, head.dy, head.y_stride, queries, query,
@@ -312,7 +328,7 @@ __global__ void __launch_bounds__(kAttentionThreads)
         const int column = me.column + kSide * j;
         const float p = expf(s[i][j] * head.scale - memory.shift[column]);
         s[i][j] = p;
-        dp[i][j] = p * (dp[i][j] - memory.mean[column]) * head.scale;
+        dp[i][j] = column < queries ? p * (dp[i][j] - memory.mean[column]) * head.scale : 0.0f;
       }
     store_scores(memory.scores, s);
     add_rows(memory, dv, head.dy, head.y_stride, queries, head.size, query);

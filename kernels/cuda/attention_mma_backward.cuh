@@ -1,7 +1,9 @@
 #pragma once
-// Attention backward on tensor cores (bf16), probabilities recomputed.  A block holds up to 128 keys (and
-// values) of one head and walks over chunks of 64 queries, the next chunk on its way while this one is
-// computed:
+// Attention backward on tensor cores (bf16), probabilities recomputed.  dS = P (dP − mean of dP under P), and
+// a first kernel, built like the forward one, finds the means.  They equal Σ dy · y, but y is rounded to
+// bf16: where one key takes nearly all, hardly more than that rounding would remain of dS. The second kernel
+// does the rest.  A block holds up to 128 keys (and values) of one head and walks over chunks of 64 queries,
+// the next chunk on its way while this one is computed:
 //   1. a warp owns 16 keys.  It computes Sᵀ = K Qᵀ and dPᵀ = V dYᵀ transposed, so that Pᵀ and dSᵀ are at once
 //      left operands of dV += Pᵀ dY and dK += dSᵀ Q, which stay in registers for all chunks; dSᵀ goes to
 //      shared memory.  Few keys leave warps over: these take a share of the chunk's queries.
@@ -10,9 +12,7 @@
 // keys partial sums of dQ, which the caller adds in order; where there is one part or block the result is
 // direct. Cost: 5 products; q, y, dy are read and dq is written once for each block of keys.  Limits: as
 // forward.
-#include "kernels/cuda/attention_fragments.cuh"
-#include "kernels/cuda/attention_head.cuh"
-#include "kernels/cuda/device/math.cuh"
+#include "kernels/cuda/attention_mma_forward.cuh"
 
 namespace scrawl::SCRAWL_GPU {
 
@@ -29,7 +29,8 @@ struct BackwardShared {
   bf16 q[2][kChunkQueries * kStride], dy[2][kChunkQueries * kStride];
   bf16 ds[kBlockKeys * kScoreStride];  // transposed: a row for each key
   float shift[2][kChunkQueries];       // log₂ Σ e^s; infinite where there is no query
-  float mean[2][kChunkQueries];        // Σ dy · y, the mean of dP under P
+  float mean[2][kChunkQueries];        // of dP under P
+  BackwardHead<bf16> head;             // here, since registers are full of sums
   int list[4];                         // and more behind it
 
   __device__ const bf16* values() const { return keys_are_values ? k : v; }
@@ -45,21 +46,10 @@ __device__ void start_chunk(BackwardShared<D, keys_are_values>& memory, int buff
   copy_rows<D>(memory.dy[buffer], head.dy, head.y_stride, count, kChunkQueries, head.size, row_of);
   commit_copies();
 
-  constexpr int kQuad = kAttentionThreads / kChunkQueries;  // threads of a query
-  const int i = threadIdx.x / kQuad;
-  float dot = 0.0f;
-  if (i < count)
-#pragma unroll 1
-    for (int column = threadIdx.x % kQuad * 8; column < head.size; column += kQuad * 8) {
-      const int64_t at = int64_t{first + i} * head.y_stride + column;
-      const auto y = load<8>(head.y + at), dy = load<8>(head.dy + at);
-#pragma unroll
-      for (int c = 0; c < 8; ++c) dot += y[c] * dy[c];
-    }
-  dot = warp_sum<kQuad>(dot);
-  if (threadIdx.x % kQuad > 0) return;
-  memory.mean[buffer][i] = dot;
+  const int i = threadIdx.x;
+  if (i >= kChunkQueries) return;
   memory.shift[buffer][i] = i < count ? head.log_sum_exp[first + i] * kLog2E : __int_as_float(0x7F800000);
+  memory.mean[buffer][i] = i < count ? head.mean[first + i] : 0.0f;
 }
 
 /// Gradients of a warp's 16 keys; where keys are the values, their sum.
@@ -195,6 +185,79 @@ __device__ void store_key_gradients(const FragmentD* d, const BackwardHead<bf16>
       });
 }
 
+/// Sums of 16 queries, a lane's share: Σ p · dp and Σ p over its columns of scores.
+template <int D>
+struct MeanSums {
+  RowsA<D> q, dy;
+  float shift[2], weighted[2] = {}, total[2] = {};  // of rows lane / 4 and lane / 4 + 8
+
+  __device__ void load(const BackwardHead<bf16>& head, int64_t first) {
+    const int rows = static_cast<int>(head.queries - first);
+    q.load(head.q + first * head.q_stride, head.q_stride, rows, head.size, nullptr, 0);
+    dy.load(head.dy + first * head.y_stride, head.y_stride, rows, head.size, nullptr, 0);
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const int row = lane_index() / 4 + 8 * half;
+      shift[half] = row < rows ? head.log_sum_exp[first + row] * kLog2E : 0.0f;
+    }
+  }
+  /// 16 keys, of which `count` exist.
+  __device__ __forceinline__ void add(const bf16* k, const bf16* v, int count, float log2_scale) {
+    constexpr int kStride = D + kRowPadding;
+    FragmentD s[2], dp[2];
+#pragma unroll
+    for (int i = 0; i < D / 16; ++i) {
+      const FragmentPairB keys = load_pair_transposed(k + 16 * i, kStride);
+      mma(s[0], q.a[i], keys.b[0]);
+      mma(s[1], q.a[i], keys.b[1]);
+      const FragmentPairB values = k == v ? keys : load_pair_transposed(v + 16 * i, kStride);
+      mma(dp[0], dy.a[i], values.b[0]);
+      mma(dp[1], dy.a[i], values.b[1]);
+    }
+#pragma unroll
+    for (int j = 0; j < 2; ++j)
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        if (8 * j + FragmentD::column(i) >= count) continue;
+        const float p = fast_exp2(s[j].values[i] * log2_scale - shift[i / 2]);
+        weighted[i / 2] += p * dp[j].values[i];
+        total[i / 2] += p;
+      }
+  }
+  /// Dividing by Σ p makes up for what log Σ exp of large scores lacks in digits.
+  __device__ void store(const BackwardHead<bf16>& head, int64_t first) {
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const float mean = warp_sum<4>(weighted[half]) / warp_sum<4>(total[half]);
+      const int64_t row = first + lane_index() / 4 + 8 * half;
+      if (lane_index() % 4 == 0 && row < head.queries) head.mean[row] = mean;
+    }
+  }
+};
+
+template <int D, typename Source>
+__global__ void __launch_bounds__(kAttentionThreads) attend_means_mma(Source source, ForwardPlan plan) {
+  constexpr int kStride = D + kRowPadding;
+  bf16* const k = dynamic_shared<bf16>();
+  bf16* const v = Source::kKeysAreValues ? k : k + plan.panel_keys * kStride;
+  int* const list = reinterpret_cast<int*>(dynamic_shared<unsigned char>() + plan.list_offset);
+  const BackwardHead<bf16> head = source.head(blockIdx.x / plan.blocks, 0, list);
+  for (int pass = 0; pass < plan.passes; ++pass) {
+    const int64_t tile = blockIdx.x % plan.blocks * plan.passes + pass;
+    const int64_t first = (tile * plan.warps + warp_index()) * 16;
+    const bool active = first < head.queries;
+    MeanSums<D> sums;
+    if (active) sums.load(head, first);
+    for (int begin = 0; begin < head.keys; begin += plan.panel_keys) {
+      const int count = min(plan.panel_keys, head.keys - begin);
+      if (pass == 0 || head.keys > plan.panel_keys) load_keys<D>(k, v, head, begin, count);
+      for (int at = 0; active && at < count; at += 16)
+        sums.add(k + at * kStride, v + at * kStride, count - at, head.scale * kLog2E);
+    }
+    if (active) sums.store(head, first);
+  }
+}
+
 struct BackwardPlan {
   QueryParts parts;
   int key_blocks = 1;  // that the grid has; a block takes every key_blocks-th block of keys
@@ -209,7 +272,10 @@ __global__ void __launch_bounds__(kAttentionThreads, D <= 64 ? 2 : 1)
   const int part = blockIdx.x % plan.parts.count;
   const int grid_block = static_cast<int>(blockIdx.x / plan.parts.count % plan.key_blocks);
   const int64_t index = blockIdx.x / plan.parts.count / plan.key_blocks;
-  const BackwardHead<bf16> head = source.head(index, grid_block, memory.list);
+  const BackwardHead<bf16> made = source.head(index, grid_block, memory.list);
+  if (threadIdx.x == 0) memory.head = made;
+  __syncthreads();
+  const BackwardHead<bf16>& head = memory.head;
   const int begin = part * plan.parts.queries, end = min(begin + plan.parts.queries, head.queries);
 
   for (int key_block = grid_block; key_block == grid_block || key_block * kBlockKeys < head.keys;
@@ -231,6 +297,7 @@ __global__ void __launch_bounds__(kAttentionThreads, D <= 64 ? 2 : 1)
       __syncthreads();
       if (first + kChunkQueries < end) start_chunk(memory, buffer ^ 1, head, first + kChunkQueries, end);
       if (group < groups)
+#pragma unroll 1
         for (int at = 16 * group; at < kChunkQueries; at += 16 * groups)
           add_queries(memory, buffer, at, 16 * tile, keys - 16 * tile, head.scale, sums);
       __syncthreads();
@@ -263,10 +330,14 @@ inline int64_t backward_shared_bytes(int size, bool keys_are_values, int list_en
   return bytes + int64_t{4} * std::max(0, list_entries - 4);
 }
 
+/// `keys` is the most that a head may have.
 template <typename Source>
 void launch_attend_backward_mma(Queue& queue, std::string_view name, const Source& source, int64_t heads,
-                                const BackwardPlan& plan, int size, int list_entries) {
+                                int queries, int keys, const BackwardPlan& plan, int size, int list_entries) {
   with_padded_size(size, [&](auto padded) {
+    const ForwardPlan means(heads, queries, keys, padded, Source::kKeysAreValues ? 1 : 2, list_entries,
+                            shared_memory_limit(queue));
+    launch(queue, means.shape(name, heads), attend_means_mma<padded, Source>, source, means);
     launch(queue,
            {.name = name,
             .grid = {heads * plan.key_blocks * plan.parts.count},

@@ -34,6 +34,10 @@ struct ForwardPlan {
     passes = static_cast<int>(std::max<int64_t>(1, ceil_div(heads * tiles, kBlocks)));
     blocks = ceil_div(tiles, passes);
   }
+  LaunchShape shape(std::string_view name, int64_t heads) const {
+    return {
+        .name = name, .grid = {heads * blocks}, .block = {warps * kWarpSize}, .shared_bytes = shared_bytes};
+  }
 };
 
 /// The running softmax of 16 queries: o is Σ e^(s − top) v, a lane's sums cover its own columns of scores.
@@ -158,16 +162,8 @@ __global__ void __launch_bounds__(kAttentionThreads) attend_mma(Source source, F
              head.q_copy ? head.q_copy + first * head.y_stride : nullptr, head.y_stride);
     RunningSoftmax<D> softmax;
     for (int begin = 0; begin < head.keys; begin += plan.panel_keys) {
-      const int count = min(plan.panel_keys, head.keys - begin), padded = (count + 15) / 16 * 16;
-      if (pass == 0 || head.keys > plan.panel_keys) {
-        __syncthreads();  // nobody reads the panel before any more
-        const auto row_of = [&](int j) { return int64_t{head.row_of_key(begin + j)}; };
-        copy_rows<D>(k, head.k, head.kv_stride, count, padded, head.size, row_of);
-        if (v != k) copy_rows<D>(v, head.v, head.kv_stride, count, padded, head.size, row_of);
-        commit_copies();
-        wait_copies();
-        __syncthreads();
-      }
+      const int count = min(plan.panel_keys, head.keys - begin);
+      if (pass == 0 || head.keys > plan.panel_keys) load_keys<D>(k, v, head, begin, count);
       for (int at = 0; active && at < count; at += 64)
         softmax.attend(q, k + at * kStride, v + at * kStride, min(64, count - at), log2_scale);
     }
@@ -182,12 +178,7 @@ void launch_attend_mma(Queue& queue, std::string_view name, const Source& source
   with_padded_size(size, [&](auto padded) {
     const ForwardPlan plan(heads, queries, keys, padded, Source::kKeysAreValues ? 1 : 2, list_entries,
                            shared_memory_limit(queue));
-    launch(queue,
-           {.name = name,
-            .grid = {heads * plan.blocks},
-            .block = {plan.warps * kWarpSize},
-            .shared_bytes = plan.shared_bytes},
-           attend_mma<padded, Source>, source, plan);
+    launch(queue, plan.shape(name, heads), attend_mma<padded, Source>, source, plan);
   });
 }
 
