@@ -89,6 +89,10 @@ class Check {
                const std::vector<Values>& existing = {}) const {
     Device::Options options = options_;
     options.threads = threads;
+    // The simulator's turns must not matter either: each number of threads comes with another order.
+    options.simt.order = threads == 1   ? simt::Order::forward
+                         : threads == 2 ? simt::Order::shuffled
+                                        : simt::Order::reverse;
     const Outcome outcome =
         execute(op_, {options, inputs_, std::move(differentiated), cotangent_, slots, existing});
     EXPECT_EQ(outcome.damage, "");

@@ -20,15 +20,32 @@ const fs::path kGoldens = fs::path(SCRAWL_TEST_DIR) / "goldens";
 
 class RecordedRun : public testing::TestWithParam<const char*> {};
 
-TEST_P(RecordedRun, IsReproduced) {
-  Device device({.guard_memory = true});
-  const ReplayResult result = replay(device, kGoldens / GetParam());
+void expect_reproduced(Device& device, const char* name, DType storage = DType::f32) {
+  const ReplayResult result = replay(device, kGoldens / name, storage);
   for (const ReplayRow& row : result.rows)
     EXPECT_LE(row.worst, row.limit) << row.quantity << ", worst in " << row.where;
   for (const std::string& error : result.phase_errors) ADD_FAILURE() << error;
   EXPECT_TRUE(result.passed());
   EXPECT_EQ(device.memory().damage(), "");
 }
+
+TEST_P(RecordedRun, IsReproduced) {
+  Device device({.guard_memory = true});
+  expect_reproduced(device, GetParam());
+}
+
+#ifdef SCRAWL_SIMT
+TEST_P(RecordedRun, IsReproducedByTheKernelsOfTheGpu) {
+  Device device(
+      {.kind = DeviceKind::simt, .guard_memory = true, .simt = {.order = simt::Order::shuffled, .seed = 3}});
+  expect_reproduced(device, GetParam());
+}
+
+TEST_P(RecordedRun, IsReproducedInBf16) {
+  Device device({.kind = DeviceKind::simt, .guard_memory = true});
+  expect_reproduced(device, GetParam(), DType::bf16);
+}
+#endif
 
 INSTANTIATE_TEST_SUITE_P(Goldens, RecordedRun, testing::Values("tiny", "deep", "odd_sizes"),
                          [](const auto& test) { return std::string(test.param); });

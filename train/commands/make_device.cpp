@@ -3,11 +3,19 @@
 #include "engine/error.h"
 
 namespace scrawl {
+namespace {
+
+DeviceKind kind_of(const std::string& name) {
+  if (name == "auto" || name == "cpu") return DeviceKind::cpu;
+  if (name == "simt") return DeviceKind::simt;
+  if (name == "cuda") return DeviceKind::cuda;
+  throw InputError("--device {}: expected auto, cpu, cuda or simt", name);
+}
+
+}  // namespace
 
 Device::Options device_options(const DeviceOptions& options) {
-  if (options.name != "auto" && options.name != "cpu")
-    throw InputError("--device {}: this build has the cpu device only", options.name);
-  return {.threads = options.threads};
+  return {.kind = kind_of(options.name), .threads = options.threads};
 }
 
 }  // namespace scrawl
