@@ -154,9 +154,9 @@ void run(const AttentionBackward& args, Queue& queue) {
   const bool mma = args.dtype == DType::bf16 && fits_fragments(shape.head_size) &&
                    aligned({args.q, args.kv, args.dy, args.dq, args.dkv}) &&
                    backward_shared_bytes(shape.head_size, false, 0) <= shared_memory_limit(queue);
-  const int block_keys = mma ? kBlockKeys : kTile;
+  const int block_keys = mma ? kBlockKeys : kFmaTile;
   const int blocks = static_cast<int>(ceil_div(shape.keys, block_keys));
-  const QueryParts parts(heads * blocks, shape.queries, kTile);
+  const QueryParts parts(heads * blocks, shape.queries, kFmaTile);
   const int dq_copies = mma && blocks > 1 ? blocks : 0, dkv_copies = parts.count > 1 ? parts.count : 0;
   const int64_t means = copy_stride(heads * shape.queries);
   const int64_t dq_floats = dq_copies * copy_stride(shape.query_elements());

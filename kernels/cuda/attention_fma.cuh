@@ -18,44 +18,44 @@
 
 namespace scrawl::SCRAWL_GPU {
 
-inline constexpr int kTile = 64, kSlab = 32;
-inline constexpr int kSide = 16;             // threads along each side of a tile
-inline constexpr int kMine = kTile / kSide;  // rows or columns of a thread: every kSide-th
+inline constexpr int kFmaTile = 64, kFmaSlab = 32;
+inline constexpr int kFmaSide = 16;                     // threads along each side of a tile
+inline constexpr int kFmaValues = kFmaTile / kFmaSide;  // rows or columns of a thread: every kFmaSide-th
 
 /// 16-byte loads of rows that follow one another meet no bank conflicts.
-using Slab = float[kTile][kSlab + 4];
-using Scores = float[kTile][kTile + 4];
+using Slab = float[kFmaTile][kFmaSlab + 4];
+using Scores = float[kFmaTile][kFmaTile + 4];
 
 struct TileThread {
-  int row = threadIdx.x / kSide, column = threadIdx.x % kSide;
+  int row = threadIdx.x / kFmaSide, column = threadIdx.x % kFmaSide;
 };
 
-/// Columns [first, first + kSlab) of `count` rows; what does not exist is zero.
+/// Columns [first, first + kFmaSlab) of `count` rows; what does not exist is zero.
 template <typename T, typename RowOf>
 __device__ void load_slab(Slab& slab, const T* source, int stride, int count, int first, int size,
                           RowOf row_of) {
-  const int column = threadIdx.x % kSlab;
-  for (int row = threadIdx.x / kSlab; row < kTile; row += kAttentionThreads / kSlab)
+  const int column = threadIdx.x % kFmaSlab;
+  for (int row = threadIdx.x / kFmaSlab; row < kFmaTile; row += kAttentionThreads / kFmaSlab)
     slab[row][column] =
         row < count && first + column < size ? as_float(source[row_of(row) * stride + first + column]) : 0.0f;
 }
 
 /// sum[i][j] += row i of a · row j of b, over the slab's first `width` columns.
-__device__ __forceinline__ void add_row_products(float (&sum)[kMine][kMine], const Slab& a, const Slab& b,
-                                                 int width) {
+__device__ __forceinline__ void add_row_products(float (&sum)[kFmaValues][kFmaValues], const Slab& a,
+                                                 const Slab& b, int width) {
   const TileThread me;
 #pragma unroll 1
   for (int c = 0; c < width; c += 4) {
-    Floats<4> x[kMine], y[kMine];
+    Floats<4> x[kFmaValues], y[kFmaValues];
 #pragma unroll
-    for (int i = 0; i < kMine; ++i) {
-      x[i] = load<4>(&a[me.row + kSide * i][c]);
-      y[i] = load<4>(&b[me.column + kSide * i][c]);
+    for (int i = 0; i < kFmaValues; ++i) {
+      x[i] = load<4>(&a[me.row + kFmaSide * i][c]);
+      y[i] = load<4>(&b[me.column + kFmaSide * i][c]);
     }
 #pragma unroll
-    for (int i = 0; i < kMine; ++i)
+    for (int i = 0; i < kFmaValues; ++i)
 #pragma unroll
-      for (int j = 0; j < kMine; ++j)
+      for (int j = 0; j < kFmaValues; ++j)
 #pragma unroll
         for (int k = 0; k < 4; ++k) sum[i][j] += x[i][k] * y[j][k];
   }
@@ -64,21 +64,21 @@ __device__ __forceinline__ void add_row_products(float (&sum)[kMine][kMine], con
 /// Outputs of a thread: its rows × two columns of every slab.
 template <int slabs>
 struct Outputs {
-  float values[slabs][kMine][2] = {};
+  float values[slabs][kFmaValues][2] = {};
 
   /// Adds scores [rows, count] · slab [count, 32] to the columns of `slab`.
   __device__ __forceinline__ void add(int index, const Scores& scores, const Slab& slab, int count) {
     const TileThread me;
 #pragma unroll 1
     for (int k = 0; k < count; k += 4) {
-      Floats<4> x[kMine];
+      Floats<4> x[kFmaValues];
       Floats<2> y[4];
 #pragma unroll
-      for (int i = 0; i < kMine; ++i) x[i] = load<4>(&scores[me.row + kSide * i][k]);
+      for (int i = 0; i < kFmaValues; ++i) x[i] = load<4>(&scores[me.row + kFmaSide * i][k]);
 #pragma unroll
       for (int j = 0; j < 4; ++j) y[j] = load<2>(&slab[k + j][2 * me.column]);
 #pragma unroll
-      for (int i = 0; i < kMine; ++i)
+      for (int i = 0; i < kFmaValues; ++i)
 #pragma unroll
         for (int j = 0; j < 4; ++j) {
           values[index][i][0] += x[i][j] * y[j][0];
@@ -100,20 +100,21 @@ struct Outputs {
 #pragma unroll
     for (int slab = 0; slab < slabs; ++slab)
 #pragma unroll
-      for (int i = 0; i < kMine; ++i)
+      for (int i = 0; i < kFmaValues; ++i)
 #pragma unroll
         for (int j = 0; j < 2; ++j)
-          if (const int column = slab * kSlab + 2 * me.column + j; column < size)
-            body(me.row + kSide * i, column, values[slab][i][j]);
+          if (const int column = slab * kFmaSlab + 2 * me.column + j; column < size)
+            body(me.row + kFmaSide * i, column, values[slab][i][j]);
   }
 };
 
-__device__ __forceinline__ void store_scores(Scores& scores, const float (&values)[kMine][kMine]) {
+__device__ __forceinline__ void store_scores(Scores& scores, const float (&values)[kFmaValues][kFmaValues]) {
   const TileThread me;
 #pragma unroll
-  for (int i = 0; i < kMine; ++i)
+  for (int i = 0; i < kFmaValues; ++i)
 #pragma unroll
-    for (int j = 0; j < kMine; ++j) scores[me.row + kSide * i][me.column + kSide * j] = values[i][j];
+    for (int j = 0; j < kFmaValues; ++j)
+      scores[me.row + kFmaSide * i][me.column + kFmaSide * j] = values[i][j];
 }
 
 template <typename T>
@@ -125,7 +126,7 @@ __device__ __forceinline__ void store_value(T* target, float value, bool accumul
 struct FmaShared {
   Slab a, b;
   Scores scores;
-  float shift[kTile], mean[kTile];  // log Σ e^s of queries (infinite where there is none), mean of dP
+  float shift[kFmaTile], mean[kFmaTile];  // log Σ e^s of queries (infinite where there is none), mean of dP
 };
 
 /// Rows of a tile: `count` of them from `first` on.
@@ -139,19 +140,19 @@ struct TileRows {
 
 /// products[i][j] = Σ a · b for tiles of rows a and b (own and other); slabs come and go.
 template <typename A, typename B, typename RowA, typename RowB>
-__device__ void tile_products(FmaShared& memory, float (&products)[kMine][kMine], const A* a, int a_stride,
-                              int a_count, RowA row_a, const B* b, int b_stride, int b_count, RowB row_b,
-                              int size) {
+__device__ void tile_products(FmaShared& memory, float (&products)[kFmaValues][kFmaValues], const A* a,
+                              int a_stride, int a_count, RowA row_a, const B* b, int b_stride, int b_count,
+                              RowB row_b, int size) {
 #pragma unroll
-  for (int i = 0; i < kMine; ++i)
+  for (int i = 0; i < kFmaValues; ++i)
 #pragma unroll
-    for (int j = 0; j < kMine; ++j) products[i][j] = 0.0f;
-  for (int first = 0; first < size; first += kSlab) {
+    for (int j = 0; j < kFmaValues; ++j) products[i][j] = 0.0f;
+  for (int first = 0; first < size; first += kFmaSlab) {
     __syncthreads();  // nobody reads the slabs before any more
     load_slab(memory.a, a, a_stride, a_count, first, size, row_a);
     load_slab(memory.b, b, b_stride, b_count, first, size, row_b);
     __syncthreads();
-    add_row_products(products, memory.a, memory.b, min(kSlab, size - first));
+    add_row_products(products, memory.a, memory.b, min(kFmaSlab, size - first));
   }
 }
 
@@ -161,9 +162,9 @@ __device__ void add_rows(FmaShared& memory, Outputs<slabs>& outputs, const T* so
                          int size, RowOf row_of) {
 #pragma unroll
   for (int slab = 0; slab < slabs; ++slab) {
-    if (slab * kSlab >= size) continue;
+    if (slab * kFmaSlab >= size) continue;
     __syncthreads();  // the scores are complete, and nobody reads the slab before any more
-    load_slab(memory.b, source, stride, count, slab * kSlab, size, row_of);
+    load_slab(memory.b, source, stride, count, slab * kFmaSlab, size, row_of);
     __syncthreads();
     outputs.add(slab, memory.scores, memory.b, count);
   }
@@ -174,34 +175,36 @@ __global__ void __launch_bounds__(kAttentionThreads, slabs == 2 ? 2 : 1)
     attend_fma(Source source, int64_t tiles) {
   auto& memory = shared<FmaShared, struct Memory>();
   const ForwardHead<T> head = source.head(blockIdx.x / tiles, dynamic_shared<int>());
-  const int first = static_cast<int>(blockIdx.x % tiles) * kTile, queries = min(kTile, head.queries - first);
+  const int first = static_cast<int>(blockIdx.x % tiles) * kFmaTile,
+            queries = min(kFmaTile, head.queries - first);
   const auto query = [=](int i) { return int64_t{first + i}; };
   Outputs<slabs> y;
-  float top[kMine], sum[kMine], s[kMine][kMine];
+  float top[kFmaValues], sum[kFmaValues], s[kFmaValues][kFmaValues];
 #pragma unroll
-  for (int i = 0; i < kMine; ++i) {
+  for (int i = 0; i < kFmaValues; ++i) {
     top[i] = __int_as_float(0xFF800000);  // −∞
     sum[i] = 0.0f;
   }
 
-  for (int begin = 0; begin < head.keys; begin += kTile) {
-    const int keys = min(kTile, head.keys - begin);
+  for (int begin = 0; begin < head.keys; begin += kFmaTile) {
+    const int keys = min(kFmaTile, head.keys - begin);
     const auto key = [&](int j) { return int64_t{head.row_of_key(begin + j)}; };
     tile_products(memory, s, head.q, head.q_stride, queries, query, head.k, head.kv_stride, keys, key,
                   head.size);
 #pragma unroll
-    for (int i = 0; i < kMine; ++i) {
+    for (int i = 0; i < kFmaValues; ++i) {
       float largest = top[i];
 #pragma unroll
-      for (int j = 0; j < kMine; ++j) {
-        s[i][j] = TileThread{}.column + kSide * j < keys ? s[i][j] * head.scale : __int_as_float(0xFF800000);
+      for (int j = 0; j < kFmaValues; ++j) {
+        s[i][j] =
+            TileThread{}.column + kFmaSide * j < keys ? s[i][j] * head.scale : __int_as_float(0xFF800000);
         largest = Larger{}(largest, s[i][j]);
       }
-      largest = warp_max<kSide>(largest);
+      largest = warp_max<kFmaSide>(largest);
       const float keep = expf(top[i] - largest);
       float total = 0.0f;
 #pragma unroll
-      for (int j = 0; j < kMine; ++j) total += s[i][j] = expf(s[i][j] - largest);
+      for (int j = 0; j < kFmaValues; ++j) total += s[i][j] = expf(s[i][j] - largest);
       sum[i] = sum[i] * keep + total;
       top[i] = largest;
       y.scale_row(i, keep);
@@ -211,10 +214,10 @@ __global__ void __launch_bounds__(kAttentionThreads, slabs == 2 ? 2 : 1)
   }
 
 #pragma unroll
-  for (int i = 0; i < kMine; ++i) {
-    const float total = warp_sum<kSide>(sum[i]);
+  for (int i = 0; i < kFmaValues; ++i) {
+    const float total = warp_sum<kFmaSide>(sum[i]);
     y.scale_row(i, total == 0.0f ? 0.0f : 1.0f / total);
-    const int row = TileThread{}.row + kSide * i;
+    const int row = TileThread{}.row + kFmaSide * i;
     if (TileThread{}.column == 0 && row < queries)
       head.log_sum_exp[first + row] = total == 0.0f ? top[i] : top[i] + logf(total);
   }
@@ -230,7 +233,7 @@ __global__ void __launch_bounds__(kAttentionThreads, slabs == 2 ? 2 : 1)
 template <typename T>
 __device__ void load_shift(FmaShared& memory, const BackwardHead<T>& head, int first, int queries) {
   __syncthreads();  // nobody reads those before any more
-  if (const int i = threadIdx.x; i < kTile)
+  if (const int i = threadIdx.x; i < kFmaTile)
     memory.shift[i] = i < queries ? head.log_sum_exp[first + i] : __int_as_float(0x7F800000);
 }
 
@@ -239,12 +242,13 @@ __global__ void __launch_bounds__(kAttentionThreads, slabs == 2 ? 2 : 1)
     attend_backward_queries_fma(Source source, int64_t tiles) {
   auto& memory = shared<FmaShared, struct Memory>();
   const BackwardHead<T> head = source.head(blockIdx.x / tiles, 0, dynamic_shared<int>());
-  const int first = static_cast<int>(blockIdx.x % tiles) * kTile, queries = min(kTile, head.queries - first);
+  const int first = static_cast<int>(blockIdx.x % tiles) * kFmaTile,
+            queries = min(kFmaTile, head.queries - first);
   const auto query = [=](int i) { return int64_t{first + i}; };
   load_shift(memory, head, first, queries);
   const TileThread me;
   Outputs<slabs> dq;
-  float p[kMine][kMine], dp[kMine][kMine], mean[kMine] = {}, total[kMine] = {};
+  float p[kFmaValues][kFmaValues], dp[kFmaValues][kFmaValues], mean[kFmaValues] = {}, total[kFmaValues] = {};
 
   const auto load_tile = [&](int begin, int keys) {
     const auto key = [&](int j) { return int64_t{head.row_of_key(begin + j)}; };
@@ -253,36 +257,36 @@ __global__ void __launch_bounds__(kAttentionThreads, slabs == 2 ? 2 : 1)
     tile_products(memory, dp, head.dy, head.y_stride, queries, query, head.v, head.kv_stride, keys, key,
                   head.size);
 #pragma unroll
-    for (int i = 0; i < kMine; ++i)
+    for (int i = 0; i < kFmaValues; ++i)
 #pragma unroll
-      for (int j = 0; j < kMine; ++j) {
-        const bool exists = me.column + kSide * j < keys;
-        p[i][j] = exists ? expf(p[i][j] * head.scale - memory.shift[me.row + kSide * i]) : 0.0f;
+      for (int j = 0; j < kFmaValues; ++j) {
+        const bool exists = me.column + kFmaSide * j < keys;
+        p[i][j] = exists ? expf(p[i][j] * head.scale - memory.shift[me.row + kFmaSide * i]) : 0.0f;
       }
   };
-  for (int begin = 0; begin < head.keys; begin += kTile) {
-    load_tile(begin, min(kTile, head.keys - begin));
+  for (int begin = 0; begin < head.keys; begin += kFmaTile) {
+    load_tile(begin, min(kFmaTile, head.keys - begin));
 #pragma unroll
-    for (int i = 0; i < kMine; ++i)
+    for (int i = 0; i < kFmaValues; ++i)
 #pragma unroll
-      for (int j = 0; j < kMine; ++j) {
+      for (int j = 0; j < kFmaValues; ++j) {
         mean[i] += p[i][j] * dp[i][j];
         total[i] += p[i][j];
       }
   }
 #pragma unroll
-  for (int i = 0; i < kMine; ++i) {
-    mean[i] = warp_sum<kSide>(mean[i]) / warp_sum<kSide>(total[i]);  // Σ p is 1 but for rounding
-    const int row = me.row + kSide * i;
+  for (int i = 0; i < kFmaValues; ++i) {
+    mean[i] = warp_sum<kFmaSide>(mean[i]) / warp_sum<kFmaSide>(total[i]);  // Σ p is 1 but for rounding
+    const int row = me.row + kFmaSide * i;
     if (me.column == 0 && row < queries) head.mean[first + row] = mean[i];
   }
-  for (int begin = 0; begin < head.keys; begin += kTile) {
-    const int keys = min(kTile, head.keys - begin);
-    if (head.keys > kTile) load_tile(begin, keys);  // else it is still here
+  for (int begin = 0; begin < head.keys; begin += kFmaTile) {
+    const int keys = min(kFmaTile, head.keys - begin);
+    if (head.keys > kFmaTile) load_tile(begin, keys);  // else it is still here
 #pragma unroll
-    for (int i = 0; i < kMine; ++i)
+    for (int i = 0; i < kFmaValues; ++i)
 #pragma unroll
-      for (int j = 0; j < kMine; ++j) p[i][j] *= (dp[i][j] - mean[i]) * head.scale;
+      for (int j = 0; j < kFmaValues; ++j) p[i][j] *= (dp[i][j] - mean[i]) * head.scale;
     store_scores(memory.scores, p);
     add_rows(memory, dq, head.k, head.kv_stride, keys, head.size,
              [&](int j) { return int64_t{head.row_of_key(begin + j)}; });
@@ -303,17 +307,17 @@ __global__ void __launch_bounds__(kAttentionThreads, slabs == 2 ? 2 : 1)
   const int part = blockIdx.x % parts.count;
   const int64_t index = blockIdx.x / parts.count / tiles;
   const BackwardHead<T> head = source.head(index, 0, dynamic_shared<int>());
-  const int first = static_cast<int>(blockIdx.x / parts.count % tiles) * kTile;
+  const int first = static_cast<int>(blockIdx.x / parts.count % tiles) * kFmaTile;
   if (first >= head.keys) return;
-  const int keys = min(kTile, head.keys - first), end = min((part + 1) * parts.queries, head.queries);
+  const int keys = min(kFmaTile, head.keys - first), end = min((part + 1) * parts.queries, head.queries);
   const auto key = [&](int j) { return int64_t{head.row_of_key(first + j)}; };
   const TileThread me;
   Outputs<slabs> dk, separate_dv;  // the latter unused where keys are values
   Outputs<slabs>& dv = kOne ? dk : separate_dv;
-  float s[kMine][kMine], dp[kMine][kMine];
+  float s[kFmaValues][kFmaValues], dp[kFmaValues][kFmaValues];
 
-  for (int begin = part * parts.queries; begin < end; begin += kTile) {
-    const int queries = min(kTile, end - begin);
+  for (int begin = part * parts.queries; begin < end; begin += kFmaTile) {
+    const int queries = min(kFmaTile, end - begin);
     const auto query = [=](int i) { return int64_t{begin + i}; };
     load_shift(memory, head, begin, queries);
     if (const int i = threadIdx.x; i < queries) memory.mean[i] = head.mean[begin + i];
@@ -322,10 +326,10 @@ __global__ void __launch_bounds__(kAttentionThreads, slabs == 2 ? 2 : 1)
     tile_products(memory, dp, head.v, head.kv_stride, keys, key, head.dy, head.y_stride, queries, query,
                   head.size);
 #pragma unroll
-    for (int i = 0; i < kMine; ++i)
+    for (int i = 0; i < kFmaValues; ++i)
 #pragma unroll
-      for (int j = 0; j < kMine; ++j) {
-        const int column = me.column + kSide * j;
+      for (int j = 0; j < kFmaValues; ++j) {
+        const int column = me.column + kFmaSide * j;
         const float p = expf(s[i][j] * head.scale - memory.shift[column]);
         s[i][j] = p;
         dp[i][j] = column < queries ? p * (dp[i][j] - memory.mean[column]) * head.scale : 0.0f;
@@ -355,20 +359,20 @@ __global__ void __launch_bounds__(kAttentionThreads, slabs == 2 ? 2 : 1)
 /// Calls body(std::integral_constant<int, slabs>) with enough slabs for rows of `size`.
 template <bool keys_are_values, typename Body>
 void with_slabs(std::string_view name, int size, Body body) {
-  if (size <= 2 * kSlab) return body(std::integral_constant<int, 2>{});
-  if (size <= 4 * kSlab) return body(std::integral_constant<int, 4>{});
+  if (size <= 2 * kFmaSlab) return body(std::integral_constant<int, 2>{});
+  if (size <= 4 * kFmaSlab) return body(std::integral_constant<int, 4>{});
   if constexpr (keys_are_values)
-    if (size <= 16 * kSlab) return body(std::integral_constant<int, 16>{});
+    if (size <= 16 * kFmaSlab) return body(std::integral_constant<int, 16>{});
   throw std::invalid_argument(std::string(name) + ": rows of at most " +
-                              std::to_string(keys_are_values ? 16 * kSlab : 4 * kSlab) + " values, got " +
-                              std::to_string(size));
+                              std::to_string(keys_are_values ? 16 * kFmaSlab : 4 * kFmaSlab) +
+                              " values, got " + std::to_string(size));
 }
 
 template <typename T, typename Source>
 void launch_attend_fma(Queue& queue, std::string_view name, const Source& source, int64_t heads, int queries,
                        int size, int list_entries) {
   with_slabs<Source::kKeysAreValues>(name, size, [&](auto slabs) {
-    const int64_t tiles = ceil_div(queries, kTile);
+    const int64_t tiles = ceil_div(queries, kFmaTile);
     launch(queue,
            {.name = name,
             .grid = {heads * tiles},
@@ -383,7 +387,7 @@ template <typename T, typename Source>
 void launch_attend_backward_fma(Queue& queue, std::string_view name, const Source& source, int64_t heads,
                                 int queries, int keys, const QueryParts& parts, int size, int list_entries) {
   with_slabs<Source::kKeysAreValues>(name, size, [&](auto slabs) {
-    const int64_t query_tiles = ceil_div(queries, kTile), key_tiles = ceil_div(keys, kTile);
+    const int64_t query_tiles = ceil_div(queries, kFmaTile), key_tiles = ceil_div(keys, kFmaTile);
     const auto shape = [&](int64_t blocks) {
       return LaunchShape{.name = name,
                          .grid = {blocks},

@@ -218,8 +218,8 @@ struct MeanSums {
     for (int j = 0; j < 2; ++j)
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
-        if (8 * j + FragmentD::column(i) >= count) continue;
-        const float p = fast_exp2(s[j].values[i] * log2_scale - shift[i / 2]);
+        const bool exists = 8 * j + FragmentD::column(i) < count;
+        const float p = exists ? fast_exp2(s[j].values[i] * log2_scale - shift[i / 2]) : 0.0f;
         weighted[i / 2] += p * dp[j].values[i];
         total[i / 2] += p;
       }
@@ -296,6 +296,7 @@ __global__ void __launch_bounds__(kAttentionThreads, D <= 64 ? 2 : 1)
       wait_copies();
       __syncthreads();
       if (first + kChunkQueries < end) start_chunk(memory, buffer ^ 1, head, first + kChunkQueries, end);
+      __syncwarp();  // fragments are loaded by whole warps
       if (group < groups)
 #pragma unroll 1
         for (int at = 16 * group; at < kChunkQueries; at += 16 * groups)

@@ -141,7 +141,7 @@ void run(const PrototypeAttentionBackward& args, Queue& queue) {
   const bool mma = args.dtype == DType::bf16 && fits_fragments(shape.size) &&
                    aligned({args.q, args.p, args.dy, args.dq}) &&
                    backward_shared_bytes(shape.size, true, most) <= shared_memory_limit(queue);
-  const QueryParts parts(shape.images, shape.positions, kTile);
+  const QueryParts parts(shape.images, shape.positions, kFmaTile);
   const int64_t positions = ceil_div(shape.images * shape.positions, 4) * 4;
   float* const means = queue.scratch(positions + shape.images * parts.count * most * shape.size);
   float* const partials = means + positions;
