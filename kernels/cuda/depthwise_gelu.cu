@@ -8,9 +8,9 @@
 //   dx[r, c] = Σ w[ky, kx] g[r − ky + 1, c − kx + 1],   dw[ky, kx] = Σ x[r, c] g[r − ky + 1, c − kx + 1].
 // A block leaves one partial sum of dw and dbias; a second launch adds them in order.
 // Cost: one read and write of every map; each band reads two rows more forward, four backward, and each tile
-// its neighbours' columns, mostly from the cache.  About 27 instructions a value forward and 60 backward,
-// which weigh as much as the bytes do. Limits: channels that are not a multiple of 16 bytes are loaded one by
-// one.
+// its neighbours' columns, mostly from the cache.  In bf16 41 instructions a value forward and 98 backward
+// (counted for compute capability 9.0), which weigh more than the bytes do.
+// Limits: channels that are not a multiple of 16 bytes (8 backward) are loaded one by one.
 #include "kernels/depthwise_gelu.h"
 
 #include "kernels/cuda/device/columns.cuh"
@@ -103,18 +103,36 @@ __device__ __forceinline__ void add_product(Floats<pack>& sum, const Floats<pack
   for (int i = 0; i < pack; ++i) sum[i] += a[i] * b[i];
 }
 
-template <int pack, typename T>
-__device__ __forceinline__ Floats<pack> widen(const Pack<T, pack>& values) {
-  Floats<pack> result;
+/// Values as they are loaded, until they are needed as floats.  Pairs of bf16 stay together in words, from
+/// which each of them is one instruction away.
+template <typename T, int pack>
+struct Raw {
+  using Word = std::conditional_t<sizeof(T) == 2 && pack % 2 == 0, unsigned, T>;
+  static constexpr int kWords = pack * sizeof(T) / sizeof(Word);
+  Pack<Word, kWords> words{};
+
+  __device__ __forceinline__ void load(const T* source) {
+    words = load_pack<kWords>(reinterpret_cast<const Word*>(source));
+  }
+  __device__ __forceinline__ Floats<pack> widen() const {
+    Floats<pack> result;
 #pragma unroll
-  for (int i = 0; i < pack; ++i) result[i] = as_float(values[i]);
-  return result;
-}
+    for (int i = 0; i < kWords; ++i) {
+      if constexpr (std::is_same_v<Word, T>) {
+        result[i] = as_float(words[i]);
+      } else {
+        result[2 * i] = low_bf16(words[i]);
+        result[2 * i + 1] = high_bf16(words[i]);
+      }
+    }
+    return result;
+  }
+};
 
 /// One row of what a column's sums need: the pixels to the left, here and to the right, zero outside.
 template <int pack, typename T>
 struct Pixels {
-  Pack<T, pack> values[3];
+  Raw<T, pack> values[3];
 
   /// `map` points to the image's first pixel, at the thread's channels.
   __device__ void load_row(const T* map, const Tiling& t, const Place<pack>& place, int row) {
@@ -123,9 +141,8 @@ struct Pixels {
 #pragma unroll
     for (int i = 0; i < 3; ++i) {
       const int column = place.column + i - 1;
-      values[i] = Pack<T, pack>{};
-      if (inside && column >= 0 && column < t.width)
-        values[i] = load_pack<pack>(pixel + int64_t{i - 1} * t.channels);
+      values[i] = {};
+      if (inside && column >= 0 && column < t.width) values[i].load(pixel + int64_t{i - 1} * t.channels);
     }
   }
 };
@@ -139,7 +156,7 @@ struct Sums {
   __device__ __forceinline__ void add(const Pixels<pack, T>& pixels, const Taps<pack>& taps) {
 #pragma unroll
     for (int kx = 0; kx < 3; ++kx) {
-      const Floats<pack> value = widen<pack>(pixels.values[kx]);
+      const Floats<pack> value = pixels.values[kx].widen();
 #pragma unroll
       for (int row = 0; row < 3; ++row) add_product(rows[row], taps.w[3 * (2 - row) + kx], value);
     }
@@ -257,19 +274,18 @@ __global__ void __launch_bounds__(kThreads)
     const bool g_inside = place.inside && row >= 0 && row < tiling.height;
     const Pixels<pack, T> pixels = next;
     if (below <= place.end) next.load_row(x, tiling, place, below + 1);
-    Pack<T, pack> dy{};
-    if (g_inside) dy = load_pack<pack>(pixel(static_cast<const T*>(args.dy), row));
+    Raw<T, pack> dy;
+    if (g_inside) dy.load(pixel(static_cast<const T*>(args.dy), row));
     sums.add(pixels, taps);
     if (below >= place.first && below < place.end)
-      gradients.own[2] = widen<pack>(pixels.values[1]);
+      gradients.own[2] = pixels.values[1].widen();
     else
       gradients.own[2] = {};
 
     if (row >= place.first - 1) {
-      Floats<pack> g;
+      Floats<pack> g = dy.widen();
 #pragma unroll
-      for (int i = 0; i < pack; ++i)
-        g[i] = g_inside ? as_float(dy[i]) * gelu_derivative(sums.rows[0][i]) : 0.0f;
+      for (int i = 0; i < pack; ++i) g[i] = g_inside ? g[i] * gelu_derivative(sums.rows[0][i]) : 0.0f;
       auto& line = ring[row & 1];
       store<pack>(&line[threadIdx.y + 1][threadIdx.x][0], g);
       __syncthreads();
