@@ -6,13 +6,14 @@
 #include <set>
 
 #include "engine/safetensors.h"
+#include "tests/paths.h"
 
 namespace scrawl {
 namespace {
 
 /// What OpenCV made of one image, step by step.
 const SafeTensors& reference() {
-  static const SafeTensors file = read_safetensors(SCRAWL_TEST_DIR "/fixtures/augmentation.safetensors");
+  static const SafeTensors file = read_safetensors(fixture("augmentation.safetensors"));
   return file;
 }
 

@@ -4,6 +4,7 @@
 
 #include "data/tags.h"
 #include "tests/data/small_set.h"
+#include "tests/paths.h"
 
 namespace scrawl {
 namespace {
@@ -39,7 +40,7 @@ TEST(Dataset, TakesAnAbsoluteListAndOtherExtensions) {
 
 TEST(Dataset, TakesTagsFromTheFileWhenThere) {
   const SmallSet set(1);
-  std::filesystem::copy_file(SCRAWL_TEST_DIR "/fixtures/cls_labels_p2.npy", set.root() / "cls_labels.npy");
+  std::filesystem::copy_file(fixture("cls_labels_p2.npy"), set.root() / "cls_labels.npy");
   DatasetConfig config = set.config();
   config.classes = 21;
   expect_input_error([&] { Dataset{config}; }, {"cls_labels.npy", "no tags for image s0"});

@@ -4,6 +4,7 @@
 
 #include "tests/data/npy_bytes.h"
 #include "tests/data/temporary_directory.h"
+#include "tests/paths.h"
 
 namespace scrawl {
 namespace {
@@ -22,7 +23,7 @@ TEST(Npy, ReadsPlainArrays) {
   EXPECT_EQ(read_npy(path).values, std::vector<double>{1});
   write_bytes(path, npy_header("<f8", "(0, 4)"));
   EXPECT_TRUE(read_npy(path).values.empty());
-  EXPECT_EQ(read_npy(SCRAWL_TEST_DIR "/fixtures/cls_labels_p2.npy").dtype, "|O");
+  EXPECT_EQ(read_npy(fixture("cls_labels_p2.npy")).dtype, "|O");
 }
 
 TEST(Npy, RefusesWhatItCannotRead) {

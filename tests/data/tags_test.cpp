@@ -7,11 +7,12 @@
 #include "engine/safetensors.h"
 #include "tests/data/npy_bytes.h"
 #include "tests/data/temporary_directory.h"
+#include "tests/paths.h"
 
 namespace scrawl {
 namespace {
 
-const std::filesystem::path kFixtures = SCRAWL_TEST_DIR "/fixtures";
+const std::filesystem::path kFixtures = test_directory() / "fixtures";
 
 TEST(Tags, ReadsEveryProtocol) {
   for (const std::string name : {"cls_labels_p2", "cls_labels_p3", "cls_labels_p4"}) {

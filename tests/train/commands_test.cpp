@@ -9,6 +9,7 @@
 #include "data/label_map.h"
 #include "data/palette.h"
 #include "engine/files.h"
+#include "tests/paths.h"
 #include "tests/train/tiny_run.h"
 
 namespace scrawl {
@@ -26,7 +27,7 @@ class Commands : public TinyRun {
   static Outcome scrawl(const std::string& arguments) {
     const fs::path out = root() / "stdout", err = root() / "stderr";
     const std::string command =
-        fmt::format("{} {} >{} 2>{}", SCRAWL_BINARY, arguments, out.string(), err.string());
+        fmt::format("{} {} >{} 2>{}", scrawl_binary().string(), arguments, out.string(), err.string());
     const int status = std::system(command.c_str());
     return {WEXITSTATUS(status), read_file(out), read_file(err)};
   }
@@ -195,10 +196,10 @@ TEST_F(Commands, ImagesTooSmallForTheNetworkArePadded) {
 }
 
 TEST_F(Commands, FilesThatAreNoCheckpointsAreRefused) {
-  const std::string golden = SCRAWL_TEST_DIR "/goldens/tiny/init.safetensors";
-  expect_refusal(scrawl("predict --checkpoint " + golden + " --out x " + golden), {"not a checkpoint"});
-  expect_refusal(scrawl("inspect " SCRAWL_TEST_DIR "/fixtures/hostile.npy"), {"hostile.npy", "system"});
-  expect_refusal(scrawl("inspect " SCRAWL_TEST_DIR "/CMakeLists.txt"), {"CMakeLists.txt"});
+  const std::string weights = (golden("tiny") / "init.safetensors").string();
+  expect_refusal(scrawl("predict --checkpoint " + weights + " --out x " + weights), {"not a checkpoint"});
+  expect_refusal(scrawl("inspect " + fixture("hostile.npy").string()), {"hostile.npy", "system"});
+  expect_refusal(scrawl("inspect " + (test_directory() / "CMakeLists.txt").string()), {"CMakeLists.txt"});
 }
 
 TEST_F(Commands, TheDemoWritesIntoItsFolderHoweverItIsNamed) {
@@ -214,7 +215,7 @@ TEST_F(Commands, TheDemoWritesIntoItsFolderHoweverItIsNamed) {
 
 TEST_F(Commands, ReplayExitsWith1WhenNumbersDiffer) {
   const fs::path copy = root() / "golden";
-  fs::copy(SCRAWL_TEST_DIR "/goldens/tiny", copy);
+  fs::copy(golden("tiny"), copy);
   EXPECT_EQ(scrawl("replay " + copy.string()).exit_code, 0);
   std::string text = read_file(copy / "case.json");
   text.replace(text.find("\"local_con\": 0.02"), 17, "\"local_con\": 0.03");

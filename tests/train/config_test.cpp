@@ -1,3 +1,4 @@
+#include "tests/paths.h"
 #include "train/config/config.h"
 
 #include <gtest/gtest.h>
@@ -118,7 +119,7 @@ project_name: test
 }
 
 TEST(Config, ShippedFilesLoad) {
-  const fs::path folder = fs::path(SCRAWL_TEST_DIR).parent_path() / "configs";
+  const fs::path folder = test_directory().parent_path() / "configs";
   const Config voc = load_config(folder / "voc.yaml");
   EXPECT_EQ(voc.model, ModelConfig{});
   EXPECT_EQ(voc.val_label_path, "SegmentationClass");
@@ -161,8 +162,7 @@ auto everything(const Config& c) {
                   c.loss.local_con, c.loss.global_pce, c.loss.global_con_local, c.loss.global_con_global,
                   c.data_root, c.label_path, c.val_label_path, c.train_data_list, c.val_data_list,
                   c.batch_size, c.num_workers, c.crop, c.ignore_label, c.prototype_epoch, c.checkpoint_dir,
-                  c.pretrained_path, c.epochs, c.val_every, c.learning_rate, c.betas,
-                  c.weight_decay, c.lr_policy);
+                  c.pretrained_path, c.epochs, c.val_every, c.learning_rate, c.betas, c.weight_decay, c.lr_policy);
 }
 
 TEST(Config, EveryKeyIsReadAndDescriptionLoadsBackToTheSame) {

@@ -1,4 +1,5 @@
 // Recorded runs of the published code, trained again.
+#include "tests/paths.h"
 #include "train/replay.h"
 
 #include <gtest/gtest.h>
@@ -16,7 +17,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-const fs::path kGoldens = fs::path(SCRAWL_TEST_DIR) / "goldens";
+const fs::path kGoldens = test_directory() / "goldens";
 
 class RecordedRun : public testing::TestWithParam<const char*> {};
 
