@@ -41,12 +41,13 @@ Tensor Pfa::augmented_global(Tape& tape, const Tensor& feat, const Tensor& prese
       tape, feature_augmentation_(tape, feat, ops::cast(tape, bank_.shared(), feat.dtype()), present));
 }
 
-LossParts Pfa::losses(Tape& tape, const DeviceBatch& batch, bool use_prototypes, const LossWeights& weights) {
+LossParts Pfa::losses(Tape& tape, const DeviceBatch& batch, bool use_prototypes, const LossWeights& weights,
+                      bool all_parts) {
   LossParts parts;
   const auto [feat, logits] = predict(tape, batch.image);
   parts.feat = feat;
   parts.logits = logits;
-  parts.pce = ops::partial_cross_entropy(tape, logits, batch.label);
+  if (!use_prototypes || all_parts) parts.pce = ops::partial_cross_entropy(tape, logits, batch.label);
   if (!use_prototypes) {
     parts.total = ops::weighted_sum(tape, {{parts.pce, weights.without}});
     return parts;
@@ -56,8 +57,10 @@ LossParts Pfa::losses(Tape& tape, const DeviceBatch& batch, bool use_prototypes,
   bank_.update(parts.prototypes, batch.present, batch.tags);
   parts.logits_local = augmented_local(tape, feat, parts.prototypes, batch.present);
   parts.con_local = ops::consistency(tape, logits, parts.logits_local);
-  parts.pce_local = ops::partial_cross_entropy(tape, parts.logits_local, batch.label);
-  if (!bank_.full()) {
+  const bool global = bank_.full();
+  if (!global || all_parts)
+    parts.pce_local = ops::partial_cross_entropy(tape, parts.logits_local, batch.label);
+  if (!global) {
     parts.phase = Phase::local;
     parts.total =
         ops::weighted_sum(tape, {{parts.pce_local, weights.local_pce}, {parts.con_local, weights.local_con}});

@@ -58,7 +58,9 @@ class Pfa {
   ///   local (bank not full)        pce(local) + 0.02 con(logits, local)
   ///   global (bank full)           pce(global) + 0.01 con(logits, local) + 0.01 con(logits, global)
   /// With `use_prototypes` the bank is updated first; how full it is then decides between local and global.
-  LossParts losses(Tape& tape, const DeviceBatch& batch, bool use_prototypes, const LossWeights& weights);
+  /// What a phase's total leaves out is computed only for those who want to look at `all_parts`.
+  LossParts losses(Tape& tape, const DeviceBatch& batch, bool use_prototypes, const LossWeights& weights,
+                   bool all_parts = false);
 
   /// Groups whose parameters receive gradients in a phase, in the order of Group.
   static std::vector<bool> active_groups(Phase phase);

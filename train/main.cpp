@@ -2,9 +2,12 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 
 #include "engine/error.h"
 #include "train/commands/commands.h"
+#include "train/config/nearest.h"
+#include "train/interrupt.h"
 
 namespace {
 
@@ -98,6 +101,15 @@ void add_commands(CLI::App& app, int& exit_code) {
   });
 }
 
+/// Names a command that does not exist; CLI11 would only ask for one.
+void expect_known_command(const CLI::App& app, std::string_view command) {
+  std::vector<std::string> known;
+  for (const CLI::App* subcommand : app.get_subcommands({})) known.push_back(subcommand->get_name());
+  if (command.starts_with('-') || std::ranges::find(known, command) != known.end()) return;
+  throw InputError("there is no command '{}'; did you mean '{}'? (scrawl --help lists them)", command,
+                   nearest(command, known));
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -107,6 +119,7 @@ int main(int argc, char** argv) {
   int exit_code = 0;
   add_commands(app, exit_code);
   try {
+    if (argc > 1) expect_known_command(app, argv[1]);
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     // Help asked for is success; a command line that cannot be understood is bad input.
@@ -114,6 +127,9 @@ int main(int argc, char** argv) {
   } catch (const scrawl::InputError& error) {
     fmt::print(stderr, "scrawl: {}\n", error.what());
     return 2;
+  } catch (const scrawl::Interrupted& stop) {
+    fmt::print(stderr, "scrawl: {}\n", stop.what());
+    return 130;  // what a shell reports for a program that Ctrl-C ended
   } catch (const std::bad_alloc&) {
     fmt::print(stderr, "scrawl: failed: out of memory\n");
     return 1;

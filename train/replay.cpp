@@ -245,8 +245,8 @@ class Replay {
 
   Phase train(size_t s) {
     const std::string prefix = fmt::format("step{}.", s);
-    const LossParts parts =
-        step_.forward_backward(batch(prefix), s, case_.steps[s].lr_factor, case_.steps[s].use_prototypes);
+    const LossParts parts = step_.forward_backward(batch(prefix), s, case_.steps[s].lr_factor,
+                                                   case_.steps[s].use_prototypes, /*all_parts=*/true);
     const std::pair<const char*, const Tensor&> losses[] = {
         {"total", parts.total},           {"pce", parts.pce},
         {"pce_local", parts.pce_local},   {"con_local", parts.con_local},

@@ -9,6 +9,7 @@
 
 #include "engine/error.h"
 #include "engine/files.h"
+#include "train/interrupt.h"
 #include "train/report/class_names.h"
 #include "train/report/log.h"
 #include "train/report/progress.h"
@@ -64,9 +65,21 @@ void Trainer::run(Start start, const std::function<void(const EpochSummary&)>& o
   log("model: {:.1f} M parameters; device: {} with {} threads",
       static_cast<double>(model_.parameters().count()) / 1e6, device_.name(), device_.threads());
 
+  note_interrupts();
+  try {
+    train_and_validate(on_epoch);
+  } catch (const Interrupted&) {
+    if (saved_epochs_ == 0)
+      throw Interrupted("interrupted before the first epoch was through; nothing was written");
+    throw Interrupted(fmt::format("interrupted; --resume goes on after epoch {}", saved_epochs_));
+  }
+}
+
+void Trainer::train_and_validate(const std::function<void(const EpochSummary&)>& on_epoch) {
   while (state_.next_epoch < config_.epochs) {
     const int epoch = state_.next_epoch;
     EpochSummary summary = train_epoch(epoch);
+    if (replaces_) replace_earlier_run();
     state_.next_epoch = epoch + 1;
     if ((epoch + 1) % config_.val_every == 0 || epoch + 1 == config_.epochs) {
       summary.evaluation = last_evaluation_ = validate(epoch);
@@ -89,6 +102,11 @@ void Trainer::start_run(Start start) {
     return resume();
   }
   lock_.emplace(directory_.path);
+  replaces_ = true;
+}
+
+void Trainer::replace_earlier_run() {
+  replaces_ = false;
   directory_.clear();
   write_file_atomically(directory_.config(), [&](std::ostream& out) { out << describe(config_); });
 }
@@ -98,6 +116,7 @@ void Trainer::resume() {
   checkpoint.load(model_);
   checkpoint.load_optimizer(model_);
   state_ = checkpoint.info().state;
+  saved_epochs_ = state_.next_epoch;
   cut_history();  // of an epoch that ended just before the run did, without a checkpoint
   log("resuming after {} epochs", state_.next_epoch);
   if (state_.next_epoch >= config_.epochs) {
@@ -128,6 +147,7 @@ EpochSummary Trainer::train_epoch(int epoch) {
           fmt::format("training diverged: the loss is {} at step {}; a lower "
                       "optimizer.learning_rate may help",
                       summary.losses.back(), state_.step));
+    stop_if_interrupted();
     const std::chrono::duration<double> elapsed = Clock::now() - begin;
     progress.update(done,
                     fmt::format("{} loss {:.4f} {:.1f} images/s", name_of(parts.phase), summary.losses.back(),
@@ -160,7 +180,10 @@ void Trainer::warn_about_empty_classes() {
 Evaluation Trainer::validate(int epoch) {
   Progress progress(fmt::format("validating {}/{}", epoch + 1, config_.epochs),
                     val_loader_.batches_per_epoch());
-  Evaluation evaluation = evaluate(model_, val_loader_, [&](int done, int) { progress.update(done, ""); });
+  Evaluation evaluation = evaluate(model_, val_loader_, [&](int done, int) {
+    stop_if_interrupted();
+    progress.update(done, "");
+  });
   progress.finish();
   if (!last_evaluation_) warn_about_scribbles(evaluation, config_);
   return evaluation;
@@ -181,8 +204,9 @@ void Trainer::keep_best(const Evaluation& evaluation) {
     save_checkpoint(directory_.best(name), model_, info(), /*resumable=*/false);
 }
 
-void Trainer::save_last() const {
+void Trainer::save_last() {
   save_checkpoint(directory_.last(), model_, info(), /*resumable=*/true);
+  saved_epochs_ = state_.next_epoch;
 }
 
 void Trainer::append_history(const EpochSummary& summary) const {

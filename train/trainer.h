@@ -37,8 +37,9 @@ class Trainer {
   /// Opens data and model; nothing is written yet.  InputError for whatever cannot be trained with.
   Trainer(Device& device, const Config& config);
 
-  /// Trains to the last epoch.  Writes checkpoints, history and configuration into config.run_dir().
-  /// `on_epoch` is called after every epoch.
+  /// Trains to the last epoch.  Writes checkpoints, history and configuration into config.run_dir(), and what
+  /// an earlier run left there stays until the first epoch is through.  `on_epoch` is called after every epoch.
+  /// Throws Interrupted between two steps when the user asks for it.
   void run(Start start, const std::function<void(const EpochSummary&)>& on_epoch = {});
 
   Pfa& model() { return model_; }
@@ -53,11 +54,13 @@ class Trainer {
 
  private:
   void start_run(Start start);
+  void replace_earlier_run();
+  void train_and_validate(const std::function<void(const EpochSummary&)>& on_epoch);
   void resume();
   EpochSummary train_epoch(int epoch);
   Evaluation validate(int epoch);
   void keep_best(const Evaluation& evaluation);
-  void save_last() const;
+  void save_last();
   void append_history(const EpochSummary& summary) const;
   void cut_history() const;  // to the epochs that state_ knows of
   void warn_about_empty_classes();
@@ -74,7 +77,9 @@ class Trainer {
   TrainingStep step_;
   TrainingState state_;
   std::optional<Evaluation> last_evaluation_;
+  int saved_epochs_ = 0;  // that last.safetensors holds
   bool warned_ = false;
+  bool replaces_ = false;  // what an earlier run left, as soon as there is something to put in its place
 };
 
 }  // namespace scrawl

@@ -24,12 +24,12 @@ TrainingStep::TrainingStep(Pfa& model, uint64_t seed, std::array<double, 2> beta
       state_(model.device(), {sizeof(StepState)}, DType::u8) {}
 
 LossParts TrainingStep::forward_backward(const DeviceBatch& batch, uint64_t step, float lr_factor,
-                                         bool use_prototypes) {
+                                         bool use_prototypes, bool all_parts) {
   const StepState state{.seed = seed_, .step = step, .lr_factor = lr_factor};
   model_.device().upload(state_.raw(), &state, sizeof state);
   model_.parameters().begin_step();
   Tape tape(model_.device(), Tape::Mode::train, this->state());
-  LossParts parts = model_.losses(tape, batch, use_prototypes, weights_);
+  LossParts parts = model_.losses(tape, batch, use_prototypes, weights_, all_parts);
   tape.backward(parts.total);
   return parts;
 }

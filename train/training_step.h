@@ -19,8 +19,9 @@ class TrainingStep {
  public:
   TrainingStep(Pfa& model, uint64_t seed, std::array<double, 2> betas, const LossWeights& weights);
 
-  /// Losses of a batch, with the gradients of all parameters behind them.
-  LossParts forward_backward(const DeviceBatch& batch, uint64_t step, float lr_factor, bool use_prototypes);
+  /// Losses of a batch, with the gradients of all parameters behind them.  For `all_parts` see Pfa::losses.
+  LossParts forward_backward(const DeviceBatch& batch, uint64_t step, float lr_factor, bool use_prototypes,
+                             bool all_parts = false);
   /// Applies the gradients of the last forward_backward, which was in `phase`.
   void update(Phase phase);
 

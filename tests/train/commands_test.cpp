@@ -153,6 +153,10 @@ TEST_F(Commands, CommandLinesThatCannotBeUnderstoodExitWith2) {
     EXPECT_EQ(scrawl(line).exit_code, 2) << line;
 }
 
+TEST_F(Commands, AnUnknownCommandIsNamedWithTheNearest) {
+  expect_refusal(scrawl("trian a.yaml"), {"'trian'", "did you mean 'train'"});
+}
+
 TEST_F(Commands, HelpIsEverywhere) {
   for (const char* line : {"--help", "train --help", "eval --help", "predict --help", "demo --help",
                            "replay --help", "inspect --help", "info --help"}) {

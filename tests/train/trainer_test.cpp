@@ -1,11 +1,14 @@
 #include "train/trainer.h"
 
+#include <csignal>
 #include <fstream>
 
 #include "data/label_map.h"
 #include "data/palette.h"
 #include "engine/error.h"
+#include "engine/files.h"
 #include "tests/train/tiny_run.h"
+#include "train/interrupt.h"
 
 namespace scrawl {
 namespace {
@@ -86,6 +89,52 @@ TEST_F(TrainerTest, AnEpochWithoutItsCheckpointIsInHistoryOnce) {
     EXPECT_NE(line.find(fmt::format("\"epoch\":{},", epoch)), std::string::npos) << line;
   EXPECT_EQ(epoch, 4);
   EXPECT_GT(trainer.images_per_second(), 0.0);
+}
+
+std::vector<std::string> names_in(const fs::path& folder) {
+  std::vector<std::string> names;
+  for (const auto& entry : fs::directory_iterator(folder)) names.push_back(entry.path().filename());
+  std::ranges::sort(names);
+  return names;
+}
+
+TEST_F(TrainerTest, CtrlCStopsBetweenTwoStepsAndLeavesWhatResumeNeeds) {
+  const std::vector<float> whole = losses(config("undisturbed"), 1);
+  const Config config = TinyRun::config("interrupted");
+  std::vector<float> pieces;
+  const auto collect = [&](const EpochSummary& summary) {
+    pieces.insert(pieces.end(), summary.losses.begin(), summary.losses.end());
+  };
+  {
+    Device device({.threads = 1});
+    Trainer trainer(device, config);
+    EXPECT_THROW(trainer.run(Trainer::Start::fresh,
+                             [&](const EpochSummary& summary) {
+                               collect(summary);
+                               if (summary.epoch == 1) std::raise(SIGINT);
+                             }),
+                 Interrupted);
+  }
+  const fs::path run = root() / "runs" / "interrupted";
+  EXPECT_EQ(names_in(run), (std::vector<std::string>{"best_local.safetensors", "best_without.safetensors",
+                                                     "config.yaml", "history.jsonl", "last.safetensors"}));
+  Device device({.threads = 1});
+  Trainer trainer(device, config);
+  trainer.run(Trainer::Start::resume, collect);
+  EXPECT_EQ(pieces, whole);
+}
+
+TEST_F(TrainerTest, AnEarlierRunStaysUntilTheFirstEpochIsThrough) {
+  const Config config = TinyRun::config("replaced");
+  losses(config, 1);
+  const fs::path run = root() / "runs" / "replaced";
+  const std::string before = read_file(run / "history.jsonl");
+  const fs::path data = root() / "unreadable";
+  fs::copy(root() / "data", data, fs::copy_options::recursive);
+  for (const auto& photo : fs::directory_iterator(data / "JPEGImages")) fs::resize_file(photo, 100);
+  EXPECT_THROW(losses(TinyRun::config("replaced", {"dataset.data_root=" + data.string()}), 1), InputError);
+  EXPECT_EQ(read_file(run / "history.jsonl"), before);
+  EXPECT_TRUE(fs::exists(run / "last.safetensors"));
 }
 
 TEST_F(TrainerTest, AFolderTakesOneTrainingAtATime) {

@@ -1,0 +1,18 @@
+#pragma once
+#include <stdexcept>
+
+namespace scrawl {
+
+/// Thrown where work stops because the user, or a scheduler, asked for it.
+struct Interrupted : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+/// From here on Ctrl-C (SIGINT) and SIGTERM are only noted, so that no file is left half-written; a second
+/// one ends the program at once.
+void note_interrupts();
+
+/// Throws Interrupted if a signal was noted.
+void stop_if_interrupted();
+
+}  // namespace scrawl
