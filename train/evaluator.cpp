@@ -125,13 +125,12 @@ const Prediction* Evaluation::find(std::string_view name, bool label_free) const
   return nullptr;
 }
 
-Evaluation evaluate(const Pfa& model, Loader& loader, const std::function<void(int, int)>& progress) {
+Evaluation evaluate(const Pfa& model, BatchSource& batches, const std::function<void(int, int)>& progress) {
   Confusions confusions(model);
-  Batch batch;
-  loader.start_epoch(0);
-  for (int done = 1; loader.next(batch); ++done) {
-    confusions.count(to_device(model.device(), batch, model.config().classes));
-    if (progress) progress(done, loader.batches_per_epoch());
+  batches.start_epoch(0);
+  for (int done = 1; batches.next(); ++done) {
+    confusions.count(batches.make());
+    if (progress) progress(done, batches.batches_per_epoch());
   }
   return confusions.result();
 }

@@ -3,8 +3,8 @@
 #include <string>
 #include <vector>
 
-#include "data/loader.h"
 #include "model/pfa.h"
+#include "train/batch_source.h"
 #include "train/metrics.h"
 
 namespace scrawl {
@@ -34,7 +34,8 @@ struct Evaluation {
 /// Scores a model on validation batches, single scale, as published: all labelled pixels of centre crops go
 /// into one confusion matrix a prediction.  The global predictions are there once the bank is full.
 /// `progress(done, total)` is called after every batch.
-Evaluation evaluate(const Pfa& model, Loader& loader, const std::function<void(int, int)>& progress = {});
+Evaluation evaluate(const Pfa& model, BatchSource& batches,
+                    const std::function<void(int, int)>& progress = {});
 
 /// As above, over whole images one by one instead of centre crops.
 Evaluation evaluate_whole_images(const Pfa& model, const Dataset& dataset,

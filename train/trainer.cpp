@@ -42,8 +42,8 @@ Trainer::Trainer(Device& device, const Config& config)
       train_set_(training_data(config)),
       val_set_(validation_data(config)),
       class_names_(read_class_names(config.data_root, config.model.classes)),
-      train_loader_(train_set_, loader_config(config, true)),
-      val_loader_(val_set_, loader_config(config, false)),
+      train_batches_(make_batch_source(device, train_set_, loader_config(config, true))),
+      val_batches_(make_batch_source(device, val_set_, loader_config(config, false))),
       model_(device, config.model),
       step_(model_, config.seed, config.betas, config.loss) {
   model_.initialise(
@@ -128,14 +128,13 @@ void Trainer::resume() {
 EpochSummary Trainer::train_epoch(int epoch) {
   EpochSummary summary{.epoch = epoch, .lr_factor = lr_factor(config_.lr_policy, epoch, config_.epochs)};
   const bool use_prototypes = epoch >= config_.prototype_epoch;
-  const int steps = train_loader_.batches_per_epoch();
+  const int steps = train_batches_->batches_per_epoch();
   Progress progress(fmt::format("epoch {}/{}", epoch + 1, config_.epochs), steps);
-  Batch batch;
   const auto begin = Clock::now();
-  train_loader_.start_epoch(epoch);
-  for (int done = 1; train_loader_.next(batch); ++done, ++state_.step) {
-    const LossParts parts = step_.forward_backward(to_device(device_, batch, config_.model.classes),
-                                                   state_.step, summary.lr_factor, use_prototypes);
+  train_batches_->start_epoch(epoch);
+  for (int done = 1; train_batches_->next(); ++done, ++state_.step) {
+    const LossParts parts =
+        step_.forward_backward(train_batches_->make(), state_.step, summary.lr_factor, use_prototypes);
     step_.update(parts.phase);
     summary.phase = parts.phase;
     if (std::ranges::find(state_.phases, parts.phase) == state_.phases.end())
@@ -151,7 +150,7 @@ EpochSummary Trainer::train_epoch(int epoch) {
     const std::chrono::duration<double> elapsed = Clock::now() - begin;
     progress.update(done,
                     fmt::format("{} loss {:.4f} {:.1f} images/s", name_of(parts.phase), summary.losses.back(),
-                                static_cast<double>(done) * batch.count / elapsed.count()));
+                                static_cast<double>(done) * config_.batch_size / elapsed.count()));
   }
   progress.finish();
 
@@ -179,8 +178,8 @@ void Trainer::warn_about_empty_classes() {
 
 Evaluation Trainer::validate(int epoch) {
   Progress progress(fmt::format("validating {}/{}", epoch + 1, config_.epochs),
-                    val_loader_.batches_per_epoch());
-  Evaluation evaluation = evaluate(model_, val_loader_, [&](int done, int) {
+                    val_batches_->batches_per_epoch());
+  Evaluation evaluation = evaluate(model_, *val_batches_, [&](int done, int) {
     stop_if_interrupted();
     progress.update(done, "");
   });

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "data/loader.h"
+#include "train/batch_source.h"
 #include "train/checkpoint.h"
 #include "train/config/config.h"
 #include "train/evaluator.h"
@@ -38,8 +38,8 @@ class Trainer {
   Trainer(Device& device, const Config& config);
 
   /// Trains to the last epoch.  Writes checkpoints, history and configuration into config.run_dir(), and what
-  /// an earlier run left there stays until the first epoch is through.  `on_epoch` is called after every epoch.
-  /// Throws Interrupted between two steps when the user asks for it.
+  /// an earlier run left there stays until the first epoch is through.  `on_epoch` is called after every
+  /// epoch. Throws Interrupted between two steps when the user asks for it.
   void run(Start start, const std::function<void(const EpochSummary&)>& on_epoch = {});
 
   Pfa& model() { return model_; }
@@ -72,7 +72,7 @@ class Trainer {
   std::optional<FolderLock> lock_;  // from run() on
   Dataset train_set_, val_set_;
   std::vector<std::string> class_names_;
-  Loader train_loader_, val_loader_;
+  std::unique_ptr<BatchSource> train_batches_, val_batches_;
   Pfa model_;
   TrainingStep step_;
   TrainingState state_;

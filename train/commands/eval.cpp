@@ -22,8 +22,8 @@ int eval_command(const EvalOptions& options) {
   if (options.whole_images) {
     evaluation = evaluate_whole_images(model, dataset, [&](int done, int) { progress.update(done, ""); });
   } else {
-    Loader loader(dataset, loader_config(config, /*train=*/false));
-    evaluation = evaluate(model, loader,
+    const auto batches = make_batch_source(device, dataset, loader_config(config, /*train=*/false));
+    evaluation = evaluate(model, *batches,
                           [&](int done, int total) { progress.update(dataset.size() * done / total, ""); });
   }
   progress.finish();
