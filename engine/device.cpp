@@ -63,6 +63,7 @@ int64_t Device::peak_bytes() const {
 }
 
 void Device::upload(void* device, const void* host, int64_t bytes) {
+  require(!capturing(), "an upload cannot be captured");
   if (bytes == 0) return;
 #ifdef SCRAWL_CUDA
   if (auto* queue = std::get_if<std::unique_ptr<cuda::Queue>>(&queue_))
@@ -72,6 +73,7 @@ void Device::upload(void* device, const void* host, int64_t bytes) {
 }
 
 void Device::download(void* host, const void* device, int64_t bytes) {
+  require(!capturing(), "a download cannot be captured");
   if (bytes == 0) return;
 #ifdef SCRAWL_CUDA
   if (auto* queue = std::get_if<std::unique_ptr<cuda::Queue>>(&queue_))

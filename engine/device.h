@@ -5,6 +5,7 @@
 #include <string_view>
 #include <variant>
 
+#include "engine/graph.h"
 #include "engine/memory.h"
 #include "engine/profiler.h"
 #include "kernels/cpu/queue.h"
@@ -61,6 +62,10 @@ class Device {
   /// The one place that chooses a backend, and that times kernels while a profiler is attached.
   template <typename Kernel>
   void run(const Kernel& kernel) {
+    if (capturing_ && kind_ != DeviceKind::cuda) {
+      capturing_->calls_.push_back([this, kernel] { run(kernel); });
+      return;
+    }
     const auto launch = [&](auto& queue) { detail::launch(kernel, *queue); };
     if (!profiler_) return std::visit(launch, queue_);
     const auto begin = std::chrono::steady_clock::now();
@@ -70,6 +75,11 @@ class Device {
     profiler_->add(kernel.name, seconds.count(), kernel.cost());
   }
 
+  /// Captures the kernels that `body` launches instead of running them.  It must not copy between host and
+  /// device, and must have run once before for its shapes.
+  Graph capture(const std::function<void()>& body);
+  bool capturing() const { return capturing_ != nullptr; }
+
   /// Copies between host memory and this device's, in order with the kernels.  The host memory may be reused
   /// at once after an upload, and is filled when a download returns.
   void upload(void* device, const void* host, int64_t bytes);
@@ -78,6 +88,14 @@ class Device {
   void synchronise();
 
   void attach(Profiler* profiler) { profiler_ = profiler; }
+  bool profiling() const { return profiler_ != nullptr; }
+#ifdef SCRAWL_CUDA
+  /// Null unless this is a GPU; for what only a GPU has, such as pinned memory.
+  cuda::Queue* cuda_queue() const {
+    const auto* queue = std::get_if<std::unique_ptr<cuda::Queue>>(&queue_);
+    return queue ? queue->get() : nullptr;
+  }
+#endif
 
  private:
   using Queue = std::variant<std::unique_ptr<cpu::Queue>
@@ -96,6 +114,7 @@ class Device {
   Queue queue_;  // first: it finds out whether the device is there
   Allocator memory_;
   Profiler* profiler_ = nullptr;
+  Graph* capturing_ = nullptr;
 };
 
 }  // namespace scrawl

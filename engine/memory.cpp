@@ -27,22 +27,29 @@ SystemMemory host_memory() {
 }
 
 Allocator::~Allocator() {
-  trim();
+  for (FreeBlocks& free : free_) trim(free);
 }
 
 void Allocator::trim() {
-  for (auto& [size, blocks] : free_) {
+  trim(free_[static_cast<int>(Pool::ordinary)]);
+}
+
+void Allocator::trim(FreeBlocks& free) {
+  for (auto& [size, blocks] : free) {
     for (std::byte* block : blocks) system_.release(guard_ ? block - kBand : block);
     statistics_.reserved -= size * static_cast<int64_t>(blocks.size());
   }
-  free_.clear();
+  free.clear();
 }
 
 std::byte* Allocator::allocate(int64_t bytes) {
   require(bytes >= 0, "cannot allocate {} bytes", bytes);
   const int64_t size = rounded(bytes);
   std::byte* block = nullptr;
-  if (auto it = free_.find(size); it != free_.end() && !it->second.empty()) {
+  FreeBlocks& free = free_[static_cast<int>(pool_)];
+  bool counted = false;
+  if (auto it = free.find(size); it != free.end() && !it->second.empty()) {
+    counted = pool_ == Pool::captured;
     block = it->second.back();
     it->second.pop_back();
   } else {
@@ -63,8 +70,8 @@ std::byte* Allocator::allocate(int64_t bytes) {
     std::memset(block, kNanByte, bytes);
     std::fill(block + bytes, block + size + kBand, kBandByte);
   }
-  used_[block] = {size, bytes};
-  statistics_.in_use += size;
+  used_[block] = {size, bytes, pool_};
+  if (!counted) statistics_.in_use += size;
   statistics_.peak = std::max(statistics_.peak, statistics_.in_use);
   return block;
 }
@@ -74,8 +81,8 @@ void Allocator::release(std::byte* block) {
   const Block info = it->second;
   used_.erase(it);
   if (guard_) check_bands(block, info);
-  statistics_.in_use -= info.size;
-  free_[info.size].push_back(block);
+  if (info.pool == Pool::ordinary) statistics_.in_use -= info.size;
+  free_[static_cast<int>(info.pool)][info.size].push_back(block);
 }
 
 void Allocator::check_bands(const std::byte* block, const Block& info) {

@@ -39,8 +39,14 @@ class Allocator {
   std::byte* allocate(int64_t bytes);
   void release(std::byte* block);
 
-  /// Gives blocks that nobody uses back to the system: worth it before work of other shapes, which could not
-  /// use them.
+  /// From here on blocks come from this pool; each returns to its own.  Captured kernels name their memory by
+  /// address, so what is handed out while they are captured is never handed out to anything else: it counts
+  /// as in use from then on.  Captures share their pool, since they are replayed one after another.
+  enum class Pool { ordinary, captured };
+  void use(Pool pool) { pool_ = pool; }
+
+  /// Gives ordinary blocks that nobody uses back to the system: worth it before work of other shapes, which
+  /// could not use them.
   void trim();
 
   const Statistics& statistics() const { return statistics_; }
@@ -52,15 +58,20 @@ class Allocator {
   struct Block {
     int64_t size = 0;       // as rounded, without bands
     int64_t requested = 0;  // as asked for
+    Pool pool = Pool::ordinary;
   };
 
+  using FreeBlocks = std::map<int64_t, std::vector<std::byte*>>;  // by rounded size
+
+  void trim(FreeBlocks& free);
   void check_bands(const std::byte* block, const Block& info);
 
   SystemMemory system_;
   bool guard_;
   Statistics statistics_;
   std::unordered_map<std::byte*, Block> used_;
-  std::map<int64_t, std::vector<std::byte*>> free_;  // by rounded size
+  FreeBlocks free_[2];  // by pool
+  Pool pool_ = Pool::ordinary;
   std::string damage_;
 };
 

@@ -88,6 +88,7 @@ void Parameters::allocate(Device& device, const std::vector<GroupSettings>& grou
   if (storage != DType::f32) rounded_ = Tensor(device, {end}, storage);
   second_moments_ = Tensor::zeros(device, {end});
   device_groups_ = Tensor(device, {static_cast<int64_t>(groups_.size() * sizeof(AdamWGroup))}, DType::u8);
+  upload_groups();
 
   for (size_t i = 0; i < parameters_.size(); ++i) {
     Parameter& parameter = parameters_[i];
@@ -121,26 +122,31 @@ void Parameters::begin_step() {
     if (parameter.value.gradient()) parameter.value.gradient()->written = false;
 }
 
-void Parameters::update(const std::vector<bool>& active, float beta1, float beta2, const StepState* state) {
-  std::vector<AdamWGroup> groups = groups_;
-  for (size_t i = 0; i < groups_.size(); ++i) groups[i].steps = active[i] ? ++groups_[i].steps : 0;
+void Parameters::update(ActiveGroups active, float beta1, float beta2, const StepState* state) {
   for (const Parameter& parameter : parameters_) {
     const auto& gradient = parameter.value.gradient();
-    if (gradient && active[parameter.group] && !gradient->written)
+    if (gradient && is_active(active, parameter.group) && !gradient->written)
       device_->run(SetZero{.y = gradient->value.raw(), .bytes = gradient->value.bytes()});
   }
-  device_->upload(device_groups_.raw(), groups.data(), device_groups_.bytes());
+  const auto groups = static_cast<AdamWGroup*>(device_groups_.raw());
+  const int group_count = static_cast<int>(groups_.size());
+  device_->run(AdamWCount{.groups = groups, .group_count = group_count, .active = active});
   device_->run(AdamW{.value = values_.data<float>(),
                      .gradient = gradients_.data<float>(),
                      .first_moment = first_moments_.data<float>(),
                      .second_moment = second_moments_.data<float>(),
-                     .groups = static_cast<const AdamWGroup*>(device_groups_.raw()),
-                     .group_count = static_cast<int>(groups.size()),
+                     .rounded = static_cast<bf16*>(rounded_.raw()),
+                     .groups = groups,
+                     .group_count = group_count,
+                     .active = active,
                      .state = state,
                      .beta1 = beta1,
                      .beta2 = beta2,
                      .elements = values_.elements()});
-  round(values_, rounded_);
+}
+
+void Parameters::upload_groups() {
+  device_->upload(device_groups_.raw(), groups_.data(), device_groups_.bytes());
 }
 
 int64_t Parameters::count() const {
@@ -206,11 +212,14 @@ void Parameters::load_optimizer(const SafeTensors& file) {
   if (steps.size() != groups_.size())
     throw InputError("'optimizer.steps' has {} groups, expected {}", steps.size(), groups_.size());
   for (size_t i = 0; i < groups_.size(); ++i) groups_[i].steps = steps[i];
+  upload_groups();
 }
 
 void Parameters::save_optimizer(SafeTensors& file) const {
+  std::vector<AdamWGroup> groups(groups_.size());
+  device_->download(groups.data(), device_groups_.raw(), device_groups_.bytes());
   std::vector<int64_t> steps;
-  for (const AdamWGroup& group : groups_) steps.push_back(group.steps);
+  for (const AdamWGroup& group : groups) steps.push_back(group.steps);
   file.tensors["optimizer.first_moment"] =
       HostTensor::of({first_moments_.elements()}, first_moments_.to_host());
   file.tensors["optimizer.second_moment"] =

@@ -68,7 +68,7 @@ class Parameters {
   void begin_step();
   /// One AdamW update of the groups that `active` names; the others, whose gradients have not begun to flow,
   /// keep values and moments.  `state` gives the step's learning-rate factor and lies in device memory.
-  void update(const std::vector<bool>& active, float beta1, float beta2, const StepState* state);
+  void update(ActiveGroups active, float beta1, float beta2, const StepState* state);
 
   const std::deque<Parameter>& all() const { return parameters_; }
   int64_t count() const;  // learnt numbers
@@ -90,10 +90,11 @@ class Parameters {
  private:
   /// Brings rounded copies up to date with values.
   void round(const Tensor& values, const Tensor& rounded);
+  void upload_groups();
   std::vector<float> in_file_layout(const Parameter& parameter, const std::vector<float>& values) const;
 
   std::deque<Parameter> parameters_;
-  std::vector<AdamWGroup> groups_;
+  std::vector<AdamWGroup> groups_;  // as the device's were when they were last uploaded
   Device* device_ = nullptr;
   DType storage_ = DType::f32;
   Tensor rounded_;  // of all values, when storage is not f32

@@ -23,7 +23,8 @@ void Tape::record(Tensor& y, std::initializer_list<const Tensor*> inputs, Backwa
 void Tape::backward(const Tensor& loss) {
   require(loss.elements() == 1, "backward starts from one number, got shape {}", loss.shape().text());
   require(loss.gradient() != nullptr, "backward: nothing was recorded for this loss");
-  loss.gradient()->value = Tensor::from(device_, loss.shape(), std::vector<float>{1.0f});
+  loss.gradient()->value = Tensor(device_, loss.shape());
+  device_.run(Fill{.y = loss.gradient()->value.data<float>(), .elements = 1, .value = 1.0f});
   loss.gradient()->written = true;
   while (!nodes_.empty()) {
     Node node = std::move(nodes_.back());

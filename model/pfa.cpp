@@ -41,33 +41,36 @@ Tensor Pfa::augmented_global(Tape& tape, const Tensor& feat, const Tensor& prese
       tape, feature_augmentation_(tape, feat, ops::cast(tape, bank_.shared(), feat.dtype()), present));
 }
 
-LossParts Pfa::losses(Tape& tape, const DeviceBatch& batch, bool use_prototypes, const LossWeights& weights,
+Phase Pfa::next_phase(bool use_prototypes, const std::vector<uint8_t>& tags) {
+  if (!use_prototypes) return Phase::without;
+  bank_.expect(tags);
+  return bank_.full() ? Phase::global : Phase::local;
+}
+
+LossParts Pfa::losses(Tape& tape, const DeviceBatch& batch, Phase phase, const LossWeights& weights,
                       bool all_parts) {
   LossParts parts;
   const auto [feat, logits] = predict(tape, batch.image);
   parts.feat = feat;
   parts.logits = logits;
-  if (!use_prototypes || all_parts) parts.pce = ops::partial_cross_entropy(tape, logits, batch.label);
-  if (!use_prototypes) {
+  if (phase == Phase::without || all_parts) parts.pce = ops::partial_cross_entropy(tape, logits, batch.label);
+  if (phase == Phase::without) {
     parts.total = ops::weighted_sum(tape, {{parts.pce, weights.without}});
     return parts;
   }
 
   parts.prototypes = ops::extract_prototypes(feat, logits, batch.present);
-  bank_.update(parts.prototypes, batch.present, batch.tags);
+  bank_.update(parts.prototypes, batch.present);
   parts.logits_local = augmented_local(tape, feat, parts.prototypes, batch.present);
   parts.con_local = ops::consistency(tape, logits, parts.logits_local);
-  const bool global = bank_.full();
-  if (!global || all_parts)
+  if (phase == Phase::local || all_parts)
     parts.pce_local = ops::partial_cross_entropy(tape, parts.logits_local, batch.label);
-  if (!global) {
-    parts.phase = Phase::local;
+  if (phase == Phase::local) {
     parts.total =
         ops::weighted_sum(tape, {{parts.pce_local, weights.local_pce}, {parts.con_local, weights.local_con}});
     return parts;
   }
 
-  parts.phase = Phase::global;
   parts.logits_global = augmented_global(tape, feat, batch.present);
   parts.con_global = ops::consistency(tape, logits, parts.logits_global);
   parts.pce_global = ops::partial_cross_entropy(tape, parts.logits_global, batch.label);
@@ -77,8 +80,10 @@ LossParts Pfa::losses(Tape& tape, const DeviceBatch& batch, bool use_prototypes,
   return parts;
 }
 
-std::vector<bool> Pfa::active_groups(Phase phase) {
-  return {true, true, true, phase != Phase::without};
+ActiveGroups Pfa::active_groups(Phase phase) {
+  constexpr auto all = (ActiveGroups{1} << kGroups) - 1;
+  return phase == Phase::without ? all ^ (ActiveGroups{1} << static_cast<int>(Group::feature_augmentation))
+                                 : all;
 }
 
 }  // namespace scrawl

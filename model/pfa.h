@@ -17,17 +17,15 @@ inline constexpr std::string_view name_of(Phase phase) {
   return names[static_cast<int>(phase)];
 }
 
-/// A batch on the device, and its tags on the host too.
+/// A batch on the device.
 struct DeviceBatch {
-  Tensor image;               // f32 [N,H,W,3], normalised
-  Tensor label;               // u8 [N,H,W], 255 = unlabelled
-  Tensor present;             // u8 [N,K], background always 1
-  std::vector<uint8_t> tags;  // present, on the host
+  Tensor image;    // f32 [N,H,W,3], normalised
+  Tensor label;    // u8 [N,H,W], 255 = unlabelled
+  Tensor present;  // u8 [N,K], background always 1
 };
 
 /// What a forward pass in training leaves to look at.  Undefined where the phase has no such part.
 struct LossParts {
-  Phase phase = Phase::without;
   Tensor total, pce, pce_local, con_local, pce_global, con_global;  // [1] each
   Tensor feat, logits, logits_local, logits_global, prototypes;
 };
@@ -53,17 +51,21 @@ class Pfa {
                          const Tensor& present) const;
   Tensor augmented_global(Tape& tape, const Tensor& feat, const Tensor& present) const;
 
-  /// One forward pass with the losses of its phase:
+  /// The phase of the next step, whose images have these tags (u8 [N,K], on the host): known ahead of the
+  /// step, so that each phase can be captured.  With `use_prototypes` the step will update the bank, and how
+  /// full it is then decides between local and global.
+  Phase next_phase(bool use_prototypes, const std::vector<uint8_t>& tags);
+
+  /// One forward pass with the losses of its phase, which next_phase() gave:
   ///   without (no prototypes yet)  pce(logits)
   ///   local (bank not full)        pce(local) + 0.02 con(logits, local)
   ///   global (bank full)           pce(global) + 0.01 con(logits, local) + 0.01 con(logits, global)
-  /// With `use_prototypes` the bank is updated first; how full it is then decides between local and global.
   /// What a phase's total leaves out is computed only for those who want to look at `all_parts`.
-  LossParts losses(Tape& tape, const DeviceBatch& batch, bool use_prototypes, const LossWeights& weights,
+  LossParts losses(Tape& tape, const DeviceBatch& batch, Phase phase, const LossWeights& weights,
                    bool all_parts = false);
 
-  /// Groups whose parameters receive gradients in a phase, in the order of Group.
-  static std::vector<bool> active_groups(Phase phase);
+  /// Groups whose parameters receive gradients in a phase.
+  static ActiveGroups active_groups(Phase phase);
 
   const ModelConfig& config() const { return config_; }
   Parameters& parameters() { return parameters_; }

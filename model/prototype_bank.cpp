@@ -14,9 +14,11 @@ PrototypeBank::PrototypeBank(Device& device, const ModelConfig& config)
       filled_(Tensor::zeros(device, {config.classes}, DType::i32)),
       host_filled_(config.classes, 0) {}
 
-void PrototypeBank::update(const Tensor& prototypes, const Tensor& present,
-                           const std::vector<uint8_t>& tags) {
+void PrototypeBank::update(const Tensor& prototypes, const Tensor& present) {
   ops::update_bank(prototypes, present, rate_, values_, filled_);
+}
+
+void PrototypeBank::expect(const std::vector<uint8_t>& tags) {
   for (size_t i = 0; i < tags.size(); ++i) {
     int& filled = host_filled_[i % host_filled_.size()];
     if (tags[i]) filled = std::min(filled + 1, slots_);

@@ -13,10 +13,12 @@ class PrototypeBank {
  public:
   PrototypeBank(Device& device, const ModelConfig& config);
 
-  /// prototypes [N,K,D], present u8 [N,K]; `tags` is a host copy of present, so that how full the bank is can
-  /// be told without asking the device.
-  void update(const Tensor& prototypes, const Tensor& present, const std::vector<uint8_t>& tags);
-  /// Every class has all its slots: the global branch may start.
+  /// Counts what an update by images with these tags (u8 [N,K], on the host) fills, so that how full the bank
+  /// is can be told without asking the device.  Every update() wants one.
+  void expect(const std::vector<uint8_t>& tags);
+  /// prototypes [N,K,D], present u8 [N,K].
+  void update(const Tensor& prototypes, const Tensor& present);
+  /// Every class has all its slots, those included that are expected: the global branch may start.
   bool full() const;
   /// Used slots over all slots, in [0, 1].
   double fill() const;

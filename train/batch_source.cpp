@@ -24,12 +24,13 @@ class LoadedBatches : public BatchSource {
     return true;
   }
 
+  const std::vector<uint8_t>& tags() const override { return batch_.present; }
+
   DeviceBatch make() override {
     const int64_t count = batch_.count, height = batch_.height, width = batch_.width;
     return {.image = image_.slice(0, {count, height, width, 3}),
             .label = label_.slice(0, {count, height, width}),
-            .present = present_.slice(0, {count, present_.dim(1)}),
-            .tags = batch_.present};
+            .present = present_.slice(0, {count, present_.dim(1)})};
   }
 
  private:

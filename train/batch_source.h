@@ -18,6 +18,8 @@ class BatchSource {
   /// Brings what the next batch is made of to the device; false after the last.  Errors in the files of a
   /// batch are thrown when its turn comes.
   virtual bool next() = 0;
+  /// The image-level tags of that batch, u8 [N,K]; they choose the phase ahead of the step.
+  virtual const std::vector<uint8_t>& tags() const = 0;
   /// Makes that batch, by kernels alone, which read and write the same places every time: this may be part of
   /// a captured step.  The memory holds it until the following batch.
   virtual DeviceBatch make() = 0;

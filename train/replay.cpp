@@ -196,30 +196,36 @@ class Replay {
   }
 
  private:
+  /// Image-level tags, [images, classes].
+  std::vector<uint8_t> tags(const std::string& prefix) {
+    const HostTensor& present = case_.record.at(prefix + "present");
+    const int64_t images = case_.record.at(prefix + "image").shape[0], classes = case_.model.classes;
+    if (present.shape != std::vector{images, classes})
+      throw InputError("'{}present' has shape [{}], expected [{}, {}]", prefix,
+                       fmt::join(present.shape, ", "), images, classes);
+    std::vector<uint8_t> tags;
+    for (int64_t value : present.integers()) tags.push_back(value != 0);
+    return tags;
+  }
+
   DeviceBatch batch(const std::string& prefix) {
     const HostTensor& image = case_.record.at(prefix + "image");
     const HostTensor& label = case_.record.at(prefix + "label");
-    const HostTensor& present = case_.record.at(prefix + "present");
     const Tensor pixels = image_of(prefix + "image");
     const int64_t images = image.shape[0], classes = case_.model.classes;
     if (label.shape != std::vector{images, image.shape[2], image.shape[3]})
       throw InputError("'{}label' has shape [{}], its image [{}]", prefix, fmt::join(label.shape, ", "),
                        fmt::join(image.shape, ", "));
-    if (present.shape != std::vector{images, classes})
-      throw InputError("'{}present' has shape [{}], expected [{}, {}]", prefix,
-                       fmt::join(present.shape, ", "), images, classes);
-    std::vector<uint8_t> labels, tags;
+    std::vector<uint8_t> labels;
     for (int64_t value : label.integers()) {
       if ((value < 0 || value >= classes) && value != kUnlabelled)
         throw InputError("'{}label' holds {}, expected 0 to {} or {}", prefix, value, classes - 1,
                          kUnlabelled);
       labels.push_back(static_cast<uint8_t>(value));
     }
-    for (int64_t value : present.integers()) tags.push_back(value != 0);
     return {.image = pixels,
             .label = Tensor::from(device_, {images, image.shape[2], image.shape[3]}, labels),
-            .present = Tensor::from(device_, {images, classes}, tags),
-            .tags = tags};
+            .present = Tensor::from(device_, {images, classes}, tags(prefix))};
   }
 
   Tensor image_of(const std::string& name) {
@@ -245,8 +251,10 @@ class Replay {
 
   Phase train(size_t s) {
     const std::string prefix = fmt::format("step{}.", s);
-    const LossParts parts = step_.forward_backward(batch(prefix), s, case_.steps[s].lr_factor,
-                                                   case_.steps[s].use_prototypes, /*all_parts=*/true);
+    const DeviceBatch inputs = batch(prefix);
+    const Phase phase = model_.next_phase(case_.steps[s].use_prototypes, tags(prefix));
+    const LossParts parts = step_.forward_backward(
+        inputs, phase, {.step = s, .lr_factor = case_.steps[s].lr_factor}, /*all_parts=*/true);
     const std::pair<const char*, const Tensor&> losses[] = {
         {"total", parts.total},           {"pce", parts.pce},
         {"pce_local", parts.pce_local},   {"con_local", parts.con_local},
@@ -263,16 +271,16 @@ class Replay {
       const std::vector<int32_t> filled = model_.bank().filled().to_host<int32_t>();
       comparison_.compare("bank", prefix + "filled", std::vector<float>(filled.begin(), filled.end()));
     }
-    compare_gradients(prefix, parts.phase);
-    step_.update(parts.phase);
-    return parts.phase;
+    compare_gradients(prefix, phase);
+    step_.update(phase);
+    return phase;
   }
 
   void compare_gradients(const std::string& prefix, Phase phase) {
-    const std::vector<bool> active = Pfa::active_groups(phase);
+    const ActiveGroups active = Pfa::active_groups(phase);
     for (const Parameter& parameter : model_.parameters().all()) {
       const std::string name = prefix + "grad/" + parameter.name;
-      if (parameter.learnt && active[parameter.group] && case_.record.contains(name))
+      if (parameter.learnt && is_active(active, parameter.group) && case_.record.contains(name))
         comparison_.compare("gradients", name, model_.parameters().gradient_to_file(parameter).floats());
     }
   }

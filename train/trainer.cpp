@@ -19,6 +19,9 @@
 namespace scrawl {
 namespace {
 
+/// On a GPU, where waiting for each would leave it idle.
+constexpr int kStepsBetweenLosses = 20;
+
 using Clock = std::chrono::steady_clock;
 
 nlohmann::json to_json(const EpochSummary& summary, const Config& config) {
@@ -45,7 +48,8 @@ Trainer::Trainer(Device& device, const Config& config)
       train_batches_(make_batch_source(device, train_set_, loader_config(config, true))),
       val_batches_(make_batch_source(device, val_set_, loader_config(config, false))),
       model_(device, config.model),
-      step_(model_, config.seed, config.betas, config.loss) {
+      step_(model_, config.seed, config.betas, config.loss),
+      losses_(device, 4 * kStepsBetweenLosses) {
   model_.initialise(
       published_groups(static_cast<float>(config.learning_rate), static_cast<float>(config.weight_decay)),
       config.seed);
@@ -130,28 +134,33 @@ EpochSummary Trainer::train_epoch(int epoch) {
   const bool use_prototypes = epoch >= config_.prototype_epoch;
   const int steps = train_batches_->batches_per_epoch();
   Progress progress(fmt::format("epoch {}/{}", epoch + 1, config_.epochs), steps);
+  const uint64_t first_step = state_.step;
+  const auto note_losses = [&](const std::vector<float>& losses) {
+    for (const float loss : losses) {
+      if (!std::isfinite(loss))
+        throw std::runtime_error(fmt::format(
+            "training diverged: the loss is {} at step {}; a lower optimizer.learning_rate may help", loss,
+            first_step + summary.losses.size()));
+      summary.losses.push_back(loss);
+    }
+  };
   const auto begin = Clock::now();
   train_batches_->start_epoch(epoch);
   for (int done = 1; train_batches_->next(); ++done, ++state_.step) {
-    const LossParts parts =
-        step_.forward_backward(train_batches_->make(), state_.step, summary.lr_factor, use_prototypes);
-    step_.update(parts.phase);
-    summary.phase = parts.phase;
-    if (std::ranges::find(state_.phases, parts.phase) == state_.phases.end())
-      state_.phases.push_back(parts.phase);
+    summary.phase = model_.next_phase(use_prototypes, train_batches_->tags());
+    losses_.push(step_.run(*train_batches_, summary.phase,
+                           {.step = static_cast<uint64_t>(state_.step), .lr_factor = summary.lr_factor}));
+    if (std::ranges::find(state_.phases, summary.phase) == state_.phases.end())
+      state_.phases.push_back(summary.phase);
 
-    summary.losses.push_back(parts.total.to_host().front());
-    if (!std::isfinite(summary.losses.back()))
-      throw std::runtime_error(
-          fmt::format("training diverged: the loss is {} at step {}; a lower "
-                      "optimizer.learning_rate may help",
-                      summary.losses.back(), state_.step));
+    if (done % kStepsBetweenLosses == 0 || device_.kind() != DeviceKind::cuda) note_losses(losses_.arrived());
     stop_if_interrupted();
     const std::chrono::duration<double> elapsed = Clock::now() - begin;
-    progress.update(done,
-                    fmt::format("{} loss {:.4f} {:.1f} images/s", name_of(parts.phase), summary.losses.back(),
-                                static_cast<double>(done) * config_.batch_size / elapsed.count()));
+    const std::string loss = summary.losses.empty() ? "" : fmt::format("loss {:.4f} ", summary.losses.back());
+    progress.update(done, fmt::format("{} {}{:.1f} images/s", name_of(summary.phase), loss,
+                                      static_cast<double>(done) * config_.batch_size / elapsed.count()));
   }
+  note_losses(losses_.rest());
   progress.finish();
 
   summary.seconds = std::chrono::duration<double>(Clock::now() - begin).count();

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/readback.h"
 #include "train/batch_source.h"
 #include "train/checkpoint.h"
 #include "train/config/config.h"
@@ -75,6 +76,7 @@ class Trainer {
   std::unique_ptr<BatchSource> train_batches_, val_batches_;
   Pfa model_;
   TrainingStep step_;
+  Readback losses_;
   TrainingState state_;
   std::optional<Evaluation> last_evaluation_;
   int saved_epochs_ = 0;  // that last.safetensors holds

@@ -5,8 +5,7 @@ namespace scrawl {
 DeviceBatch to_device(Device& device, const Batch& batch, int classes) {
   return {.image = Tensor::from(device, {batch.count, batch.height, batch.width, 3}, batch.image),
           .label = Tensor::from(device, {batch.count, batch.height, batch.width}, batch.label),
-          .present = Tensor::from(device, {batch.count, classes}, batch.present),
-          .tags = batch.present};
+          .present = Tensor::from(device, {batch.count, classes}, batch.present)};
 }
 
 std::vector<GroupSettings> published_groups(float learning_rate, float weight_decay) {
@@ -23,19 +22,46 @@ TrainingStep::TrainingStep(Pfa& model, uint64_t seed, std::array<double, 2> beta
       weights_(weights),
       state_(model.device(), {sizeof(StepState)}, DType::u8) {}
 
-LossParts TrainingStep::forward_backward(const DeviceBatch& batch, uint64_t step, float lr_factor,
-                                         bool use_prototypes, bool all_parts) {
-  const StepState state{.seed = seed_, .step = step, .lr_factor = lr_factor};
-  model_.device().upload(state_.raw(), &state, sizeof state);
+Tensor TrainingStep::run(BatchSource& batches, Phase phase, When when) {
+  set_state(when);
+  if (!graphs_ || model_.device().profiling()) return step(batches.make(), phase);
+  Captured& captured = captured_[phase];
+  if (captured.batches != &batches) {
+    captured = {.batches = &batches};
+    return step(batches.make(), phase);
+  }
+  if (!captured.graph)
+    captured.graph = model_.device().capture([&] { captured.loss = step(batches.make(), phase); });
+  captured.graph.replay();
+  return captured.loss;
+}
+
+Tensor TrainingStep::step(const DeviceBatch& batch, Phase phase) {
+  const Tensor loss = forward_backward(batch, phase, /*all_parts=*/false).total;
+  update(phase);
+  return loss;
+}
+
+LossParts TrainingStep::forward_backward(const DeviceBatch& batch, Phase phase, When when, bool all_parts) {
+  set_state(when);
+  return forward_backward(batch, phase, all_parts);
+}
+
+LossParts TrainingStep::forward_backward(const DeviceBatch& batch, Phase phase, bool all_parts) {
   model_.parameters().begin_step();
   Tape tape(model_.device(), Tape::Mode::train, this->state());
-  LossParts parts = model_.losses(tape, batch, use_prototypes, weights_, all_parts);
+  LossParts parts = model_.losses(tape, batch, phase, weights_, all_parts);
   tape.backward(parts.total);
   return parts;
 }
 
 void TrainingStep::update(Phase phase) {
   model_.parameters().update(Pfa::active_groups(phase), betas_[0], betas_[1], state());
+}
+
+void TrainingStep::set_state(When when) {
+  const StepState state{.seed = seed_, .step = when.step, .lr_factor = when.lr_factor};
+  model_.device().upload(state_.raw(), &state, sizeof state);
 }
 
 }  // namespace scrawl

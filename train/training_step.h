@@ -1,8 +1,9 @@
 #pragma once
 #include <array>
+#include <map>
 
-#include "data/loader.h"
 #include "model/pfa.h"
+#include "train/batch_source.h"
 
 namespace scrawl {
 
@@ -19,13 +20,35 @@ class TrainingStep {
  public:
   TrainingStep(Pfa& model, uint64_t seed, std::array<double, 2> betas, const LossWeights& weights);
 
-  /// Losses of a batch, with the gradients of all parameters behind them.  For `all_parts` see Pfa::losses.
-  LossParts forward_backward(const DeviceBatch& batch, uint64_t step, float lr_factor, bool use_prototypes,
-                             bool all_parts = false);
+  /// Number of the step, from 0, which random numbers depend on, and its share of the base learning rate.
+  struct When {
+    uint64_t step = 0;
+    float lr_factor = 1.0f;
+  };
+
+  /// A whole step with the batch that `batches` has next: the loss [1], valid until the next step.  The first
+  /// step of a phase runs kernel by kernel, the second is captured, and from then on it is replayed.
+  Tensor run(BatchSource& batches, Phase phase, When when);
+
+  /// The same kernel by kernel.  Losses of a batch, with the gradients of all parameters behind them; for
+  /// `all_parts` see Pfa::losses.
+  LossParts forward_backward(const DeviceBatch& batch, Phase phase, When when, bool all_parts = false);
   /// Applies the gradients of the last forward_backward, which was in `phase`.
   void update(Phase phase);
 
+  /// Whether run() captures, unless a profiler looks on; without, every kernel is launched for itself.
+  void use_graphs(bool use) { graphs_ = use; }
+
  private:
+  struct Captured {
+    const BatchSource* batches = nullptr;
+    Graph graph;
+    Tensor loss;
+  };
+
+  void set_state(When when);
+  LossParts forward_backward(const DeviceBatch& batch, Phase phase, bool all_parts);
+  Tensor step(const DeviceBatch& batch, Phase phase);
   const StepState* state() const { return static_cast<const StepState*>(state_.raw()); }
 
   Pfa& model_;
@@ -33,6 +56,8 @@ class TrainingStep {
   std::array<float, 2> betas_;
   LossWeights weights_;
   Tensor state_;  // a StepState in device memory
+  bool graphs_ = true;
+  std::map<Phase, Captured> captured_;
 };
 
 }  // namespace scrawl

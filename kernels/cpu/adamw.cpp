@@ -39,17 +39,26 @@ void update(float* w, const float* g, float* m, float* v, int64_t n, Step step) 
   }
 }
 
+void round(const float* w, bf16* rounded, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) rounded[i] = to_bf16(w[i]);
+}
+
 }  // namespace
 
+void run(const AdamWCount& args, Queue&) {
+  for (int i = 0; i < args.group_count; ++i) args.groups[i].steps += is_active(args.active, i);
+}
+
 void run(const AdamW& args, Queue& queue) {
-  for (const AdamWGroup* group = args.groups; group != args.groups + args.group_count; ++group) {
-    if (group->steps == 0) continue;
-    const Step step = step_of(*group, args);
-    const int64_t first = group->begin;
-    parallel_chunks(queue, group->end - first, grain_for(1), [&, first](int64_t begin, int64_t end) {
-      const int64_t at = first + begin;
+  for (int i = 0; i < args.group_count; ++i) {
+    if (!is_active(args.active, i)) continue;
+    const AdamWGroup& group = args.groups[i];
+    const Step step = step_of(group, args);
+    parallel_chunks(queue, group.end - group.begin, grain_for(1), [&](int64_t begin, int64_t end) {
+      const int64_t at = group.begin + begin;
       update(args.value + at, args.gradient + at, args.first_moment + at, args.second_moment + at,
              end - begin, step);
+      if (args.rounded) round(args.value + at, args.rounded + at, end - begin);
     });
   }
 }

@@ -1,4 +1,4 @@
-// Filling with zeros and adding one buffer to another: one pass each, bound by memory.
+// Filling a buffer and adding one to another: one pass each, bound by memory.
 #include "kernels/elementwise.h"
 
 #include <cstring>
@@ -11,6 +11,12 @@ void run(const SetZero& args, Queue& queue) {
   auto* y = static_cast<std::byte*>(args.y);
   parallel_chunks(queue, args.bytes, 4 * grain_for(1),
                   [=](int64_t begin, int64_t end) { std::memset(y + begin, 0, end - begin); });
+}
+
+void run(const Fill& args, Queue& queue) {
+  parallel_chunks(queue, args.elements, grain_for(1), [&](int64_t begin, int64_t end) {
+    std::fill(args.y + begin, args.y + end, args.value);
+  });
 }
 
 void run(const AddInto& args, Queue& queue) {

@@ -50,6 +50,7 @@ __device__ void update(const AdamW& args, int64_t index, const Step& step, const
   store<width>(args.first_moment + index, m);
   store<width>(args.second_moment + index, v);
   store<width>(args.value + index, w);
+  if (args.rounded) store<width>(args.rounded + index, w);
 }
 
 template <int width>
@@ -58,7 +59,7 @@ __global__ void __launch_bounds__(kThreads) update_arena(AdamW args, Rates rates
   const int64_t first = blockIdx.x * kSpan;
   for (int number = 0; number < args.group_count; ++number) {
     const AdamWGroup group = args.groups[number];
-    if (group.steps == 0 || group.end <= first || group.begin >= first + kSpan) continue;
+    if (!is_active(args.active, number) || group.end <= first || group.begin >= first + kSpan) continue;
     const Step step = step_of(group, *args.state, rates);
     for (int i = 0; i < kSteps; ++i) {
       const int64_t pack = first + (i * kThreads + static_cast<int>(threadIdx.x)) * width;
@@ -72,7 +73,16 @@ __global__ void __launch_bounds__(kThreads) update_arena(AdamW args, Rates rates
   }
 }
 
+__global__ void count_update(AdamWCount args) {
+  const int group = static_cast<int>(threadIdx.x);
+  if (group < args.group_count) args.groups[group].steps += is_active(args.active, group);
+}
+
 }  // namespace
+
+void run(const AdamWCount& args, Queue& queue) {
+  launch(queue, LaunchShape{.name = args.name, .block = {args.group_count}}, count_update, args);
+}
 
 void run(const AdamW& args, Queue& queue) {
   const Rates rates{static_cast<float>(std::log(static_cast<double>(args.beta1))),
@@ -81,7 +91,8 @@ void run(const AdamW& args, Queue& queue) {
                     args.beta2,
                     static_cast<float>(1.0 - args.beta2),
                     args.eps};
-  const bool vectors = packable(4, {args.value, args.gradient, args.first_moment, args.second_moment}) == 4;
+  const bool vectors =
+      packable(4, {args.value, args.gradient, args.first_moment, args.second_moment, args.rounded}) == 4;
   const int64_t span = int64_t{kThreads} * kSteps * (vectors ? 4 : 1);
   launch(queue, LaunchShape{.name = args.name, .grid = {ceil_div(args.elements, span)}, .block = {kThreads}},
          vectors ? update_arena<4> : update_arena<1>, args, rates);

@@ -1,4 +1,4 @@
-// Filling with zeros and y += x: one pass each, bound by memory (one write; two reads and a write).
+// Filling and y += x: one pass each, bound by memory (one write; two reads and a write).
 #include "kernels/elementwise.h"
 
 #include "kernels/cuda/device/elementwise.cuh"
@@ -13,6 +13,18 @@ struct Zero {
   template <int width>
   __device__ void operator()(int64_t index) const {
     store_pack<width>(y + index, Pack<uint8_t, width>{});
+  }
+};
+
+struct Constant {
+  float* y;
+  float value;
+  template <int width>
+  __device__ void operator()(int64_t index) const {
+    Floats<width> values;
+#pragma unroll
+    for (int i = 0; i < width; ++i) values[i] = value;
+    store<width>(y + index, values);
   }
 };
 
@@ -34,6 +46,10 @@ struct Sum {
 
 void run(const SetZero& args, Queue& queue) {
   launch_elementwise<uint8_t>(queue, args.name, args.bytes, {args.y}, Zero{static_cast<uint8_t*>(args.y)});
+}
+
+void run(const Fill& args, Queue& queue) {
+  launch_elementwise<float>(queue, args.name, args.elements, {args.y}, Constant{args.y, args.value});
 }
 
 void run(const AddInto& args, Queue& queue) {

@@ -33,7 +33,7 @@ class ParametersTest : public ::testing::Test {
     return tensor;
   }
 
-  void update(const std::vector<bool>& active, float lr_factor = 1.0f) {
+  void update(ActiveGroups active, float lr_factor = 1.0f) {
     const Tensor state = step_state(lr_factor);
     parameters_.update(active, kBeta1, kBeta2, static_cast<const StepState*>(state.raw()));
   }
@@ -204,7 +204,7 @@ TEST_F(ParametersTest, GroupsFollowAdamWEachFromItsOwnStart) {
     parameters_.begin_step();
     set_gradient(early, std::vector<float>(65, gradient));
     if (late_active) set_gradient(late, std::vector<float>(33, -2.0f * gradient));
-    update({true, true, late_active}, factor);
+    update(late_active ? 0b111 : 0b011, factor);
     want_early.update(gradient, factor);
     if (late_active) want_late.update(-2.0f * gradient, factor);
     for (float value : early.value.to_host()) ASSERT_NEAR(value, want_early.value, 2e-6) << step;
@@ -218,7 +218,7 @@ TEST_F(ParametersTest, AGradientThatDidNotArriveCountsAsZero) {
   parameters_.allocate(device_, {{0.1f, 0.0f}}, 0);
   set_gradient(weight, {5.0f, 5.0f, 5.0f});
   parameters_.begin_step();  // nothing flows in afterwards: last step's gradient must not be used again
-  update({true});
+  update(0b1);
   EXPECT_EQ(weight.value.to_host(), (std::vector<float>{1.0f, 1.0f, 1.0f}));
 }
 
@@ -232,7 +232,7 @@ TEST_F(ParametersTest, ResumesWithTheOptimisersState) {
   const auto step = [&](Parameters& parameters, Parameter& weight, float gradient) {
     parameters.begin_step();
     set_gradient(weight, std::vector<float>(5, gradient));
-    parameters.update({true}, kBeta1, kBeta2, static_cast<const StepState*>(state.raw()));
+    parameters.update(0b1, kBeta1, kBeta2, static_cast<const StepState*>(state.raw()));
   };
   Parameter& weight = make(parameters_);
   step(parameters_, weight, 1.0f);

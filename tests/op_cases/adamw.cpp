@@ -11,7 +11,20 @@ using enum Input::Role;
 
 constexpr float kBeta1 = 0.9f, kBeta2 = 0.999f, kEps = 1e-8f;
 
-/// v: value, gradient, first and second moment -> value and both moments afterwards.
+ActiveGroups started(const std::vector<AdamWGroup>& groups) {
+  ActiveGroups active = 0;
+  for (size_t i = 0; i < groups.size(); ++i) active |= ActiveGroups{groups[i].steps > 0} << i;
+  return active;
+}
+
+/// `groups` as they are ahead of the update that their `steps` count.
+std::vector<AdamWGroup> before(std::vector<AdamWGroup> groups) {
+  for (AdamWGroup& group : groups) group.steps = std::max<int64_t>(0, group.steps - 1);
+  return groups;
+}
+
+/// v: value, gradient, first and second moment -> value and both moments afterwards.  `steps` of the groups
+/// count the update at hand; 0 marks a group that takes no part.
 std::vector<Values> reference(const std::vector<AdamWGroup>& groups, const std::vector<Values>& v) {
   Values w = v[0], m = v[2], s = v[3];
   for (const AdamWGroup& group : groups)
@@ -40,16 +53,20 @@ OpCase adamw_case(std::string name, const std::vector<AdamWGroup>& groups, bool 
               [=](Tape& tape, const std::vector<Tensor>& t) {
                 Device& device = tape.device();
                 const auto bytes = static_cast<int64_t>(groups.size() * sizeof(AdamWGroup));
-                Tensor on_device(device, {bytes}, DType::u8),
+                Tensor groups_tensor(device, {bytes}, DType::u8),
                     state_tensor(device, {sizeof(StepState)}, DType::u8);
-                device.upload(on_device.raw(), groups.data(), bytes);
+                device.upload(groups_tensor.raw(), before(groups).data(), bytes);
                 device.upload(state_tensor.raw(), &kStepState, sizeof(StepState));
+                const auto on_device = static_cast<AdamWGroup*>(groups_tensor.raw());
+                const int count = static_cast<int>(groups.size());
+                device.run(AdamWCount{.groups = on_device, .group_count = count, .active = started(groups)});
                 device.run(AdamW{.value = t[0].data<float>(),
                                  .gradient = t[1].data<float>(),
                                  .first_moment = t[2].data<float>(),
                                  .second_moment = t[3].data<float>(),
-                                 .groups = static_cast<const AdamWGroup*>(on_device.raw()),
-                                 .group_count = static_cast<int>(groups.size()),
+                                 .groups = on_device,
+                                 .group_count = count,
+                                 .active = started(groups),
                                  .state = static_cast<const StepState*>(state_tensor.raw()),
                                  .beta1 = kBeta1,
                                  .beta2 = kBeta2,

@@ -1,0 +1,41 @@
+#include "engine/graph.h"
+
+#include "engine/device.h"
+#include "engine/error.h"
+#ifdef SCRAWL_CUDA
+#include "kernels/cuda/graph.h"
+#endif
+
+namespace scrawl {
+
+Graph Device::capture(const std::function<void()>& body) {
+  require(!capturing(), "a capture within a capture");
+  Graph graph;
+  graph.device_ = this;
+  capturing_ = &graph;
+  memory_.use(Allocator::Pool::captured);
+  const std::shared_ptr<void> end(nullptr, [this](void*) {
+    memory_.use(Allocator::Pool::ordinary);
+    capturing_ = nullptr;
+  });
+#ifdef SCRAWL_CUDA
+  if (cuda::Queue* queue = cuda_queue()) {
+    cuda::Capture capture(*queue);
+    body();
+    graph.captured_ = capture.finish();
+    return graph;
+  }
+#endif
+  body();
+  return graph;
+}
+
+void Graph::replay() const {
+  require(static_cast<bool>(*this), "nothing was captured");
+#ifdef SCRAWL_CUDA
+  if (captured_) return captured_->launch();
+#endif
+  for (const auto& call : calls_) call();
+}
+
+}  // namespace scrawl

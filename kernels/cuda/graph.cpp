@@ -1,0 +1,39 @@
+#include "kernels/cuda/graph.h"
+
+#include "kernels/cuda/check.h"
+#include "kernels/cuda/queue.h"
+
+namespace scrawl::cuda {
+
+Graph::~Graph() {
+  cudaGraphExecDestroy(executable_);
+}
+
+void Graph::launch() const {
+  check(cudaGraphLaunch(executable_, queue_.stream()), "launching a captured graph");
+}
+
+// Relaxed: the allocator may ask for memory that the capture is the first to need.
+Capture::Capture(Queue& queue) : queue_(queue) {
+  check(cudaStreamBeginCapture(queue.stream(), cudaStreamCaptureModeRelaxed), "beginning to capture a graph");
+}
+
+Capture::~Capture() {
+  if (!open_) return;
+  cudaGraph_t abandoned = nullptr;
+  cudaStreamEndCapture(queue_.stream(), &abandoned);
+  if (abandoned) cudaGraphDestroy(abandoned);
+}
+
+std::shared_ptr<Graph> Capture::finish() {
+  open_ = false;
+  cudaGraph_t graph = nullptr;
+  check(cudaStreamEndCapture(queue_.stream(), &graph), "capturing a graph");
+  cudaGraphExec_t executable = nullptr;
+  const cudaError_t status = cudaGraphInstantiate(&executable, graph, 0);
+  cudaGraphDestroy(graph);
+  check(status, "making a captured graph executable");
+  return std::make_shared<Graph>(executable, queue_);
+}
+
+}  // namespace scrawl::cuda

@@ -1,0 +1,120 @@
+#include "train/training_step.h"
+
+#include <gtest/gtest.h>
+
+#include "engine/random.h"
+
+namespace scrawl {
+namespace {
+
+ModelConfig small_model() {
+  ModelConfig config;
+  config.embed_dims = {8, 16, 24, 32};
+  config.depths = {1, 1, 1, 1};
+  config.heads = {1, 2, 3, 4};
+  config.width = 16;
+  config.classes = 3;
+  config.slots = 5;
+  return config;
+}
+
+/// Random images; every batch shows two of the three classes, so that the bank takes a few steps to fill.
+class RandomBatches : public BatchSource {
+ public:
+  explicit RandomBatches(Device& device)
+      : image_(device, {2, 40, 36, 3}),
+        label_(device, {2, 40, 36}, DType::u8),
+        present_(device, {2, 3}, DType::u8) {}
+
+  int batches_per_epoch() const override { return 1 << 20; }
+  void start_epoch(int) override { number_ = 0; }
+  bool next() override {
+    Random random(7, number_);
+    const auto other = static_cast<uint8_t>(1 + number_++ % 2);
+    std::vector<float> image(image_.elements());
+    for (float& value : image) value = random.normal();
+    std::vector<uint8_t> label(label_.elements());
+    for (uint8_t& value : label)
+      value = random.chance(0.9f) ? kUnlabelled : random.chance(0.5f) ? uint8_t{0} : other;
+    for (int i = 0; i < 6; ++i) tags_[i] = i % 3 == 0 || i % 3 == other;
+    Device& device = image_.device();
+    device.upload(image_.raw(), image.data(), image_.bytes());
+    device.upload(label_.raw(), label.data(), label_.bytes());
+    device.upload(present_.raw(), tags_.data(), present_.bytes());
+    return true;
+  }
+  const std::vector<uint8_t>& tags() const override { return tags_; }
+  DeviceBatch make() override { return {image_, label_, present_}; }
+
+ private:
+  Tensor image_, label_, present_;
+  std::vector<uint8_t> tags_ = std::vector<uint8_t>(6);
+  uint64_t number_ = 0;
+};
+
+struct Run {
+  std::vector<float> losses;
+  std::vector<Phase> phases;
+  std::vector<float> last_weights;
+};
+
+Run train(DeviceKind kind, bool graphs, int steps) {
+  Device device({.kind = kind, .threads = 2});
+  Pfa model(device, small_model());
+  model.initialise(published_groups(1e-3f, 0.01f), 3);
+  TrainingStep step(model, 3, {0.9, 0.999}, {});
+  step.use_graphs(graphs);
+  Run run;
+  RandomBatches batches(device);
+  for (int i = 0; i < steps; ++i) {
+    batches.next();
+    run.phases.push_back(model.next_phase(/*use_prototypes=*/i >= 3, batches.tags()));
+    const Tensor loss =
+        step.run(batches, run.phases.back(), {.step = uint64_t(i), .lr_factor = 1.0f - 0.05f * i});
+    run.losses.push_back(loss.to_host().front());
+  }
+  run.last_weights = model.parameters().find("decoder.linear_fuse.conv.weight").value.to_host();
+  return run;
+}
+
+void expect_replays_change_nothing(DeviceKind kind) {
+  const Run plain = train(kind, /*graphs=*/false, 12), replayed = train(kind, /*graphs=*/true, 12);
+  // Every phase runs long enough to be captured and replayed.
+  for (const Phase phase : {Phase::without, Phase::local, Phase::global})
+    EXPECT_GE(std::ranges::count(plain.phases, phase), 3) << name_of(phase);
+  EXPECT_EQ(replayed.phases, plain.phases);
+  EXPECT_EQ(replayed.losses, plain.losses);
+  EXPECT_EQ(replayed.last_weights, plain.last_weights);
+}
+
+TEST(TrainingStep, ReplayedStepsGiveTheBitsOfStepsKernelByKernel) {
+  expect_replays_change_nothing(DeviceKind::cpu);
+}
+
+#ifdef SCRAWL_SIMT
+TEST(TrainingStep, ReplayedStepsGiveTheBitsOfStepsKernelByKernelOnSimt) {
+  expect_replays_change_nothing(DeviceKind::simt);
+}
+#endif
+
+TEST(TrainingStep, BatchesOfAnotherSourceAreNotMistakenForTheCapturedOnes) {
+  Device device({.threads = 1});
+  Pfa model(device, small_model());
+  // Steps too small to change a weight: the loss tells the batch.
+  model.initialise(std::vector<GroupSettings>(kGroups, {.lr = 1e-30f}), 3);
+  TrainingStep step(model, 3, {0.9, 0.999}, {});
+  RandomBatches here(device), there(device);
+  for (int i = 0; i < 3; ++i) {
+    here.next();
+    step.run(here, Phase::without, {});
+  }
+  here.next();
+  for (int i = 0; i < 4; ++i) there.next();
+  const std::vector<float> expected = step.run(here, Phase::without, {}).to_host();
+  EXPECT_EQ(step.run(there, Phase::without, {}).to_host(), expected);
+  here.next();
+  EXPECT_NE(step.run(here, Phase::without, {}).to_host(), expected);
+}
+
+}  // namespace
+}  // namespace scrawl
