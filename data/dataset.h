@@ -6,18 +6,9 @@
 
 #include "data/image.h"
 #include "data/label_map.h"
+#include "data/sample_files.h"
 
 namespace scrawl {
-
-/// A data set in VOC layout.  Relative paths are below `root`.
-struct DatasetConfig {
-  std::filesystem::path root;
-  std::filesystem::path list = "ImageSets/train.txt";  // one id a line
-  std::filesystem::path label_dir = "ScribbleLabels";
-  std::filesystem::path image_dir = "JPEGImages";
-  int classes = 0;         // with background, which is class 0
-  int ignore_label = 255;  // what unlabelled pixels hold in the files
-};
 
 struct Sample {
   std::string id;
@@ -37,20 +28,18 @@ class Dataset {
   const std::vector<std::string>& ids() const { return ids_; }
   const DatasetConfig& config() const { return config_; }
 
-  /// Image-level tags come from <root>/cls_labels.npy when there, else from each sample's labels.
+  /// Image-level tags come from DatasetConfig::tags() when there, else from each sample's labels.
   bool tags_from_file() const { return tags_from_file_; }
 
   /// Decodes one sample; safe to call from several threads.  InputError for files that cannot be used.
   Sample read(int index) const;
 
  private:
-  using Path = std::filesystem::path;
-  void find_files(const Path& list, const Path& images, const Path& labels);
-  void load_tags(const Path& list, const Path& path);
+  void load_tags(const std::filesystem::path& path);
 
   DatasetConfig config_;
   std::vector<std::string> ids_;
-  std::vector<Path> images_, labels_;
+  std::vector<SampleFiles> files_;
   bool tags_from_file_ = false;
   std::vector<std::vector<uint8_t>> present_;  // of each id, when the tags come from the file
 };

@@ -100,7 +100,7 @@ void check_values(LabelMap& map, int classes, int ignore_label, const std::strin
 
 }  // namespace
 
-LabelMap read_label_map(const fs::path& path, int classes, int ignore_label) {
+LabelMap read_stored_indices(const fs::path& path) {
   const std::string name = path.string();
   const std::string bytes = read_file(path);
   PngReader reader(bytes);
@@ -124,7 +124,12 @@ LabelMap read_label_map(const fs::path& path, int classes, int ignore_label) {
   if (!reader.read_rows(rows.data())) {
     throw InputError("{}: cannot be read as a PNG label map: {}", name, reader.message);
   }
-  check_values(map, classes, ignore_label, name);
+  return map;
+}
+
+LabelMap read_label_map(const fs::path& path, int classes, int ignore_label) {
+  LabelMap map = read_stored_indices(path);
+  check_values(map, classes, ignore_label, path.string());
   return map;
 }
 

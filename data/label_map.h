@@ -19,9 +19,11 @@ struct LabelMap {
 using Palette = std::array<std::array<uint8_t, 3>, 256>;
 
 /// Reads a gray or palette PNG of 1, 2, 4 or 8 bits and returns the stored indices, never their colours.
-/// Pixels of `ignore_label` become kUnlabelled.  InputError for a file that is missing, damaged or cut short,
-/// for RGB, transparency channels and 16 bits, and for an index outside 0 … classes-1 (names pixel and
-/// value).
+/// InputError for a file that is missing, damaged or cut short, for RGB, transparency channels and 16 bits.
+LabelMap read_stored_indices(const std::filesystem::path& path);
+
+/// The same with pixels of `ignore_label` become kUnlabelled.  InputError, too, for an index outside
+/// 0 … classes-1 (names pixel and value).
 LabelMap read_label_map(const std::filesystem::path& path, int classes, int ignore_label = kUnlabelled);
 
 /// Writes an 8-bit palette PNG; the file appears under its name only once it is complete.

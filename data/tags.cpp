@@ -184,4 +184,17 @@ Tags read_tags(const std::filesystem::path& path) {
   return parse_tags(read_file(path), path.string());
 }
 
+std::vector<uint8_t> present_classes(const std::vector<float>& tags) {
+  std::vector<uint8_t> present{1};
+  for (const float tag : tags) present.push_back(tag > 0.5f);
+  return present;
+}
+
+void check_tags(const std::vector<float>& tags, int classes, const std::string& id,
+                const std::filesystem::path& file) {
+  if (static_cast<int>(tags.size()) == classes - 1) return;
+  throw InputError("{}: {} tags for image {}, expected {} (one a class but the background)", file.string(),
+                   tags.size(), id, classes - 1);
+}
+
 }  // namespace scrawl

@@ -60,4 +60,25 @@ void write_file_atomically(const fs::path& path, const std::function<void(std::o
   }
 }
 
+void write_folder_atomically(const fs::path& path, const std::function<void(const fs::path&)>& fill) {
+  std::error_code error;
+  fs::path target = fs::weakly_canonical(fs::absolute(path), error);
+  if (target.filename().empty()) target = target.parent_path();  // "DIR/" is "DIR"
+  if (fs::exists(target, error) && !fs::is_directory(target, error))
+    throw InputError("{}: expected a folder to write to, this is a file", path.string());
+  if (fs::is_directory(target, error) && !fs::is_empty(target, error))
+    throw InputError("{}: this folder is not empty; name another one", path.string());
+  fs::path temporary = target;
+  temporary += fmt::format(".{}.tmp", getpid());
+  try {
+    make_directories(temporary);
+    fill(temporary);
+    fs::rename(temporary, target, error);
+    if (error) throw InputError("{}: this folder cannot be created: {}", path.string(), error.message());
+  } catch (...) {
+    fs::remove_all(temporary, error);
+    throw;
+  }
+}
+
 }  // namespace scrawl

@@ -23,4 +23,9 @@ void make_directories(const std::filesystem::path& path);
 void write_file_atomically(const std::filesystem::path& path,
                            const std::function<void(std::ostream&)>& write);
 
+/// Calls `fill` with a new folder beside `path`, then renames it there: the folder appears with all that
+/// belongs in it or not at all.  InputError when `path` holds something already or cannot be made.
+void write_folder_atomically(const std::filesystem::path& path,
+                             const std::function<void(const std::filesystem::path&)>& fill);
+
 }  // namespace scrawl
