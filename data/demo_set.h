@@ -1,9 +1,9 @@
 #pragma once
 #include <cstdint>
 #include <filesystem>
-#include <functional>
 
 #include "data/demo_scene.h"
+#include "data/for_each_index.h"
 
 namespace scrawl {
 
@@ -24,6 +24,6 @@ LabelMap draw_demo_scribbles(const DemoScene& scene, uint64_t seed, uint64_t ind
 /// that a set with lists is complete.  Draws on all processors; the files do not depend on their number.
 /// `progress(done, total)` is called once per image, never twice at a time.
 void draw_demo_set(const std::filesystem::path& root, const DemoConfig& config,
-                   const std::function<void(int done, int total)>& progress = {});
+                   const ProgressCallback& progress = {});
 
 }  // namespace scrawl

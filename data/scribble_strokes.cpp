@@ -1,124 +1,86 @@
 #include "data/scribble_strokes.h"
 
 #include <algorithm>
-#include <array>
-#include <limits>
 
 namespace scrawl {
 namespace {
 
-/// Breadth-first search over the pixels of a mask.
-struct Search {
-  std::vector<int> order;   // pixels reached, nearest first
-  std::vector<int> parent;  // H,W; -1 = not reached; the start is its own parent
+/// The component with the depth of its pixels, in coordinates of its window.
+struct Ground {
+  explicit Ground(const Mask& component) : mask(component), depth(distance_to_outside(component)) {}
+
+  Point point(int pixel) const {
+    return {static_cast<float>(pixel % mask.width), static_cast<float>(pixel / mask.width)};
+  }
+
+  float depth_at(Point p) const {
+    const int x = static_cast<int>(std::lround(p.x)), y = static_cast<int>(std::lround(p.y));
+    return x >= 0 && x < mask.width && y >= 0 && y < mask.height ? depth[y * mask.width + x] : 0.0f;
+  }
+
+  /// The largest piece of what is deeper than `erosion`.
+  Mask core(float erosion) const {
+    Mask eroded = mask;
+    for (size_t i = 0; i < depth.size(); ++i) eroded.inside[i] = depth[i] > erosion;
+    return largest_piece(eroded);
+  }
+
+  /// The pixel after `steps` steps away from the outline, as long as it gets deeper.  At the window's border
+  /// nothing is deeper than 1, so that no step leads from the end of a row into another.
+  int inwards(int pixel, int steps) const {
+    for (; steps > 0; --steps) {
+      int deepest = pixel;
+      for (const int next : {pixel - mask.width, pixel - 1, pixel + 1, pixel + mask.width}) {
+        const bool within = next >= 0 && next < static_cast<int>(depth.size());
+        if (within && depth[next] > depth[deepest]) deepest = next;
+      }
+      if (deepest == pixel) break;
+      pixel = deepest;
+    }
+    return pixel;
+  }
+
+  const Mask& mask;
+  std::vector<float> depth;
 };
 
-Search search_from(int start, const Mask& mask, bool diagonals) {
-  static constexpr std::array<std::array<int, 2>, 8> kSteps{
-      {{0, 1}, {0, -1}, {1, 0}, {-1, 0}, {1, 1}, {1, -1}, {-1, 1}, {-1, -1}}};
-  Search search{{start}, std::vector<int>(mask.inside.size(), -1)};
-  search.parent[start] = start;
-  for (size_t head = 0; head < search.order.size(); ++head) {
-    const int here = search.order[head], y = here / mask.width, x = here % mask.width;
-    for (int s = 0; s < (diagonals ? 8 : 4); ++s) {
-      const int ny = y + kSteps[s][0], nx = x + kSteps[s][1];
-      if (ny < 0 || ny >= mask.height || nx < 0 || nx >= mask.width) continue;
-      const int next = ny * mask.width + nx;
-      if (!mask.inside[next] || search.parent[next] >= 0) continue;
-      search.parent[next] = here;
-      search.order.push_back(next);
-    }
-  }
-  return search;
+/// `erosion`, or as much of it as leaves a tenth of the component in one piece: what is thin all along would
+/// shrink to its thickest spot.
+float bearable_erosion(const Ground& ground, float erosion) {
+  const int64_t least = ground.mask.area() / 10;
+  while (erosion >= 1.0f && ground.core(erosion).area() < least) erosion *= 0.7f;
+  return erosion;
 }
 
-/// Pixels in connected pieces, each piece in search order.
-std::vector<std::vector<int>> pieces_of(Mask mask) {
-  std::vector<std::vector<int>> pieces;
-  for (int i = 0; i < static_cast<int>(mask.inside.size()); ++i) {
-    if (!mask.inside[i]) continue;
-    pieces.push_back(search_from(i, mask, false).order);
-    for (const int pixel : pieces.back()) mask.inside[pixel] = 0;
-  }
-  return pieces;
-}
-
-Mask mask_of(const std::vector<int>& pixels, int height, int width) {
-  Mask mask{height, width, std::vector<uint8_t>(static_cast<size_t>(height) * width, 0)};
-  for (const int pixel : pixels) mask.inside[pixel] = 1;
-  return mask;
-}
-
-/// Squared distance transform of one line: out[i] = min over j of (i-j)^2 + in[j], as the lower envelope of
-/// parabolas (Felzenszwalb and Huttenlocher, 2012).
-void transform_line(const std::vector<float>& in, std::vector<float>& out) {
-  const int n = static_cast<int>(in.size());
-  std::vector<int> roots;     // parabolas of the envelope, left to right
-  std::vector<float> starts;  // where each takes over
-  for (int j = 0; j < n; ++j) {
-    float start = -std::numeric_limits<float>::infinity();
-    while (!roots.empty()) {
-      const int r = roots.back();
-      const float rise = in[j] - in[r] + static_cast<float>(j * j - r * r);
-      start = rise / static_cast<float>(2 * (j - r));
-      if (start > starts.back()) break;
-      roots.pop_back();
-      starts.pop_back();
-      start = -std::numeric_limits<float>::infinity();
-    }
-    roots.push_back(j);
-    starts.push_back(start);
-  }
-  size_t k = 0;
-  for (int i = 0; i < n; ++i) {
-    while (k + 1 < roots.size() && starts[k + 1] < static_cast<float>(i)) ++k;
-    const auto apart = static_cast<float>(i - roots[k]);
-    out[i] = apart * apart + in[roots[k]];
-  }
-}
-
-/// How far strokes keep off the outline: grows with the share of the image that the component covers.
-float erosion_for(float share, float most) {
-  constexpr float kLeast = 2.0f, kSmall = 0.003f, kLarge = 0.15f;
-  return kLeast + (most - kLeast) * std::clamp((share - kSmall) / (kLarge - kSmall), 0.0f, 1.0f);
-}
-
-/// The largest piece of what is deeper than `erosion`.
-std::vector<int> eroded_core(const Mask& component, const std::vector<float>& depth, float erosion) {
-  Mask eroded = component;
-  for (size_t i = 0; i < depth.size(); ++i) eroded.inside[i] = depth[i] > erosion;
-  const auto pieces = pieces_of(eroded);
-  return *std::ranges::max_element(pieces, {}, [](const auto& piece) { return piece.size(); });
-}
-
-std::vector<int> path_back(const Search& search, int from) {
-  std::vector<int> path{from};
-  while (search.parent[path.back()] != path.back()) path.push_back(search.parent[path.back()]);
-  return path;
-}
-
-/// From one far end of the core to the other, through a pixel near its centre of mass.
-std::vector<int> spine(const std::vector<int>& core, int height, int width, Random& random) {
-  const auto pick = [&] { return core[random.below(core.size())]; };
+/// From one far end of the core to the other, by way of a pixel near its centre of mass.
+std::vector<int> spine(const Ground& ground, const Mask& core, Random& random) {
+  std::vector<int> pixels;
   Point centre;
-  for (const int pixel : core) {
-    centre.x += static_cast<float>(pixel % width) / static_cast<float>(core.size());
-    centre.y += static_cast<float>(pixel / width) / static_cast<float>(core.size());
+  for (int i = 0; i < static_cast<int>(core.inside.size()); ++i) {
+    if (!core.inside[i]) continue;
+    pixels.push_back(i);
+    centre = centre + ground.point(i);
   }
-  const auto off_centre = [&](int pixel) {
-    return length(Point{static_cast<float>(pixel % width), static_cast<float>(pixel / width)} - centre);
-  };
+  centre = (1.0f / static_cast<float>(pixels.size())) * centre;
+  const auto pick = [&] { return pixels[random.below(pixels.size())]; };
   int middle = pick();
   for (int i = 0; i < 4; ++i) {
     const int other = pick();
-    if (off_centre(other) < off_centre(middle)) middle = other;
+    if (length(ground.point(other) - centre) < length(ground.point(middle) - centre)) middle = other;
   }
-  const Mask mask = mask_of(core, height, width);
-  const int first = search_from(pick(), mask, true).order.back();
-  const int second = search_from(first, mask, true).order.back();
-  const Search around = search_from(middle, mask, true);
-  std::vector<int> path = path_back(around, first);
-  const std::vector<int> rest = path_back(around, second);
+  // Nobody aims at the very farthest pixel.
+  const auto far_from = [&](int pixel) {
+    const std::vector<int> order = search_from(pixel, core, true).order;
+    return order[order.size() - 1 - random.below(order.size() / 12 + 1)];
+  };
+  const int first = far_from(pick()), second = far_from(first);
+  const PixelSearch around = search_from(middle, core, true);
+  std::vector<int> path = around.path_from(first), rest = around.path_from(second);
+  // A middle off the way between the ends would be a spur, drawn to and fro.
+  while (path.size() > 1 && rest.size() > 1 && path[path.size() - 2] == rest[rest.size() - 2]) {
+    path.pop_back();
+    rest.pop_back();
+  }
   path.insert(path.end(), rest.rbegin() + 1, rest.rend());
   return path;
 }
@@ -141,89 +103,87 @@ Polyline smooth_curve(const Polyline& through) {
   return curve;
 }
 
-Polyline trimmed(const Polyline& curve, float kept) {
-  const auto cut = static_cast<int64_t>(0.5f * (1.0f - kept) * static_cast<float>(curve.size()));
-  return {curve.begin() + cut, curve.end() - cut};
+/// The mean of each point with up to `reach` neighbours on either side, fewer near the ends, which stay: a
+/// hand rounds what it was to pass by.
+Polyline rounded(const Polyline& curve, size_t reach) {
+  Polyline sums{{}};  // of all points before
+  for (const Point p : curve) sums.push_back(sums.back() + p);
+  Polyline result;
+  for (size_t i = 0; i < curve.size(); ++i) {
+    const size_t near = std::min({reach, i, curve.size() - 1 - i});
+    result.push_back((1.0f / static_cast<float>(2 * near + 1)) * (sums[i + near + 1] - sums[i - near]));
+  }
+  return result;
+}
+
+/// A curve along the spine, by way of a few of its pixels, which stray.  Each attempt takes more of them and
+/// lets them stray less, so that where the way is narrow the curve comes to follow its middle.
+Polyline curve_along(const std::vector<int>& path, const Ground& ground, float erosion,
+                     const StrokeStyle& style, int attempt, Random& random) {
+  float depth = 0;
+  for (const int pixel : path) depth += ground.depth[pixel] / static_cast<float>(path.size());
+  const size_t steps = path.size() - 1;
+  const size_t bends = static_cast<size_t>(static_cast<float>(steps) / (3.0f * depth)) + attempt / 3;
+  const size_t knots = std::clamp<size_t>(bends, 2, std::max<size_t>(2, steps / 5));
+  const float spacing = static_cast<float>(steps) / static_cast<float>(knots);
+  const float calm = static_cast<float>(style.tries - attempt) / static_cast<float>(style.tries);
+  Polyline through;
+  for (size_t i = 0; i <= knots; ++i) {
+    const int on_path = path[i * steps / knots];
+    const float towards_middle = random.uniform(1.0f - calm, 1.0f) * (1.5f + ground.depth[on_path]);
+    const int inner = ground.inwards(on_path, static_cast<int>(towards_middle));
+    const float reach = calm * style.wobble * std::min(ground.depth[inner] - erosion, spacing);
+    through.push_back(ground.point(inner) + Point{reach * random.normal(), reach * random.normal()});
+  }
+  const auto rounding = static_cast<size_t>(0.35f * calm * spacing);
+  return shortened(rounded(rounded(smooth_curve(through), rounding), rounding), style.kept);
 }
 
 }  // namespace
 
-std::vector<Mask> components(const LabelMap& map, uint8_t label, int minimum_area) {
-  Mask all{map.height, map.width, std::vector<uint8_t>(map.labels.size())};
-  for (size_t i = 0; i < map.labels.size(); ++i) all.inside[i] = map.labels[i] == label;
-  std::vector<Mask> found;
-  for (const auto& piece : pieces_of(std::move(all))) {
-    if (static_cast<int>(piece.size()) >= minimum_area)
-      found.push_back(mask_of(piece, map.height, map.width));
-  }
-  return found;
-}
-
-std::vector<float> distance_to_outside(const Mask& mask) {
-  // One ring of outside pixels is added, and `far` exceeds any squared distance in the image.
-  const int height = mask.height + 2, width = mask.width + 2;
-  const auto far = static_cast<float>(height * height + width * width);
-  std::vector<float> squared(static_cast<size_t>(height) * width, 0.0f);
-  for (int y = 0; y < mask.height; ++y) {
-    for (int x = 0; x < mask.width; ++x) {
-      if (mask.inside[y * mask.width + x]) squared[(y + 1) * width + x + 1] = far;
-    }
-  }
-  std::vector<float> line(height), transformed(height);
-  for (int x = 0; x < width; ++x) {
-    for (int y = 0; y < height; ++y) line[y] = squared[y * width + x];
-    transform_line(line, transformed);
-    for (int y = 0; y < height; ++y) squared[y * width + x] = transformed[y];
-  }
-  std::vector<float> distance(mask.inside.size());
-  line.resize(width), transformed.resize(width);
-  for (int y = 1; y + 1 < height; ++y) {
-    std::copy_n(squared.begin() + y * width, width, line.begin());
-    transform_line(line, transformed);
-    for (int x = 0; x < mask.width; ++x) distance[(y - 1) * mask.width + x] = std::sqrt(transformed[x + 1]);
-  }
-  return distance;
+float erosion_for(double share, float most) {
+  constexpr float kLeast = 2.0f, kSmall = 0.003f, kLarge = 0.15f;
+  return kLeast +
+         (most - kLeast) * std::clamp((static_cast<float>(share) - kSmall) / (kLarge - kSmall), 0.0f, 1.0f);
 }
 
 Polyline stroke_within(const Mask& component, const StrokeStyle& style, Random& random) {
-  const auto area = std::ranges::count_if(component.inside, [](uint8_t inside) { return inside != 0; });
-  if (area == 0) return {};
-  const std::vector<float> depth = distance_to_outside(component);
-  const float deepest = *std::ranges::max_element(depth);
-  const float share = static_cast<float>(area) / static_cast<float>(component.inside.size());
-  const float erosion = std::min(erosion_for(share, style.most_erosion), 0.5f * deepest);
-  const std::vector<int> path =
-      spine(eroded_core(component, depth, erosion), component.height, component.width, random);
-
-  const auto depth_at = [&](Point p) {
-    const int x = static_cast<int>(std::lround(p.x)), y = static_cast<int>(std::lround(p.y));
-    const bool within = x >= 0 && x < component.width && y >= 0 && y < component.height;
-    return within ? depth[y * component.width + x] : 0.0f;
-  };
-  const float margin = std::min(2.0f, erosion);  // a line three pixels wide does not touch the outline
-  for (int attempt = 0; attempt < style.tries; ++attempt) {
-    // A few evenly spaced points carry the curve: too few to keep the pixel steps.  Every try takes more of
-    // them and moves them less, so that where the way is narrow the curve follows the spine.
-    const size_t steps = path.size() - 1, knots = std::clamp<size_t>(steps / 10, 2, 7 + attempt);
-    const float spacing = static_cast<float>(steps) / static_cast<float>(knots);
-    const float wobble =
-        style.wobble * static_cast<float>(style.tries - attempt) / static_cast<float>(style.tries);
-    Polyline through;
-    for (size_t i = 0; i <= knots; ++i) {
-      const int knot = path[i * steps / knots];
-      const float reach = wobble * std::min(depth[knot], spacing);
-      through.push_back({static_cast<float>(knot % component.width) + reach * random.normal(),
-                         static_cast<float>(knot / component.width) + reach * random.normal()});
+  const Ground ground(component);
+  const auto deepest = std::ranges::max_element(ground.depth);
+  if (deepest == ground.depth.end() || *deepest == 0.0f) return {};
+  Polyline stroke;
+  float erosion = bearable_erosion(ground, std::min(style.erosion, 0.4f * *deepest));
+  for (; stroke.empty() && erosion < *deepest; erosion += std::max(0.5f, 0.25f * erosion)) {
+    const std::vector<int> path = spine(ground, ground.core(erosion), random);
+    for (int attempt = 0; stroke.empty() && attempt < style.tries; ++attempt) {
+      Polyline curve = curve_along(path, ground, erosion, style, attempt, random);
+      const auto inside = [&](Point p) { return ground.depth_at(p) > erosion; };
+      if (std::ranges::all_of(curve, inside)) stroke = std::move(curve);
     }
-    const Polyline curve = trimmed(smooth_curve(through), style.kept);
-    if (std::ranges::all_of(curve, [&](Point p) { return depth_at(p) > margin; })) return curve;
   }
-  Polyline along_spine;
-  for (const int pixel : path) {
-    along_spine.push_back(
-        {static_cast<float>(pixel % component.width), static_cast<float>(pixel / component.width)});
+  if (stroke.empty()) stroke = {ground.point(static_cast<int>(deepest - ground.depth.begin()))};
+  const Point corner{static_cast<float>(component.left), static_cast<float>(component.top)};
+  for (Point& p : stroke) p = p + corner;
+  return stroke;
+}
+
+Polyline shortened(const Polyline& stroke, float share) {
+  if (stroke.empty()) return {};
+  std::vector<float> way{0.0f};  // to each point, along the stroke
+  for (size_t i = 1; i < stroke.size(); ++i) way.push_back(way.back() + length(stroke[i] - stroke[i - 1]));
+  const auto at = [&](float distance) {
+    const size_t next = std::ranges::upper_bound(way, distance) - way.begin();
+    if (next == way.size()) return stroke.back();
+    const float t = (distance - way[next - 1]) / (way[next] - way[next - 1]);
+    return stroke[next - 1] + t * (stroke[next] - stroke[next - 1]);
+  };
+  const float first = 0.5f * (1.0f - share) * way.back(), last = 0.5f * (1.0f + share) * way.back();
+  Polyline rest{at(first)};
+  for (size_t i = 0; i < stroke.size(); ++i) {
+    if (way[i] > first && way[i] < last) rest.push_back(stroke[i]);
   }
-  return trimmed(along_spine, style.kept);
+  if (last > first) rest.push_back(at(last));
+  return rest;
 }
 
 void draw_polyline(LabelMap& map, const Polyline& line, uint8_t label, float width) {

@@ -13,6 +13,12 @@ namespace {
 
 using namespace scrawl;
 
+void add_threads(CLI::App& app, int& threads) {
+  app.add_option("--threads", threads, "threads to work with; 0 takes all cores")
+      ->check(CLI::Range(0, 1024))
+      ->capture_default_str();
+}
+
 void add_device_options(CLI::App& app, DeviceOptions& options) {
   app.add_option("--device", options.name, "where to compute")
       ->check(CLI::IsMember({"auto", "cpu", "cuda", "simt"}))
@@ -90,6 +96,32 @@ void add_commands(CLI::App& app, int& exit_code) {
         command.add_flag("--json", o.json, "print JSON instead of a table");
       },
       replay_command);
+  add_command<ScribbleOptions>(
+      app, "scribble", "draw hand-like scribbles for a folder of dense masks", exit_code,
+      [](CLI::App& command, ScribbleOptions& o) {
+        command.add_option("--masks", o.masks, "folder of dense label maps (.png)")->required();
+        command.add_option("--out", o.out, "folder to write the scribbles to, new or empty")->required();
+        command.add_option("--images", o.images, "folder of the photos, to show in the preview");
+        command.add_option("--seed", o.seed, "another seed draws other strokes")->capture_default_str();
+        command.add_option("--width", o.width, "width of a stroke in pixels")
+            ->check(CLI::Range(1.0, 100.0))
+            ->capture_default_str();
+        command
+            .add_option("--shrink", o.shrink, "shorten strokes to this share of their length; 0 = a point")
+            ->check(CLI::Range(0.0, 1.0))
+            ->capture_default_str();
+        command.add_option("--drop", o.drop, "share of strokes to leave out")
+            ->check(CLI::Range(0.0, 1.0))
+            ->capture_default_str();
+        command.add_option("--min-area", o.min_area, "components with fewer pixels get no stroke")
+            ->check(CLI::Range(1, 1 << 30))
+            ->capture_default_str();
+        command.add_option("--ignore-label", o.ignore_label, "value of unlabelled pixels in the masks")
+            ->check(CLI::Range(0, 255))
+            ->capture_default_str();
+        add_threads(command, o.threads);
+      },
+      scribble_command);
   add_command<InspectOptions>(
       app, "inspect", "show names, types, shapes and ranges in a .safetensors or .npy file", exit_code,
       [](CLI::App& command, InspectOptions& o) {

@@ -7,7 +7,6 @@
 #include <map>
 
 #include "data/palette.h"
-#include "data/scribble_strokes.h"
 #include "engine/error.h"
 #include "engine/files.h"
 
@@ -114,83 +113,6 @@ TEST(DemoSet, ShowsEveryClassAndMarksItTruly) {
   const int total = kImages * kSize * kSize;
   EXPECT_GT(marked, total / 100);
   EXPECT_LT(marked, total / 10);
-}
-
-/// A disc, and a ring whose centre of mass lies outside of it.
-Mask annulus(int size, float inner, float outer) {
-  Mask mask{size, size, std::vector<uint8_t>(size * size)};
-  const auto middle = static_cast<float>(size / 2);
-  for (int i = 0; i < size * size; ++i) {
-    const float r =
-        length(Point{static_cast<float>(i % size) - middle, static_cast<float>(i / size) - middle});
-    mask.inside[i] = r >= inner && r <= outer;
-  }
-  return mask;
-}
-
-TEST(ScribbleStrokes, StayInsideAndReachAcrossTheComponent) {
-  for (const float inner : {0.0f, 14.0f}) {
-    const Mask mask = annulus(64, inner, 24.0f);
-    for (uint64_t i = 0; i < 40; ++i) {
-      Random random(1, 2, i);
-      const Polyline stroke = stroke_within(mask, {}, random);
-      LabelMap drawn{64, 64, std::vector<uint8_t>(64 * 64, kUnlabelled)};
-      draw_polyline(drawn, stroke, 1);
-      for (size_t p = 0; p < drawn.labels.size(); ++p) {
-        ASSERT_TRUE(mask.inside[p] || drawn.labels[p] != 1) << "stroke " << i << ", pixel " << p;
-      }
-      EXPECT_GT(length(stroke.back() - stroke.front()), 12.0f);
-    }
-  }
-}
-
-TEST(ScribbleStrokes, ExistForEveryComponentHoweverThin) {
-  for (const int height : {1, 2, 3}) {
-    Random random(1, 2, height);
-    const Mask bar{height, 9, std::vector<uint8_t>(height * 9, 1)};
-    const Polyline stroke = stroke_within(bar, {}, random);
-    EXPECT_FALSE(stroke.empty());
-    for (const Point p : stroke) {
-      EXPECT_TRUE(p.x > -0.5f && p.x < 8.5f && p.y > -0.5f && p.y < height - 0.5f);
-    }
-  }
-  Random random(1, 2);
-  EXPECT_TRUE(stroke_within({4, 4, std::vector<uint8_t>(16, 0)}, {}, random).empty());
-}
-
-TEST(ScribbleStrokes, AreThreePixelsWide) {
-  LabelMap map{7, 20, std::vector<uint8_t>(7 * 20, kUnlabelled)};
-  draw_polyline(map, {{-5, 3}, {30, 3}}, 4);
-  for (int y = 0; y < 7; ++y) EXPECT_EQ(map.labels[y * 20 + 10], y >= 2 && y <= 4 ? 4 : kUnlabelled) << y;
-}
-
-TEST(ScribbleStrokes, DistanceIsEuclidean) {
-  const Mask mask = annulus(33, 5.0f, 13.0f);
-  const std::vector<float> distance = distance_to_outside(mask);
-  for (int i = 0; i < 33 * 33; ++i) {
-    float nearest = 1e9f;
-    for (int y = -1; y <= 33; ++y) {
-      for (int x = -1; x <= 33; ++x) {
-        const bool within = x >= 0 && x < 33 && y >= 0 && y < 33 && mask.inside[y * 33 + x];
-        if (!within)
-          nearest =
-              std::min(nearest, std::hypot(static_cast<float>(i % 33 - x), static_cast<float>(i / 33 - y)));
-      }
-    }
-    ASSERT_NEAR(distance[i], nearest, 1e-4f) << "pixel " << i;
-  }
-}
-
-TEST(ScribbleStrokes, ComponentsHangTogetherOverEdgesOnly) {
-  const LabelMap map{3,
-                     4,
-                     {2, 2, 0, 2,  //
-                      0, 0, 2, 0,  //
-                      2, 0, 2, 2}};
-  const std::vector<Mask> pieces = components(map, 2, 2);
-  ASSERT_EQ(pieces.size(), 2u);
-  EXPECT_EQ(pieces[0].inside, (std::vector<uint8_t>{1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}));
-  EXPECT_EQ(pieces[1].inside, (std::vector<uint8_t>{0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1, 1}));
 }
 
 }  // namespace

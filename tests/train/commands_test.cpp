@@ -1,8 +1,5 @@
 // The program as users run it: bad input ends in one line on standard error and exit code 2, and nothing is
 // written.
-#include <sys/wait.h>
-
-#include <cstdlib>
 #include <fstream>
 
 #include "data/image.h"
@@ -10,6 +7,7 @@
 #include "data/palette.h"
 #include "engine/files.h"
 #include "tests/paths.h"
+#include "tests/train/program.h"
 #include "tests/train/tiny_run.h"
 
 namespace scrawl {
@@ -17,20 +15,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-struct Outcome {
-  int exit_code;
-  std::string out, err;
-};
-
 class Commands : public TinyRun {
  protected:
-  static Outcome scrawl(const std::string& arguments) {
-    const fs::path out = root() / "stdout", err = root() / "stderr";
-    const std::string command =
-        fmt::format("{} {} >{} 2>{}", scrawl_binary().string(), arguments, out.string(), err.string());
-    const int status = std::system(command.c_str());
-    return {WEXITSTATUS(status), read_file(out), read_file(err)};
-  }
+  static Outcome scrawl(const std::string& arguments) { return run_program(arguments, root()); }
 
   /// A configuration file for `data`, and what `scrawl train` says about it.
   static Outcome train(const fs::path& data, const std::string& more = "") {
@@ -57,13 +44,7 @@ class Commands : public TinyRun {
   /// One line with these words, exit code 2, and no checkpoint written (but for those in `kept`).
   static void expect_refusal(const Outcome& outcome, const std::vector<std::string>& words,
                              const fs::path& kept = {}) {
-    EXPECT_EQ(outcome.exit_code, 2) << outcome.err;
-    const size_t last = outcome.err.rfind("scrawl: ");
-    ASSERT_NE(last, std::string::npos) << outcome.err;
-    const std::string line = outcome.err.substr(last);
-    EXPECT_EQ(std::count(line.begin(), line.end(), '\n'), 1) << "expected one line: " << line;
-    for (const std::string& word : words)
-      EXPECT_NE(line.find(word), std::string::npos) << word << " not in: " << line;
+    expect_refused(outcome, words);
     EXPECT_EQ(fs::exists(root() / "runs" / "case" / "last.safetensors"), !kept.empty());
   }
 };
@@ -159,7 +140,7 @@ TEST_F(Commands, AnUnknownCommandIsNamedWithTheNearest) {
 
 TEST_F(Commands, HelpIsEverywhere) {
   for (const char* line : {"--help", "train --help", "eval --help", "predict --help", "demo --help",
-                           "replay --help", "inspect --help", "info --help"}) {
+                           "replay --help", "scribble --help", "inspect --help", "info --help"}) {
     const Outcome outcome = scrawl(line);
     EXPECT_EQ(outcome.exit_code, 0) << line;
     EXPECT_FALSE(outcome.out.empty()) << line;

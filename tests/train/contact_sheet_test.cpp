@@ -101,7 +101,7 @@ TEST(ContactSheet, ShowsEveryRowWhateverItsSize) {
   std::vector<SheetRow> rows;
   for (int i = 0; i < 9; ++i)
     rows.push_back(row_of(40 + 60 * (i % 3), 300 - 80 * (i % 3), static_cast<uint8_t>(i)));
-  const Image sheet = draw_contact_sheet(rows, palette, names);
+  const Image sheet = draw_contact_sheet(rows, kResultColumns, palette, names);
   for (int i = 0; i < 9; ++i) {
     // 72 % of the class over the photo.
     const Rgb blend{static_cast<uint8_t>(std::lround(10 + 0.72f * (20 * i - 10))), 240, 192};
@@ -109,7 +109,7 @@ TEST(ContactSheet, ShowsEveryRowWhateverItsSize) {
   }
   EXPECT_GT(sheet.width, sheet.height) << "nine rows stand in two halves";
   for (const int rows_shown : {0, 1, 6, 7}) {
-    const Image part = draw_contact_sheet(std::span(rows).first(rows_shown), palette, names);
+    const Image part = draw_contact_sheet(std::span(rows).first(rows_shown), kResultColumns, palette, names);
     EXPECT_EQ(part.pixels.size(), 3u * part.height * part.width);
   }
 }
@@ -118,8 +118,8 @@ TEST(ContactSheet, LegendWrapsWithManyClasses) {
   const std::vector<SheetRow> rows{row_of(100, 100, 0)};
   const std::vector<std::string> few(3, "aeroplane"), many(60, "aeroplane");
   const Palette palette = voc_palette();
-  const Image narrow = draw_contact_sheet(rows, palette, few),
-              wrapped = draw_contact_sheet(rows, palette, many);
+  const Image narrow = draw_contact_sheet(rows, kResultColumns, palette, few),
+              wrapped = draw_contact_sheet(rows, kResultColumns, palette, many);
   EXPECT_EQ(narrow.width, wrapped.width);
   EXPECT_GT(wrapped.height, narrow.height + 200);
   EXPECT_GT(count(wrapped, palette[59]), 100);

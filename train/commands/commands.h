@@ -52,6 +52,15 @@ struct ReplayOptions {
 };
 int replay_command(const ReplayOptions& options);
 
+struct ScribbleOptions {
+  std::filesystem::path masks, out, images;
+  uint64_t seed = 1;
+  float width = 3.0f, shrink = 1.0f, drop = 0.0f;
+  int min_area = 80, ignore_label = 255;
+  int threads = 0;  // 0 = all cores
+};
+int scribble_command(const ScribbleOptions& options);
+
 struct InspectOptions {
   std::filesystem::path file;
 };

@@ -43,6 +43,10 @@ std::vector<std::string> read_class_names(const std::filesystem::path& root, int
     check(names, classes, path.string());
     return names;
   }
+  return default_class_names(classes);
+}
+
+std::vector<std::string> default_class_names(int classes) {
   if (classes == static_cast<int>(kVocNames.size())) return kVocNames;
   std::vector<std::string> names{"background"};
   for (int k = 1; k < classes; ++k) names.push_back(fmt::format("class {}", k));

@@ -14,16 +14,14 @@ namespace {
 constexpr int kCellHeight = 160, kWidestCell = 240;
 constexpr int kMargin = 20, kGap = 6, kRowGap = 24, kHeader = 30, kLegendLine = 26;
 constexpr int kRowsUntilTwoHalves = 6;
-constexpr std::array<std::string_view, 4> kCaptions{"photo", "scribble", "prediction", "truth"};
-constexpr int kColumns = static_cast<int>(kCaptions.size());
 constexpr Rgb kPaper{250, 250, 248}, kInk{40, 40, 44}, kPaleInk{130, 130, 136}, kEmptyCell{228, 228, 226};
 constexpr float kOpacity = 0.72f, kTextScale = 1.75f, kSmallTextScale = 1.25f;
 
 /// Where everything goes, in pixels.
 struct Layout {
-  int halves, rows_in_half, cell_width, width, height, legend_top;
+  int columns, halves, rows_in_half, cell_width, width, height, legend_top;
 
-  int half_width() const { return kColumns * cell_width + (kColumns - 1) * kGap; }
+  int half_width() const { return columns * cell_width + (columns - 1) * kGap; }
   int column_left(int half, int column) const {
     return kMargin + half * (half_width() + 2 * kMargin) + column * (cell_width + kGap);
   }
@@ -59,8 +57,8 @@ int lay_out_legend(std::span<const std::string> names, int width, Visit visit) {
   return line + 1;
 }
 
-Layout lay_out(std::span<const SheetRow> rows, std::span<const std::string> names) {
-  Layout layout{};
+Layout lay_out(std::span<const SheetRow> rows, int columns, std::span<const std::string> names) {
+  Layout layout{.columns = columns};
   const int count = static_cast<int>(rows.size());
   layout.halves = count > kRowsUntilTwoHalves ? 2 : 1;
   layout.rows_in_half = (count + layout.halves - 1) / layout.halves;
@@ -68,7 +66,7 @@ Layout lay_out(std::span<const SheetRow> rows, std::span<const std::string> name
   for (const SheetRow& row : rows) {
     layout.cell_width = std::max(layout.cell_width, fitted(row.photo, kWidestCell)[1]);
   }
-  layout.width = layout.column_left(layout.halves - 1, kColumns - 1) + layout.cell_width + kMargin;
+  layout.width = layout.column_left(layout.halves - 1, columns - 1) + layout.cell_width + kMargin;
   layout.legend_top = layout.row_top(layout.rows_in_half) + 4;
   const int lines = lay_out_legend(names, layout.width, [](size_t, float, int) {});
   layout.height = layout.legend_top + lines * kLegendLine + kMargin - 8;
@@ -83,24 +81,21 @@ void draw_empty_cell(Image& sheet, int left, int top, int width) {
   write_text(sheet, x + indent, y + 0.5f * kCellHeight - 5, kNone, kSmallTextScale, kPaleInk);
 }
 
-void draw_row(Image& sheet, const Layout& layout, const SheetRow& row, const Palette& palette, int half,
-              int top) {
+void draw_row(Image& sheet, const Layout& layout, const SheetRow& row, std::span<const SheetColumn> columns,
+              const Palette& palette, int half, int top) {
   const auto [height, width] = fitted(row.photo, layout.cell_width);
   const Image photo = scaled(row.photo, height, width);
-  const auto masked = [&](const LabelMap& map) {
-    return overlay(photo, scaled(map, height, width), palette, kOpacity);
-  };
-  const std::array<const LabelMap*, kColumns> maps{nullptr, &row.scribble, &row.prediction, &row.truth};
-  for (int column = 0; column < kColumns; ++column) {
-    const int left = layout.column_left(half, column);
-    const LabelMap* map = maps[column];
+  for (int i = 0; i < layout.columns; ++i) {
+    const SheetColumn& column = columns[i];
+    const int left = layout.column_left(half, i);
+    const LabelMap* map = column.map ? &(row.*column.map) : nullptr;
     if (map != nullptr && map->labels.empty()) {
       draw_empty_cell(sheet, left, top, layout.cell_width);
       continue;
     }
-    const Image cell = column == 0   ? photo
-                       : column == 1 ? strokes_over(photo, *map, palette, 2.2f)
-                                     : masked(*map);
+    const Image cell = map == nullptr   ? photo
+                       : column.strokes ? strokes_over(photo, *map, palette, 2.2f)
+                                        : overlay(photo, scaled(*map, height, width), palette, kOpacity);
     paste(sheet, cell, left + (layout.cell_width - width) / 2, top + (kCellHeight - height) / 2);
   }
   const int photo_left = layout.column_left(half, 0) + (layout.cell_width - width) / 2;
@@ -121,18 +116,18 @@ void draw_legend(Image& sheet, const Layout& layout, const Palette& palette,
 
 }  // namespace
 
-Image draw_contact_sheet(std::span<const SheetRow> rows, const Palette& palette,
-                         std::span<const std::string> class_names) {
-  const Layout layout = lay_out(rows, class_names);
+Image draw_contact_sheet(std::span<const SheetRow> rows, std::span<const SheetColumn> columns,
+                         const Palette& palette, std::span<const std::string> class_names) {
+  const Layout layout = lay_out(rows, static_cast<int>(columns.size()), class_names);
   Image sheet = blank(layout.height, layout.width, kPaper);
   for (int half = 0; half < layout.halves; ++half) {
-    for (int column = 0; column < kColumns; ++column) {
-      write_text(sheet, static_cast<float>(layout.column_left(half, column)), kMargin, kCaptions[column],
+    for (int i = 0; i < layout.columns; ++i) {
+      write_text(sheet, static_cast<float>(layout.column_left(half, i)), kMargin, columns[i].caption,
                  kTextScale, kInk);
     }
   }
   for (int i = 0; i < static_cast<int>(rows.size()); ++i) {
-    draw_row(sheet, layout, rows[i], palette, i / layout.rows_in_half,
+    draw_row(sheet, layout, rows[i], columns, palette, i / layout.rows_in_half,
              layout.row_top(i % layout.rows_in_half));
   }
   draw_legend(sheet, layout, palette, class_names);
@@ -140,8 +135,9 @@ Image draw_contact_sheet(std::span<const SheetRow> rows, const Palette& palette,
 }
 
 void write_contact_sheet(const std::filesystem::path& path, std::span<const SheetRow> rows,
-                         const Palette& palette, std::span<const std::string> class_names) {
-  write_png(path, draw_contact_sheet(rows, palette, class_names));
+                         std::span<const SheetColumn> columns, const Palette& palette,
+                         std::span<const std::string> class_names) {
+  write_png(path, draw_contact_sheet(rows, columns, palette, class_names));
 }
 
 }  // namespace scrawl

@@ -117,7 +117,8 @@ void write_run_contact_sheet(Trainer& trainer, const Config& config) {
     rows.push_back(sheet_row(trainer.model(), val.read(i), scribbles, masks, config));
   for (int i = 0; !scribbled && i < std::min(kRows / 2, train.size()); ++i)
     rows.push_back(sheet_row(trainer.model(), train.read(i), scribbles, masks, config));
-  write_contact_sheet(trainer.directory().contact_sheet(), rows, voc_palette(), trainer.class_names());
+  write_contact_sheet(trainer.directory().contact_sheet(), rows, kResultColumns, voc_palette(),
+                      trainer.class_names());
 }
 
 }  // namespace scrawl
