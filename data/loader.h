@@ -10,7 +10,8 @@
 #include <thread>
 #include <vector>
 
-#include "data/dataset.h"
+#include "data/epoch.h"
+#include "data/packed_sample.h"
 
 namespace scrawl {
 
@@ -21,15 +22,6 @@ struct Batch {
   std::vector<float> image;      // N,H,W,3, normalised
   std::vector<uint8_t> label;    // N,H,W
   std::vector<uint8_t> present;  // N,classes
-};
-
-struct LoaderConfig {
-  int batch_size = 12;
-  int crop_height = 320, crop_width = 320;
-  int workers = 2;    // threads that prepare batches ahead; 0: the calling thread does it
-  bool train = true;  // shuffled, augmented, full batches only; else in order, centre crops, last batch short
-  bool shuffle = true;  // of training batches
-  uint64_t seed = 100;
 };
 
 /// Prepares the batches of an epoch ahead of their use.  What a batch holds depends on the data set, the
@@ -53,11 +45,6 @@ class Loader {
   bool next(Batch& batch);
 
  private:
-  struct Epoch {
-    int generation = 0;  // how many times an epoch was started: tells an abandoned one from its successor
-    int number = 0;
-    std::shared_ptr<const std::vector<int>> order;  // of the samples
-  };
   struct Prepared {
     Batch batch;
     std::exception_ptr error;
@@ -65,21 +52,20 @@ class Loader {
 
   void work(const std::stop_token& stop);
   void prepare(Batch& batch, const Epoch& epoch, int index);
-  void prepare_sample(Batch& batch, int slot, int index, int epoch);
-  std::shared_ptr<const Sample> sample(int index);
+  std::shared_ptr<const PackedSample> sample(int index);
 
   const Dataset& dataset_;
   const LoaderConfig config_;
 
   std::mutex mutex_;  // guards the next five
-  Epoch epoch_;
+  std::shared_ptr<const Epoch> epoch_;  // a new one for every start, which tells it from an abandoned one
   int taken_ = 0, returned_ = 0;  // batches that workers have begun; that next() has asked for
   std::map<int, Prepared> prepared_;
   std::vector<Batch> spare_;  // memory to reuse
   std::condition_variable_any changed_;
 
   std::mutex cache_mutex_;
-  std::vector<std::shared_ptr<const Sample>> cache_;
+  std::vector<std::shared_ptr<const PackedSample>> cache_;
   size_t cached_bytes_ = 0;
 
   std::vector<std::jthread> threads_;  // last: joined before anything above goes away

@@ -3,9 +3,9 @@
 #include <algorithm>
 
 #include "data/augmentation.h"
+#include "data/packed_sample.h"
 #include "engine/ops.h"
-#include "kernels/partial_cross_entropy.h"
-#include "train/training_step.h"
+#include "kernels/labels.h"
 
 namespace scrawl {
 namespace {
@@ -88,27 +88,37 @@ class Confusions {
   int images_ = 0;
 };
 
-/// The whole image, and padding to the right and below where it is too small for the network.
-Window whole_window(const ModelConfig& config, const Image& image) {
-  return {0, 0, std::max(image.height, config.minimum_side()), std::max(image.width, config.minimum_side())};
+/// A whole image as a batch of one, padded to the right and below where it is too small for the network.
+DeviceBatch whole_image(const Pfa& model, const PackedSample& sample) {
+  Device& device = model.device();
+  const auto bytes = static_cast<int64_t>(sample.pixels.size() * sizeof(LabelledPixel));
+  const Tensor pixels(device, {bytes}, DType::u8), plan(device, {sizeof(CropPlan)}, DType::u8);
+  const CropPlan whole =
+      crop_plan({}, static_cast<const LabelledPixel*>(pixels.raw()), sample.height, sample.width);
+  device.upload(pixels.raw(), sample.pixels.data(), bytes);
+  device.upload(plan.raw(), &whole, sizeof whole);
+
+  const int least = model.config().minimum_side();
+  const int64_t rows = std::max(sample.height, least), columns = std::max(sample.width, least);
+  const auto classes = static_cast<int64_t>(sample.present.size());
+  DeviceBatch batch{.image = Tensor(device, {1, rows, columns, 3}),
+                    .label = Tensor(device, {1, rows, columns}, DType::u8),
+                    .present = Tensor::from(device, {1, classes}, sample.present)};
+  device.run(AugmentCrops{.plans = static_cast<const CropPlan*>(plan.raw()),
+                          .images = 1,
+                          .height = static_cast<int>(rows),
+                          .width = static_cast<int>(columns),
+                          .image = batch.image.data<float>(),
+                          .label = batch.label.data<uint8_t>()});
+  return batch;
 }
 
-std::vector<float> normalised(const Image& image, const Window& window) {
-  std::vector<float> pixels(size_t{3} * window.height * window.width);
-  normalise(crop(to_float(image), window), pixels.data());
-  return pixels;
-}
-
-/// A whole image as a batch of one.
-Batch whole_image(const ModelConfig& config, const Sample& sample) {
-  const Window window = whole_window(config, sample.image);
-  return {.ids = {sample.id},
-          .count = 1,
-          .height = window.height,
-          .width = window.width,
-          .image = normalised(sample.image, window),
-          .label = crop(sample.label, window).labels,
-          .present = sample.present};
+/// The upper left of a label map.
+LabelMap cut(const std::vector<uint8_t>& labels, int64_t stride, int height, int width) {
+  LabelMap map{height, width, {}};
+  for (int y = 0; y < height; ++y)
+    map.labels.insert(map.labels.end(), &labels[y * stride], &labels[y * stride] + width);
+  return map;
 }
 
 /// Blocks of memory are kept by size, and images of every size bring their own: kept, they would fill the
@@ -139,8 +149,7 @@ Evaluation evaluate_whole_images(const Pfa& model, const Dataset& dataset,
                                  const std::function<void(int, int)>& progress) {
   Confusions confusions(model);
   for (int i = 0; i < dataset.size(); ++i) {
-    const Batch batch = whole_image(model.config(), dataset.read(i));
-    confusions.count(to_device(model.device(), batch, model.config().classes));
+    confusions.count(whole_image(model, pack(dataset.read(i))));
     forget_blocks(model);
     if (progress) progress(i + 1, dataset.size());
   }
@@ -148,17 +157,17 @@ Evaluation evaluate_whole_images(const Pfa& model, const Dataset& dataset,
 }
 
 LabelMap predict_image(const Pfa& model, const Image& image) {
-  const Window window = whole_window(model.config(), image);
-  LabelMap map{window.height, window.width, {}};
+  LabelMap map;
   {
     Tape tape(model.device(), Tape::Mode::evaluate);
-    const Tensor pixels =
-        Tensor::from(model.device(), {1, window.height, window.width, 3}, normalised(image, window));
+    const PackedSample sample{.height = image.height, .width = image.width, .pixels = pack(image)};
+    const Tensor pixels = whole_image(model, sample).image;
     const Tensor logits = model.predict(tape, pixels).logits;
-    map.labels = ops::arg_max(logits, window.height, window.width).to_host<uint8_t>();
+    const Tensor classes = ops::arg_max(logits, pixels.dim(1), pixels.dim(2));
+    map = cut(classes.to_host<uint8_t>(), pixels.dim(2), image.height, image.width);
   }
   forget_blocks(model);
-  return crop(map, {0, 0, image.height, image.width});
+  return map;
 }
 
 }  // namespace scrawl

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/files.h"
+#include "kernels/labels.h"
 #include "train/bias_walk.h"
 #include "train/training_step.h"
 

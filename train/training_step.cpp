@@ -2,12 +2,6 @@
 
 namespace scrawl {
 
-DeviceBatch to_device(Device& device, const Batch& batch, int classes) {
-  return {.image = Tensor::from(device, {batch.count, batch.height, batch.width, 3}, batch.image),
-          .label = Tensor::from(device, {batch.count, batch.height, batch.width}, batch.label),
-          .present = Tensor::from(device, {batch.count, classes}, batch.present)};
-}
-
 std::vector<GroupSettings> published_groups(float learning_rate, float weight_decay) {
   return {{learning_rate, weight_decay},
           {0.0f, 0.0f},

@@ -7,9 +7,6 @@
 
 namespace scrawl {
 
-/// Copies a batch to the device.
-DeviceBatch to_device(Device& device, const Batch& batch, int classes);
-
 /// The published optimiser's groups, in the order of Group: encoder, encoder norms (frozen), and decoder and
 /// feature augmentation at ten times the rate.
 std::vector<GroupSettings> published_groups(float learning_rate, float weight_decay);

@@ -110,7 +110,7 @@ TEST(Loader, EvaluationShowsEverySampleInOrderFromItsCentre) {
     for (int x = 0; x < 40; ++x) {
       const bool inside = y >= 1 && y < 21 && x >= 8 && x < 32;
       const float red = batch.image[(y * 40 + x) * 3];
-      EXPECT_NEAR(red, inside ? (40 - kPixelMean[0]) / kPixelStd[0] : 0.0f, 0.05f);
+      EXPECT_NEAR(red, inside ? normalised(40, 0) : 0.0f, 0.05f);
       EXPECT_EQ(batch.label[y * 40 + x], y == 1 && x == 8 ? 1 : 255);
     }
   }
