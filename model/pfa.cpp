@@ -12,6 +12,8 @@ Pfa::Pfa(Device& device, const ModelConfig& config)
 
 void Pfa::initialise(const std::vector<GroupSettings>& groups, uint64_t seed, bool differentiate_frozen,
                      DType storage) {
+  if (storage == DType::bf16 && device_.kind() == DeviceKind::cpu)
+    throw InputError("bf16 is for the cuda and simt devices; the cpu device computes in fp32 only");
   parameters_.allocate(device_, groups, seed, differentiate_frozen, storage);
 }
 

@@ -35,7 +35,8 @@ class Pfa {
  public:
   Pfa(Device& device, const ModelConfig& config);
   /// Makes the parameters; `groups` in the order of Group.  `storage` is the type of activations, f32 or
-  /// bf16; statistics, losses, the values learnt and their gradients are f32 in any case.
+  /// bf16; statistics, losses, the values learnt and their gradients are f32 in any case.  InputError for
+  /// bf16 on the cpu device, which does not have it.
   void initialise(const std::vector<GroupSettings>& groups, uint64_t seed, bool differentiate_frozen = false,
                   DType storage = DType::f32);
 

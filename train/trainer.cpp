@@ -52,7 +52,7 @@ Trainer::Trainer(Device& device, const Config& config)
       losses_(device, 4 * kStepsBetweenLosses) {
   model_.initialise(
       published_groups(static_cast<float>(config.learning_rate), static_cast<float>(config.weight_decay)),
-      config.seed);
+      config.seed, /*differentiate_frozen=*/false, config.precision);
   if (config.pretrained) load_pretrained_encoder(model_, find_pretrained(config.pretrained_weights()));
 }
 
@@ -66,8 +66,8 @@ void Trainer::run(Start start, const std::function<void(const EpochSummary&)>& o
   for (const std::string& key : config_.ignored) log("ignored: {}", key);
   log("training on {} images, validating on {}; image-level tags from {}", train_set_.size(), val_set_.size(),
       train_set_.tags_from_file() ? "cls_labels.npy" : "the labels (there is no cls_labels.npy)");
-  log("model: {:.1f} M parameters; device: {} with {} threads",
-      static_cast<double>(model_.parameters().count()) / 1e6, device_.name(), device_.threads());
+  log("model: {:.1f} M parameters; device: {}", static_cast<double>(model_.parameters().count()) / 1e6,
+      device_.describe());
 
   note_interrupts();
   try {

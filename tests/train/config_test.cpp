@@ -162,7 +162,8 @@ auto everything(const Config& c) {
                   c.loss.local_con, c.loss.global_pce, c.loss.global_con_local, c.loss.global_con_global,
                   c.data_root, c.label_path, c.val_label_path, c.train_data_list, c.val_data_list,
                   c.batch_size, c.num_workers, c.crop, c.ignore_label, c.prototype_epoch, c.checkpoint_dir,
-                  c.pretrained_path, c.epochs, c.val_every, c.learning_rate, c.betas, c.weight_decay, c.lr_policy);
+                  c.pretrained_path, c.epochs, c.val_every, c.precision, c.learning_rate, c.betas, c.weight_decay,
+                  c.lr_policy);
 }
 
 TEST(Config, EveryKeyIsReadAndDescriptionLoadsBackToTheSame) {
@@ -195,6 +196,7 @@ TEST(Config, EveryKeyIsReadAndDescriptionLoadsBackToTheSame) {
                           "work_dir.pre_weight=F",
                           "train.epoch=11",
                           "train.val_every=2",
+                          "train.precision=bf16",
                           "optimizer.learning_rate=0.1234567890123456",
                           "optimizer.betas=0.1,0.2",
                           "optimizer.weight_decay=1e-300",
@@ -237,6 +239,7 @@ TEST(Config, EveryKeyIsReadAndDescriptionLoadsBackToTheSame) {
   expected.prototype_epoch = 5;
   std::tie(expected.checkpoint_dir, expected.pretrained_path) = std::tuple("E", "F");
   std::tie(expected.epochs, expected.val_every) = std::tuple(11, 2);
+  expected.precision = DType::bf16;
   expected.learning_rate = 0.1234567890123456;
   expected.betas = {0.1, 0.2};
   expected.weight_decay = 1e-300;
@@ -303,6 +306,8 @@ TEST(Config, WrongTypesSayKeyExpectedAndGot) {
             "run.yaml:3: optimizer.betas: expected 2 numbers, got a group of keys");
   EXPECT_EQ(message("optimizer: {lr_policy: cosine}\n"),
             "run.yaml:3: optimizer.lr_policy: expected linear or step, got 'cosine'");
+  EXPECT_EQ(message("train: {precision: fp16}\n"),
+            "run.yaml:3: train.precision: expected fp32 or bf16, got 'fp16'");
 }
 
 TEST(Config, ValuesThatCannotBeTrainedWith) {

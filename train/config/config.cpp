@@ -67,6 +67,7 @@ std::vector<Setting> settings(Config& c) {
       {"train.gpu_ids", Ignored{"--device chooses"}},
       {"train.epoch", &c.epochs, kPositive},
       {"train.val_every", &c.val_every, kPositive},
+      {"train.precision", &c.precision},
       {"optimizer.learning_rate", &c.learning_rate, kAboveZero},
       {"optimizer.betas", &c.betas, kBelowOne},
       {"optimizer.weight_decay", &c.weight_decay, kNotNegative},

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/dtype.h"
 #include "model/config.h"
 
 namespace scrawl {
@@ -43,6 +44,7 @@ struct Config {
 
   int epochs = 200;
   int val_every = 1;   // epochs from one validation to the next
+  DType precision = DType::f32;  // of activations; weights, statistics and losses are f32 in any case
 
   double learning_rate = 6e-5;
   std::array<double, 2> betas{0.9, 0.999};

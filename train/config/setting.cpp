@@ -129,6 +129,17 @@ struct Form<LrPolicy> {
   static YAML::Node write(LrPolicy value) { return YAML::Node(value == LrPolicy::kStep ? "step" : "linear"); }
 };
 
+template <>
+struct Form<DType> {
+  static constexpr auto words = "fp32 or bf16";
+  static bool read(const YAML::Node& node, DType& value) {
+    if (!node.IsScalar()) return false;
+    value = node.Scalar() == "bf16" ? DType::bf16 : DType::f32;
+    return node.Scalar() == "bf16" || node.Scalar() == "fp32";
+  }
+  static YAML::Node write(DType value) { return YAML::Node(value == DType::bf16 ? "bf16" : "fp32"); }
+};
+
 template <typename T, size_t n>
 struct Form<std::array<T, n>> {
   static constexpr auto words = std::is_integral_v<T> ? "4 integers, one a stage" : "2 numbers";

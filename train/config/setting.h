@@ -31,7 +31,7 @@ struct Ignored {
 
 using Target =
     std::variant<bool*, int*, uint64_t*, float*, double*, std::string*, std::filesystem::path*, LrPolicy*,
-                 CropSize*, std::array<int, 4>*, std::array<double, 2>*, SameAs, Ignored>;
+                 DType*, CropSize*, std::array<int, 4>*, std::array<double, 2>*, SameAs, Ignored>;
 
 struct Setting {
   std::string_view key;  // dotted
