@@ -20,34 +20,69 @@ SystemMemory system_memory(DeviceKind kind) {
 
 }  // namespace
 
-Device::Queue Device::make_queue(const Options& options) {
-  switch (options.kind) {
-    case DeviceKind::cpu:
-      return std::make_unique<cpu::Queue>(options.threads);
-    case DeviceKind::simt: {
+bool Device::built_with(DeviceKind kind) {
 #ifdef SCRAWL_SIMT
-      simt::Options simt = options.simt;
-      if (simt.threads == 0) simt.threads = options.threads;
-      return std::make_unique<simt::Queue>(simt);
-#else
-      break;
+  if (kind == DeviceKind::simt) return true;
 #endif
-    }
-    case DeviceKind::cuda:
 #ifdef SCRAWL_CUDA
-      return std::make_unique<cuda::Queue>(
-          cuda::Options{.synchronise_each_launch = options.synchronise_each_launch});
-#else
-      break;
+  if (kind == DeviceKind::cuda) return true;
 #endif
-  }
-  throw InputError("this build has no {} device", name_of(options.kind));
+  return kind == DeviceKind::cpu;
 }
+
+std::string Device::absence(DeviceKind kind) {
+  if (!built_with(kind)) return "this build was made without it";
+#ifdef SCRAWL_CUDA
+  if (kind == DeviceKind::cuda) return cuda::absence();
+#endif
+  return {};
+}
+
+std::string Device::cudnn_absence() {
+#ifdef SCRAWL_CUDNN
+  return cudnn::absence();
+#else
+  return "this build was made without it";
+#endif
+}
+
+Device::Queue Device::make_queue(const Options& options) {
+  if (const std::string reason = absence(options.kind); !reason.empty())
+    throw InputError("no {} device: {}", name_of(options.kind), reason);
+  if (options.cudnn && options.kind == DeviceKind::cuda)
+    if (const std::string reason = cudnn_absence(); !reason.empty()) throw InputError("no cuDNN: {}", reason);
+#ifdef SCRAWL_SIMT
+  if (options.kind == DeviceKind::simt) {
+    simt::Options simt = options.simt;
+    if (simt.threads == 0) simt.threads = options.threads;
+    return std::make_unique<simt::Queue>(simt);
+  }
+#endif
+#ifdef SCRAWL_CUDA
+  const cuda::Options cuda{.synchronise_each_launch = options.synchronise_each_launch};
+#ifdef SCRAWL_CUDNN
+  if (options.kind == DeviceKind::cuda && options.cudnn) return std::make_unique<cudnn::Queue>(cuda);
+#endif
+  if (options.kind == DeviceKind::cuda) return std::make_unique<cuda::Queue>(cuda);
+#endif
+  return std::make_unique<cpu::Queue>(options.threads);
+}
+
+#ifdef SCRAWL_CUDA
+cuda::Queue* Device::cuda_queue() const {
+  const auto as_cuda = [](const auto& queue) -> cuda::Queue* {
+    if constexpr (std::is_convertible_v<decltype(queue.get()), cuda::Queue*>) return queue.get();
+    return nullptr;
+  };
+  return std::visit(as_cuda, queue_);
+}
+#endif
 
 Device::Device(const Options& options)
     : kind_(options.kind),
       queue_(make_queue(options)),
-      memory_(system_memory(options.kind), options.guard_memory && options.kind != DeviceKind::cuda) {}
+      memory_(system_memory(options.kind), options.guard_memory && options.kind != DeviceKind::cuda),
+      synchronises_(options.synchronise_each_launch) {}
 
 int Device::threads() const {
   if (const auto* queue = std::get_if<std::unique_ptr<cpu::Queue>>(&queue_)) return (*queue)->threads();
@@ -55,6 +90,15 @@ int Device::threads() const {
   if (const auto* queue = std::get_if<std::unique_ptr<simt::Queue>>(&queue_)) return (*queue)->threads();
 #endif
   return 1;
+}
+
+std::string Device::describe() const {
+#ifdef SCRAWL_CUDA
+  if (const cuda::Queue* queue = cuda_queue())
+    return fmt::format("cuda, {} with {} multiprocessors and {:.0f} GiB", queue->device_name(),
+                       queue->multiprocessors(), static_cast<double>(queue->memory_bytes()) / (1 << 30));
+#endif
+  return fmt::format("{} with {} threads", name(), threads());
 }
 
 int64_t Device::peak_bytes() const {
@@ -66,8 +110,7 @@ void Device::upload(void* device, const void* host, int64_t bytes) {
   require(!capturing(), "an upload cannot be captured");
   if (bytes == 0) return;
 #ifdef SCRAWL_CUDA
-  if (auto* queue = std::get_if<std::unique_ptr<cuda::Queue>>(&queue_))
-    return cuda::copy_to_device(device, host, bytes, **queue);
+  if (cuda::Queue* queue = cuda_queue()) return cuda::copy_to_device(device, host, bytes, *queue);
 #endif
   std::memcpy(device, host, bytes);
 }
@@ -76,8 +119,7 @@ void Device::download(void* host, const void* device, int64_t bytes) {
   require(!capturing(), "a download cannot be captured");
   if (bytes == 0) return;
 #ifdef SCRAWL_CUDA
-  if (auto* queue = std::get_if<std::unique_ptr<cuda::Queue>>(&queue_))
-    return cuda::copy_to_host(host, device, bytes, **queue);
+  if (cuda::Queue* queue = cuda_queue()) return cuda::copy_to_host(host, device, bytes, *queue);
 #endif
   std::memcpy(host, device, bytes);
 }

@@ -2,6 +2,7 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <string_view>
 #include <variant>
 
@@ -14,7 +15,11 @@
 #include "kernels/simt/queue.h"
 #endif
 #ifdef SCRAWL_CUDA
+#include "kernels/cuda/profiler_range.h"
 #include "kernels/cuda/queue.h"
+#endif
+#ifdef SCRAWL_CUDNN
+#include "kernels/cuda/cudnn/queue.h"
 #endif
 
 namespace scrawl {
@@ -42,18 +47,28 @@ class Device {
  public:
   struct Options {
     DeviceKind kind = DeviceKind::cpu;
-    int threads = 0;                       // of the processor, for cpu and simt; 0 = all cores
-    bool guard_memory = false;             // see Allocator; not on cuda, where compute-sanitizer looks
-    simt::Options simt{};                  // how simulated threads are scheduled
+    int threads = 0;            // of the processor, for cpu and simt; 0 = all cores
+    bool guard_memory = false;  // see Allocator; not on cuda, where compute-sanitizer looks
+    simt::Options simt{};       // how simulated threads are scheduled
+    bool cudnn = false;         // on cuda: convolutions and batch norms by cuDNN, not by our own kernels
     bool synchronise_each_launch = false;  // on cuda: a failing kernel is named at once
   };
 
+  static bool built_with(DeviceKind kind);
+  /// Why this build, or this machine, does not have a device ("no NVIDIA driver is installed"); empty when it
+  /// has.
+  static std::string absence(DeviceKind kind);
+  /// The same of cuDNN, for Options::cudnn.
+  static std::string cudnn_absence();
+
   Device() : Device(Options{}) {}
-  /// Throws InputError when this build, or this machine, does not have the device.
+  /// Throws InputError when the device is absent.
   explicit Device(const Options& options);
 
   DeviceKind kind() const { return kind_; }
   std::string_view name() const { return name_of(kind_); }
+  /// "cpu with 16 threads", "cuda, NVIDIA H200 with 132 multiprocessors and 140 GiB"
+  std::string describe() const;
   int threads() const;
   Allocator& memory() { return memory_; }
   /// High-water mark of tensors plus the kernels' scratch, in bytes.
@@ -66,6 +81,9 @@ class Device {
       capturing_->calls_.push_back([this, kernel] { run(kernel); });
       return;
     }
+#ifdef SCRAWL_CUDA
+    const cuda::ProfilerRange range(kernel.name);
+#endif
     const auto launch = [&](auto& queue) { detail::launch(kernel, *queue); };
     if (!profiler_) return std::visit(launch, queue_);
     const auto begin = std::chrono::steady_clock::now();
@@ -78,7 +96,9 @@ class Device {
   /// Captures the kernels that `body` launches instead of running them.  It must not copy between host and
   /// device, and must have run once before for its shapes.
   Graph capture(const std::function<void()>& body);
-  bool capturing() const { return capturing_ != nullptr; }
+  bool capturing() const {
+    return capturing_ != nullptr;
+  }
 
   /// Copies between host memory and this device's, in order with the kernels.  The host memory may be reused
   /// at once after an upload, and is filled when a download returns.
@@ -87,14 +107,17 @@ class Device {
   /// Waits for all kernels; throws what went wrong in them.
   void synchronise();
 
-  void attach(Profiler* profiler) { profiler_ = profiler; }
-  bool profiling() const { return profiler_ != nullptr; }
+  void attach(Profiler* profiler) {
+    profiler_ = profiler;
+  }
+  /// Whether each kernel is looked at by itself, by a profiler or by waiting for it; captures would hide
+  /// them.
+  bool watches_each_launch() const {
+    return profiler_ != nullptr || synchronises_;
+  }
 #ifdef SCRAWL_CUDA
   /// Null unless this is a GPU; for what only a GPU has, such as pinned memory.
-  cuda::Queue* cuda_queue() const {
-    const auto* queue = std::get_if<std::unique_ptr<cuda::Queue>>(&queue_);
-    return queue ? queue->get() : nullptr;
-  }
+  cuda::Queue* cuda_queue() const;
 #endif
 
  private:
@@ -107,12 +130,17 @@ class Device {
                              ,
                              std::unique_ptr<cuda::Queue>
 #endif
+#ifdef SCRAWL_CUDNN
+                             ,
+                             std::unique_ptr<cudnn::Queue>
+#endif
                              >;
   static Queue make_queue(const Options& options);
 
   DeviceKind kind_;
   Queue queue_;  // first: it finds out whether the device is there
   Allocator memory_;
+  bool synchronises_;
   Profiler* profiler_ = nullptr;
   Graph* capturing_ = nullptr;
 };

@@ -1,4 +1,5 @@
 #pragma once
+#include <compare>
 #include <string_view>
 
 #include "kernels/cost.h"
@@ -22,6 +23,7 @@ struct ConvolutionShape {
   /// Values that one output element sums: the columns of the matrix product.
   int64_t patch() const { return int64_t{kernel} * kernel * channels; }
   int64_t weights() const { return out_channels * patch(); }
+  auto operator<=>(const ConvolutionShape&) const = default;
   Cost cost(int64_t element) const {
     return {(inputs() + outputs() + weights()) * element, 2 * outputs() * patch()};
   }
@@ -74,6 +76,11 @@ void run(const ConvolutionForward&, Queue&);
 void run(const ConvolutionBackwardInput&, Queue&);
 void run(const ConvolutionBackwardWeight&, Queue&);
 }  // namespace cuda
+namespace cudnn {
+void run(const ConvolutionForward&, Queue&);
+void run(const ConvolutionBackwardInput&, Queue&);
+void run(const ConvolutionBackwardWeight&, Queue&);
+}  // namespace cudnn
 namespace simt {
 void run(const ConvolutionForward&, Queue&);
 void run(const ConvolutionBackwardInput&, Queue&);

@@ -1,5 +1,7 @@
 #include "kernels/launch_shape.h"
 
+#include <fmt/format.h>
+
 #include <stdexcept>
 
 namespace scrawl {
@@ -7,9 +9,7 @@ namespace scrawl {
 namespace {
 
 std::string text(const LaunchShape::Size& size) {
-  std::string result = "(";
-  result += std::to_string(size.x) + ", " + std::to_string(size.y) + ", " + std::to_string(size.z);
-  return result += ")";
+  return fmt::format("({}, {}, {})", size.x, size.y, size.z);
 }
 
 bool within(const LaunchShape::Size& size, int64_t x, int64_t y, int64_t z) {
@@ -19,8 +19,8 @@ bool within(const LaunchShape::Size& size, int64_t x, int64_t y, int64_t z) {
 }  // namespace
 
 std::string LaunchShape::describe() const {
-  return "kernel " + std::string(name) + ", grid " + text(grid) + ", block " + text(block) + ", " +
-         std::to_string(shared_bytes) + " bytes of dynamic shared memory";
+  return fmt::format("kernel {}, grid {}, block {}, {} bytes of dynamic shared memory", name, text(grid),
+                     text(block), shared_bytes);
 }
 
 void LaunchShape::check() const {

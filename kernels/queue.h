@@ -8,6 +8,9 @@ class Queue;
 namespace scrawl::cuda {
 class Queue;
 }
+namespace scrawl::cudnn {
+class Queue;  // a cuda::Queue whose convolutions and batch norms are cuDNN's
+}
 namespace scrawl::simt {
 class Queue;
 }

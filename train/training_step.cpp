@@ -18,7 +18,7 @@ TrainingStep::TrainingStep(Pfa& model, uint64_t seed, std::array<double, 2> beta
 
 Tensor TrainingStep::run(BatchSource& batches, Phase phase, When when) {
   set_state(when);
-  if (!graphs_ || model_.device().profiling()) return step(batches.make(), phase);
+  if (!graphs_ || model_.device().watches_each_launch()) return step(batches.make(), phase);
   Captured& captured = captured_[phase];
   if (captured.batches != &batches) {
     captured = {.batches = &batches};

@@ -33,7 +33,7 @@ class TrainingStep {
   /// Applies the gradients of the last forward_backward, which was in `phase`.
   void update(Phase phase);
 
-  /// Whether run() captures, unless a profiler looks on; without, every kernel is launched for itself.
+  /// Whether run() captures, unless each launch is watched; without, every kernel is launched for itself.
   void use_graphs(bool use) { graphs_ = use; }
 
  private:

@@ -1,22 +1,36 @@
 #pragma once
+// Every call to CUDA and its libraries goes through check(status, what).  `what` says what was wanted: a
+// text, or a function that makes one where a text for each call would cost more than the call.
 #include <cublasLt.h>
 #include <cuda_runtime_api.h>
+#include <fmt/format.h>
 
+#include <concepts>
 #include <stdexcept>
 #include <string>
 
 namespace scrawl::cuda {
 
-/// Throws std::runtime_error when a call to CUDA failed; `what` says what was wanted.
-inline void check(cudaError_t status, const std::string& what) {
-  if (status != cudaSuccess)
-    throw std::runtime_error(what + ": " + cudaGetErrorString(status) + " (" + cudaGetErrorName(status) +
-                             ")");
+template <typename What>
+std::string text_of(const What& what) {
+  if constexpr (std::invocable<What>)
+    return what();
+  else
+    return what;
 }
 
-inline void check(cublasStatus_t status, const std::string& what) {
+/// Throws std::runtime_error when a call failed.
+template <typename What>
+void check(cudaError_t status, const What& what) {
+  if (status != cudaSuccess)
+    throw std::runtime_error(
+        fmt::format("{}: {} ({})", text_of(what), cudaGetErrorString(status), cudaGetErrorName(status)));
+}
+
+template <typename What>
+void check(cublasStatus_t status, const What& what) {
   if (status != CUBLAS_STATUS_SUCCESS)
-    throw std::runtime_error(what + ": " + cublasLtGetStatusString(status));
+    throw std::runtime_error(fmt::format("{}: {}", text_of(what), cublasLtGetStatusString(status)));
 }
 
 }  // namespace scrawl::cuda

@@ -4,12 +4,12 @@
 
 namespace scrawl::cuda {
 
-/// Opens a profiler range of the kernel's name and makes room for its dynamic shared memory.  False for an
-/// empty grid; throws std::invalid_argument when the shape breaks a limit.
+/// Makes room for the kernel's dynamic shared memory.  False for an empty grid; throws std::invalid_argument
+/// when the shape breaks a limit.
 bool begin_launch(Queue& queue, const LaunchShape& shape, const void* kernel);
 
-/// Closes the range and throws std::runtime_error if the launch failed; or the kernel, when the queue
-/// synchronises after each launch.
+/// Throws std::runtime_error if the launch failed; or the kernel, when the queue synchronises after each
+/// launch.
 void end_launch(Queue& queue, const LaunchShape& shape);
 
 }  // namespace scrawl::cuda

@@ -5,11 +5,8 @@
 // cuBLASLt wants a bias in c's type, so for bf16 it is rounded first: a launch more.
 #include "kernels/matmul.h"
 
-#include <nvtx3/nvToolsExt.h>
-
 #include <cstddef>
 #include <stdexcept>
-#include <string>
 
 #include "kernels/cuda/check.h"
 #include "kernels/cuda/matmul_parts.h"
@@ -20,20 +17,12 @@ namespace scrawl::cuda {
 
 namespace {
 
-class ProfilerRange {
- public:
-  explicit ProfilerRange(std::string_view name) { nvtxRangePushA(std::string(name).c_str()); }
-  ~ProfilerRange() { nvtxRangePop(); }
-  ProfilerRange(const ProfilerRange&) = delete;
-  ProfilerRange& operator=(const ProfilerRange&) = delete;
-};
-
 /// The bias in c's type, or null.
 const void* bias_of(const MatMul& args, Queue& queue) {
   if (!args.bias || args.c_dtype == DType::f32) return args.bias;
   constexpr int64_t kMost = MatMulPlans::kBiasBytes / size_of(DType::bf16);
   if (args.n > kMost)
-    throw std::invalid_argument(describe(args) + ": a bias has at most " + std::to_string(kMost) + " values");
+    throw std::invalid_argument(fmt::format("{}: a bias has at most {} values", describe(args), kMost));
   auto* workspace = static_cast<std::byte*>(queue.blas_workspace());
   auto* rounded = reinterpret_cast<bf16*>(workspace + queue.matmul_plans().product_bytes());
   round_bias(args.bias, args.n, rounded, queue);
@@ -41,10 +30,7 @@ const void* bias_of(const MatMul& args, Queue& queue) {
 }
 
 void multiply(const MatMul& args, const MatMulPlan& plan, const void* bias, Queue& queue) {
-  const ProfilerRange range(args.name);
-  const auto checked = [&](auto status) {  // without making up a message for each product
-    if (status != decltype(status){}) check(status, describe(args));
-  };
+  const auto checked = [&](auto status) { check(status, [&] { return describe(args); }); };
   if (const void* vector = plan.sums ? args.a_sum : bias)
     checked(cublasLtMatmulDescSetAttribute(plan.operation.get(), CUBLASLT_MATMUL_DESC_BIAS_POINTER, &vector,
                                            sizeof vector));

@@ -50,11 +50,8 @@ class Preference {
 }  // namespace
 
 std::string describe(const MatMul& args) {
-  const auto matrix = [](int64_t rows, int64_t columns) {
-    return "[" + std::to_string(rows) + ", " + std::to_string(columns) + "]";
-  };
-  return "matmul " + std::string(args.name) + ", " + matrix(args.m, args.k) + " x " + matrix(args.k, args.n) +
-         " in " + std::string(name_of(args.dtype)) + " to " + std::string(name_of(args.c_dtype));
+  return fmt::format("matmul {}, [{}, {}] x [{}, {}] in {} to {}", args.name, args.m, args.k, args.k, args.n,
+                     name_of(args.dtype), name_of(args.c_dtype));
 }
 
 /// Not a success when cuBLASLt has no algorithm.  `vector`: the bias that is added, or where a_sum goes; or

@@ -11,7 +11,7 @@ std::byte* allocate(int64_t bytes) {
     cudaGetLastError();  // the caller reports it: the next call must not find it again
     return nullptr;
   }
-  check(status, "allocating " + std::to_string(bytes) + " bytes of GPU memory");
+  check(status, [&] { return fmt::format("allocating {} bytes of GPU memory", bytes); });
   return static_cast<std::byte*>(memory);
 }
 
@@ -22,12 +22,12 @@ void release(std::byte* memory) {
 void copy_to_device(void* device, const void* host, int64_t bytes, Queue& queue) {
   // From pageable memory the call returns once the bytes are staged, so that they may be reused.
   check(cudaMemcpyAsync(device, host, static_cast<size_t>(bytes), cudaMemcpyHostToDevice, queue.stream()),
-        "copying " + std::to_string(bytes) + " bytes to the GPU");
+        [&] { return fmt::format("copying {} bytes to the GPU", bytes); });
 }
 
 void copy_to_host(void* host, const void* device, int64_t bytes, Queue& queue) {
   check(cudaMemcpyAsync(host, device, static_cast<size_t>(bytes), cudaMemcpyDeviceToHost, queue.stream()),
-        "copying " + std::to_string(bytes) + " bytes from the GPU");
+        [&] { return fmt::format("copying {} bytes from the GPU", bytes); });
   queue.synchronise();
 }
 

@@ -10,21 +10,60 @@ namespace scrawl::cuda {
 namespace {
 
 constexpr int64_t kBlasWorkspaceBytes = 32 << 20;  // what cuBLAS recommends for Hopper
+constexpr int kLeastCapability = 80;               // bf16 matrix fragments, asynchronous copies
+
+/// CUDA's 13020 as "13.2".
+std::string version(int number) {
+  return fmt::format("{}.{}", number / 1000, number % 1000 / 10);
+}
+
+std::string absence_of(cudaError_t status) {
+  int driver = 0;
+  if (status == cudaErrorInsufficientDriver && cudaDriverGetVersion(&driver) == cudaSuccess) {
+    if (driver == 0) return "no NVIDIA driver is installed";
+    return fmt::format("the NVIDIA driver supports CUDA {}, this build needs {}", version(driver),
+                       version(CUDART_VERSION));
+  }
+  if (status == cudaErrorNoDevice) return "no NVIDIA GPU is there, or none may be used";
+  return fmt::format("{} ({})", cudaGetErrorString(status), cudaGetErrorName(status));
+}
 
 }  // namespace
 
+std::string absence(int device) {
+  int devices = 0;
+  if (const cudaError_t status = cudaGetDeviceCount(&devices); status != cudaSuccess)
+    return absence_of(status);
+  if (device >= devices) return fmt::format("GPU {} was asked for, there are {}", device, devices);
+  cudaDeviceProp properties;
+  if (const cudaError_t status = cudaGetDeviceProperties(&properties, device); status != cudaSuccess)
+    return absence_of(status);
+  if (10 * properties.major + properties.minor < kLeastCapability)
+    return fmt::format("{} has compute capability {}.{}, {}.{} is needed", properties.name, properties.major,
+                       properties.minor, kLeastCapability / 10, kLeastCapability % 10);
+  return {};
+}
+
+std::string library_versions() {
+  int driver = 0;
+  check(cudaDriverGetVersion(&driver), "version of the driver");
+  const auto blas = static_cast<int>(cublasLtGetVersion());
+  return fmt::format("CUDA {} (driver for up to {}), cuBLASLt {}.{}.{}", version(CUDART_VERSION),
+                     version(driver), blas / 10000, blas / 100 % 100, blas % 100);
+}
+
 Queue::Queue(const Options& options) : options_(options) {
-  const std::string device = "CUDA device " + std::to_string(options.device);
+  const std::string device = fmt::format("CUDA device {}", options.device);
+  if (const std::string reason = absence(options.device); !reason.empty())
+    throw std::runtime_error(device + ": " + reason);
   check(cudaSetDevice(options.device), device);
   cudaDeviceProp properties;
   check(cudaGetDeviceProperties(&properties, options.device), device);
   device_name_ = properties.name;
   compute_capability_ = 10 * properties.major + properties.minor;
   multiprocessors_ = properties.multiProcessorCount;
+  memory_bytes_ = static_cast<int64_t>(properties.totalGlobalMem);
   shared_bytes_limit_ = static_cast<int64_t>(properties.sharedMemPerBlockOptin);
-  if (compute_capability_ < 80)
-    throw std::runtime_error(device + ", " + device_name_ + ": needs compute capability 8.0, has " +
-                             std::to_string(properties.major) + "." + std::to_string(properties.minor));
   // Not blocking: the legacy default stream must not serialise with ours.
   check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), device + ": stream");
   check(cublasLtCreate(&blas_), device + ": cuBLASLt");
@@ -49,7 +88,7 @@ float* Queue::scratch(int64_t elements) {
     const int64_t capacity = std::max({elements, 2 * scratch_capacity_, int64_t{1024}});
     const int64_t bytes = capacity * static_cast<int64_t>(sizeof(float));
     void* buffer = nullptr;
-    check(cudaMalloc(&buffer, bytes), "scratch memory of " + std::to_string(bytes) + " bytes");
+    check(cudaMalloc(&buffer, bytes), [&] { return fmt::format("scratch memory of {} bytes", bytes); });
     scratch_.push_back(static_cast<float*>(buffer));
     scratch_capacity_ = capacity;
     scratch_total_ += bytes;
@@ -58,7 +97,7 @@ float* Queue::scratch(int64_t elements) {
 }
 
 void Queue::synchronise() {
-  check(cudaStreamSynchronize(stream_), "waiting for kernels on " + device_name_);
+  check(cudaStreamSynchronize(stream_), [&] { return "waiting for kernels on " + device_name_; });
 }
 
 }  // namespace scrawl::cuda

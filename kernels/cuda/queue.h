@@ -19,13 +19,19 @@ struct Options {
   bool synchronise_each_launch = false;  // for the debugger: a failing kernel is named at once
 };
 
+/// Why kernels cannot run on a GPU of this machine ("no NVIDIA driver is installed"); empty when they can.
+std::string absence(int device = 0);
+
+/// "CUDA 13.0 (driver for up to 13.1), cuBLASLt 13.1.0"
+std::string library_versions();
+
 /// Where kernels of one GPU run in order: a stream, a cuBLASLt handle with a workspace of its own, and one
 /// scratch buffer.  Kernels of a queue run one after another, so they may all use the same scratch.
 class Queue {
  public:
-  /// Throws std::runtime_error when there is no such device.
+  /// Throws std::runtime_error when there is no such device; see absence().
   explicit Queue(const Options& options = {});
-  ~Queue();
+  virtual ~Queue();
   Queue(const Queue&) = delete;
   Queue& operator=(const Queue&) = delete;
 
@@ -41,6 +47,7 @@ class Queue {
   /// Major · 10 + minor, 90 for Hopper.
   int compute_capability() const { return compute_capability_; }
   int multiprocessors() const { return multiprocessors_; }
+  int64_t memory_bytes() const { return memory_bytes_; }
   /// Most shared memory a block may ask for.
   int64_t shared_bytes_limit() const { return shared_bytes_limit_; }
 
@@ -61,6 +68,7 @@ class Queue {
   std::string device_name_;
   int compute_capability_ = 0;
   int multiprocessors_ = 0;
+  int64_t memory_bytes_ = 0;
   int64_t shared_bytes_limit_ = 0;
   std::vector<float*> scratch_;  // the last one is in use
   int64_t scratch_capacity_ = 0;

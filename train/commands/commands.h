@@ -10,8 +10,10 @@ namespace scrawl {
 using Paths = std::vector<std::filesystem::path>;
 
 struct DeviceOptions {
-  std::string name = "auto";
-  int threads = 0;  // 0 = all cores
+  std::string name = "auto";  // the GPU when there is one, or else the processor
+  int threads = 0;            // 0 = all cores
+  std::string conv = "own";   // convolutions and batch norms of the GPU: own kernels or cudnn
+  bool synchronise = false;   // after every kernel, so that a failing one is named
 };
 
 struct TrainOptions {

@@ -1,21 +1,39 @@
 #include "train/commands/make_device.h"
 
 #include "engine/error.h"
+#include "train/report/log.h"
 
 namespace scrawl {
 namespace {
 
+DeviceKind best_kind() {
+  // A build for GPUs was made to use one: say so when there is none.
+  if (!Device::built_with(DeviceKind::cuda)) return DeviceKind::cpu;
+  const std::string reason = Device::absence(DeviceKind::cuda);
+  if (!reason.empty()) log("computing on the processor: {}", reason);
+  return reason.empty() ? DeviceKind::cuda : DeviceKind::cpu;
+}
+
 DeviceKind kind_of(const std::string& name) {
-  if (name == "auto" || name == "cpu") return DeviceKind::cpu;
-  if (name == "simt") return DeviceKind::simt;
-  if (name == "cuda") return DeviceKind::cuda;
+  if (name == "auto") return best_kind();
+  for (const DeviceKind kind : {DeviceKind::cpu, DeviceKind::simt, DeviceKind::cuda})
+    if (name == name_of(kind)) return kind;
   throw InputError("--device {}: expected auto, cpu, cuda or simt", name);
 }
 
 }  // namespace
 
 Device::Options device_options(const DeviceOptions& options) {
-  return {.kind = kind_of(options.name), .threads = options.threads};
+  const DeviceKind kind = kind_of(options.name);
+  if (const std::string reason = Device::absence(kind); !reason.empty())
+    throw InputError("--device {}: {}", options.name, reason);
+  const bool cudnn = options.conv == "cudnn";
+  if (cudnn && kind != DeviceKind::cuda)
+    throw InputError("--conv cudnn: needs the cuda device, got {}", name_of(kind));
+  return {.kind = kind,
+          .threads = options.threads,
+          .cudnn = cudnn,
+          .synchronise_each_launch = options.synchronise};
 }
 
 }  // namespace scrawl

@@ -4,7 +4,8 @@
 
 namespace scrawl {
 
-/// The options of the device that was asked for; InputError when this build does not have it.
+/// The options of the device that was asked for; of `auto`, the GPU when there is one, or else the processor.
+/// InputError when the device is absent.
 Device::Options device_options(const DeviceOptions& options);
 
 }  // namespace scrawl

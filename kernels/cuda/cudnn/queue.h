@@ -1,0 +1,34 @@
+#pragma once
+// No CUDA header is included here, so that the engine needs none to hold a queue.
+#include <memory>
+#include <string>
+
+#include "kernels/cuda/queue.h"
+
+struct cudnnContext;
+
+namespace scrawl::cudnn {
+
+class ConvolutionPlans;
+
+/// Why cuDNN cannot be used here ("cuDNN cannot be loaded: …"); empty when it can.
+std::string absence();
+
+/// A GPU's queue whose convolutions and batch norms are computed by cuDNN.  It has an overload of `run` of
+/// its own for these; every other kernel is found in scrawl::cuda, for it is a queue of that kind too.
+class Queue : public cuda::Queue {
+ public:
+  /// Throws std::runtime_error when there is no such device or no cuDNN.
+  explicit Queue(const cuda::Options& options = {});
+  ~Queue() override;
+
+  cudnnContext* handle() const { return handle_; }
+  /// How the queue's convolutions are computed; see convolution_plans.h.
+  ConvolutionPlans& convolution_plans() const { return *convolution_plans_; }
+
+ private:
+  cudnnContext* handle_ = nullptr;
+  std::unique_ptr<ConvolutionPlans> convolution_plans_;
+};
+
+}  // namespace scrawl::cudnn
