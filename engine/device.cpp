@@ -12,7 +12,7 @@ namespace {
 
 SystemMemory system_memory(DeviceKind kind) {
 #ifdef SCRAWL_CUDA
-  if (kind == DeviceKind::cuda) return {cuda::allocate, cuda::release};
+  if (kind == DeviceKind::cuda) return {cuda::allocate, cuda::release, cuda::fill, cuda::copy_to_host};
 #endif
   static_cast<void>(kind);
   return host_memory();
@@ -81,7 +81,7 @@ cuda::Queue* Device::cuda_queue() const {
 Device::Device(const Options& options)
     : kind_(options.kind),
       queue_(make_queue(options)),
-      memory_(system_memory(options.kind), options.guard_memory && options.kind != DeviceKind::cuda),
+      memory_(system_memory(options.kind), options.guard_memory),
       synchronises_(options.synchronise_each_launch) {}
 
 int Device::threads() const {

@@ -35,6 +35,15 @@ constexpr std::string_view name_of(DeviceKind kind) {
 }
 
 namespace detail {
+/// Names a kernel in the time line of NVIDIA's profilers.
+#ifdef SCRAWL_CUDA
+using cuda::ProfilerRange;
+#else
+struct ProfilerRange {
+  explicit ProfilerRange(std::string_view) {}
+};
+#endif
+
 /// A free function, so that `run` below is found next to the queue's namespace, where the kernels are.
 template <typename Kernel, typename Queue>
 void launch(const Kernel& kernel, Queue& queue) {
@@ -48,7 +57,7 @@ class Device {
   struct Options {
     DeviceKind kind = DeviceKind::cpu;
     int threads = 0;            // of the processor, for cpu and simt; 0 = all cores
-    bool guard_memory = false;  // see Allocator; not on cuda, where compute-sanitizer looks
+    bool guard_memory = false;  // see Allocator
     simt::Options simt{};       // how simulated threads are scheduled
     bool cudnn = false;         // on cuda: convolutions and batch norms by cuDNN, not by our own kernels
     bool synchronise_each_launch = false;  // on cuda: a failing kernel is named at once
@@ -81,9 +90,7 @@ class Device {
       capturing_->calls_.push_back([this, kernel] { run(kernel); });
       return;
     }
-#ifdef SCRAWL_CUDA
-    const cuda::ProfilerRange range(kernel.name);
-#endif
+    const detail::ProfilerRange range(kernel.name);
     const auto launch = [&](auto& queue) { detail::launch(kernel, *queue); };
     if (!profiler_) return std::visit(launch, queue_);
     const auto begin = std::chrono::steady_clock::now();
@@ -96,9 +103,7 @@ class Device {
   /// Captures the kernels that `body` launches instead of running them.  It must not copy between host and
   /// device, and must have run once before for its shapes.
   Graph capture(const std::function<void()>& body);
-  bool capturing() const {
-    return capturing_ != nullptr;
-  }
+  bool capturing() const { return capturing_ != nullptr; }
 
   /// Copies between host memory and this device's, in order with the kernels.  The host memory may be reused
   /// at once after an upload, and is filled when a download returns.
@@ -107,14 +112,10 @@ class Device {
   /// Waits for all kernels; throws what went wrong in them.
   void synchronise();
 
-  void attach(Profiler* profiler) {
-    profiler_ = profiler;
-  }
+  void attach(Profiler* profiler) { profiler_ = profiler; }
   /// Whether each kernel is looked at by itself, by a profiler or by waiting for it; captures would hide
   /// them.
-  bool watches_each_launch() const {
-    return profiler_ != nullptr || synchronises_;
-  }
+  bool watches_each_launch() const { return profiler_ != nullptr || synchronises_; }
 #ifdef SCRAWL_CUDA
   /// Null unless this is a GPU; for what only a GPU has, such as pinned memory.
   cuda::Queue* cuda_queue() const;

@@ -13,7 +13,7 @@ namespace {
 constexpr int64_t kAlignment = 256;
 constexpr int64_t kBand = 256;  // bytes on either side of a guarded block
 constexpr auto kBandByte = std::byte{0xA5};
-constexpr int kNanByte = 0xFF;  // all ones is NaN in f32 and bf16, and -1 or 255 as an integer
+constexpr auto kNanByte = std::byte{0xFF};  // all ones is NaN in f32 and bf16, and -1 or 255 as an integer
 
 int64_t rounded(int64_t bytes) {
   return std::max(kAlignment, (bytes + kAlignment - 1) / kAlignment * kAlignment);
@@ -23,7 +23,9 @@ int64_t rounded(int64_t bytes) {
 
 SystemMemory host_memory() {
   return {[](int64_t bytes) { return static_cast<std::byte*>(std::aligned_alloc(kAlignment, bytes)); },
-          [](std::byte* memory) { std::free(memory); }};
+          [](std::byte* memory) { std::free(memory); },
+          [](std::byte* memory, std::byte value, int64_t bytes) { std::fill_n(memory, bytes, value); },
+          [](std::byte* host, const std::byte* memory, int64_t bytes) { std::memcpy(host, memory, bytes); }};
 }
 
 Allocator::~Allocator() {
@@ -66,9 +68,9 @@ std::byte* Allocator::allocate(int64_t bytes) {
     statistics_.reserved += size;
   }
   if (guard_) {
-    std::fill(block - kBand, block, kBandByte);
-    std::memset(block, kNanByte, bytes);
-    std::fill(block + bytes, block + size + kBand, kBandByte);
+    system_.fill(block - kBand, kBandByte, kBand);
+    system_.fill(block, kNanByte, bytes);
+    system_.fill(block + bytes, kBandByte, size - bytes + kBand);
   }
   used_[block] = {size, bytes, pool_};
   if (!counted) statistics_.in_use += size;
@@ -86,13 +88,16 @@ void Allocator::release(std::byte* block) {
 }
 
 void Allocator::check_bands(const std::byte* block, const Block& info) {
-  const auto whole = [](const std::byte* begin, const std::byte* end) {
-    return std::all_of(begin, end, [](std::byte b) { return b == kBandByte; });
-  };
-  if (!whole(block - kBand, block))
+  if (!is_whole(block - kBand, block))
     damage_ += fmt::format("bytes written ahead of a block of {} bytes; ", info.requested);
-  if (!whole(block + info.requested, block + info.size + kBand))
+  if (!is_whole(block + info.requested, block + info.size + kBand))
     damage_ += fmt::format("bytes written behind a block of {} bytes; ", info.requested);
+}
+
+bool Allocator::is_whole(const std::byte* begin, const std::byte* end) const {
+  std::vector<std::byte> band(end - begin);
+  system_.copy_to_host(band.data(), begin, end - begin);
+  return std::ranges::all_of(band, [](std::byte b) { return b == kBandByte; });
 }
 
 const std::string& Allocator::damage() {

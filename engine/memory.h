@@ -13,6 +13,9 @@ namespace scrawl {
 struct SystemMemory {
   std::byte* (*allocate)(int64_t bytes);
   void (*release)(std::byte* memory);
+  // What guards need (see Allocator); both wait for everything that is under way.
+  void (*fill)(std::byte* memory, std::byte value, int64_t bytes);
+  void (*copy_to_host)(std::byte* host, const std::byte* memory, int64_t bytes);
 };
 SystemMemory host_memory();
 
@@ -27,9 +30,8 @@ class Allocator {
     int64_t reserved = 0;  // bytes held from the system
   };
 
-  /// With `guard` (host memory only), every block is filled with NaN when handed out and lies between bands
-  /// whose bytes are checked when it comes back: for tests and for hunting a kernel that writes out of
-  /// bounds.
+  /// With `guard`, every block is filled with NaN when handed out and lies between bands whose bytes are
+  /// checked when it comes back: for tests and for hunting a kernel that writes out of bounds.
   explicit Allocator(SystemMemory system = host_memory(), bool guard = false)
       : system_(system), guard_(guard) {}
   ~Allocator();
@@ -65,6 +67,7 @@ class Allocator {
 
   void trim(FreeBlocks& free);
   void check_bands(const std::byte* block, const Block& info);
+  bool is_whole(const std::byte* begin, const std::byte* end) const;
 
   SystemMemory system_;
   bool guard_;

@@ -19,6 +19,17 @@ void release(std::byte* memory) {
   cudaFree(memory);
 }
 
+void fill(std::byte* memory, std::byte value, int64_t bytes) {
+  check(cudaDeviceSynchronize(), "waiting for the GPU");
+  check(cudaMemset(memory, std::to_integer<int>(value), static_cast<size_t>(bytes)), "filling GPU memory");
+  check(cudaDeviceSynchronize(), "waiting for the GPU");
+}
+
+void copy_to_host(std::byte* host, const std::byte* memory, int64_t bytes) {
+  check(cudaDeviceSynchronize(), "waiting for the GPU");
+  check(cudaMemcpy(host, memory, static_cast<size_t>(bytes), cudaMemcpyDeviceToHost), "reading GPU memory");
+}
+
 void copy_to_device(void* device, const void* host, int64_t bytes, Queue& queue) {
   // From pageable memory the call returns once the bytes are staged, so that they may be reused.
   check(cudaMemcpyAsync(device, host, static_cast<size_t>(bytes), cudaMemcpyHostToDevice, queue.stream()),

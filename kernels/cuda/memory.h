@@ -11,6 +11,10 @@ namespace scrawl::cuda {
 std::byte* allocate(int64_t bytes);
 void release(std::byte* memory);
 
+/// Both wait for all of the GPU's work: for tests.
+void fill(std::byte* memory, std::byte value, int64_t bytes);
+void copy_to_host(std::byte* host, const std::byte* memory, int64_t bytes);
+
 /// In the queue's order.  The host memory may be reused when copy_to_device returns, and is filled when
 /// copy_to_host returns.
 void copy_to_device(void* device, const void* host, int64_t bytes, Queue& queue);
