@@ -1,11 +1,13 @@
 #pragma once
 #include <cstdint>
 #include <filesystem>
+#include <mutex>
 #include <string>
 #include <vector>
 
 #include "data/image.h"
 #include "data/label_map.h"
+#include "data/label_summary.h"
 #include "data/sample_files.h"
 
 namespace scrawl {
@@ -33,6 +35,10 @@ class Dataset {
 
   /// Decodes one sample; safe to call from several threads.  InputError for files that cannot be used.
   Sample read(int index) const;
+  LabelMap read_label(int index) const;
+
+  /// What the labels of each sample held, as far as samples have been read.
+  std::vector<LabelSummary> labels_read() const;
 
  private:
   void load_tags(const std::filesystem::path& path);
@@ -41,6 +47,8 @@ class Dataset {
   std::vector<std::string> ids_;
   std::vector<SampleFiles> files_;
   bool tags_from_file_ = false;
+  mutable std::mutex reading_;  // guards the next one
+  mutable std::vector<LabelSummary> labels_read_;
   std::vector<std::vector<uint8_t>> present_;  // of each id, when the tags come from the file
 };
 

@@ -13,7 +13,7 @@ namespace scrawl {
 namespace {
 
 constexpr uint64_t kScribbleStream = 0x5C41B;  // of the random numbers
-constexpr float kErosion = 6.0f;               // strokes come near the outlines, which they have to teach
+constexpr float kErosion = 3.0f;               // strokes come near the outlines, which they have to teach
 constexpr int kLeastArea = 60;                 // nobody marks a smaller speck
 
 std::string demo_id(int index) {

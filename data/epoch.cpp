@@ -27,11 +27,9 @@ void check(const Dataset& dataset, const LoaderConfig& config) {
     throw InputError("the crop is {} x {}, expected at least 1 x 1", config.crop_width, config.crop_height);
   }
   if (config.workers < 0) throw InputError("{} loader workers, expected 0 or more", config.workers);
-  if (config.train && dataset.size() < config.batch_size) {
-    throw InputError("{}: {} images do not fill one batch of {}; choose a batch_size of at most {}",
-                     (dataset.config().root / dataset.config().list).string(), dataset.size(),
-                     config.batch_size, dataset.size());
-  }
+  if (config.train)
+    require_full_batch(dataset.config().root / dataset.config().list, dataset.ids().size(),
+                       config.batch_size);
 }
 
 int batches_per_epoch(const Dataset& dataset, const LoaderConfig& config) {

@@ -45,6 +45,12 @@ std::vector<SampleFiles> find_samples(const DatasetConfig& config) {
   return samples;
 }
 
+void require_full_batch(const fs::path& list, size_t images, int batch_size) {
+  if (images >= static_cast<size_t>(batch_size)) return;
+  throw InputError("{}: {} images do not fill one batch of {}; choose a batch_size of at most {}",
+                   list.string(), images, batch_size, images);
+}
+
 fs::path find_image(const fs::path& folder, const std::string& id) {
   std::error_code error;
   for (const char* extension : {".jpg", ".jpeg", ".png"}) {

@@ -34,6 +34,9 @@ struct SampleFiles {
 /// empty list and an impossible number of classes; that files are missing is for the caller to judge.
 std::vector<SampleFiles> find_samples(const DatasetConfig& config);
 
+/// InputError when the images of a list do not fill one batch.
+void require_full_batch(const std::filesystem::path& list, size_t images, int batch_size);
+
 /// The photo of an id in a folder (.jpg, .jpeg or .png), or an empty path.
 std::filesystem::path find_image(const std::filesystem::path& folder, const std::string& id);
 

@@ -190,11 +190,14 @@ std::vector<uint8_t> present_classes(const std::vector<float>& tags) {
   return present;
 }
 
-void check_tags(const std::vector<float>& tags, int classes, const std::string& id,
-                const std::filesystem::path& file) {
-  if (static_cast<int>(tags.size()) == classes - 1) return;
-  throw InputError("{}: {} tags for image {}, expected {} (one a class but the background)", file.string(),
-                   tags.size(), id, classes - 1);
+const std::vector<float>& tags_of(const std::string& id, const Tags& tags, int classes,
+                                  const std::filesystem::path& file) {
+  const auto found = tags.find(id);
+  if (found == tags.end()) throw InputError("{}: no tags for image {}", file.string(), id);
+  if (static_cast<int>(found->second.size()) != classes - 1)
+    throw InputError("{}: {} tags for image {}, expected {} (one a class but the background)", file.string(),
+                     found->second.size(), id, classes - 1);
+  return found->second;
 }
 
 }  // namespace scrawl

@@ -21,8 +21,9 @@ Tags parse_tags(std::string_view file, const std::string& name);
 /// 1 for each class of an image, background first: dictionaries leave it out, and it is always there.
 std::vector<uint8_t> present_classes(const std::vector<float>& tags);
 
-/// InputError unless there is one tag for each of the classes but the background.
-void check_tags(const std::vector<float>& tags, int classes, const std::string& id,
-                const std::filesystem::path& file);
+/// The tags of one image.  InputError, which names `file`, when there are none, or not one for each of the
+/// classes but the background.
+const std::vector<float>& tags_of(const std::string& id, const Tags& tags, int classes,
+                                  const std::filesystem::path& file);
 
 }  // namespace scrawl

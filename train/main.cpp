@@ -102,6 +102,15 @@ void add_commands(CLI::App& app, int& exit_code) {
         command.add_flag("--json", o.json, "print JSON instead of a table");
       },
       replay_command);
+  add_command<CheckOptions>(
+      app, "check", "read a whole data set and say what is wrong with it, before any training", exit_code,
+      [](CLI::App& command, CheckOptions& o) {
+        command.add_option("config", o.config, "configuration file (configs/*.yaml)")->required();
+        add_overrides(command, o.overrides);
+        add_threads(command, o.threads);
+        command.add_flag("--json", o.json, "print JSON, with every fault, instead of tables");
+      },
+      check_command);
   add_command<ScribbleOptions>(
       app, "scribble", "draw hand-like scribbles for a folder of dense masks", exit_code,
       [](CLI::App& command, ScribbleOptions& o) {

@@ -29,11 +29,15 @@ LoaderConfig loader_config(const Config& config, bool train) {
 }
 
 void warn_about_scribbles(const Evaluation& evaluation, const Config& config) {
-  if (evaluation.labelled_share >= 0.5) return;
-  log("warning: only {:.1f} % of the pixels in {} are labelled: these look like scribbles, and scores on "
-      "them mean "
-      "little; dataset.val_label_path can name a folder of dense masks",
-      100 * evaluation.labelled_share, (config.data_root / config.val_label_path).string());
+  if (looks_like_scribbles(evaluation.labelled_share))
+    log("warning: {}",
+        scribbles_to_score_on(evaluation.labelled_share, config.data_root / config.val_label_path));
+}
+
+void warn_about_labels(const Dataset& dataset, const std::vector<std::string>& class_names,
+                       const std::string& what) {
+  const auto warnings = label_warnings(dataset.labels_read(), dataset.ids(), class_names, what);
+  for (const std::string& warning : warnings) log("warning: {}", warning);
 }
 
 }  // namespace scrawl

@@ -13,4 +13,8 @@ LoaderConfig loader_config(const Config& config, bool train);
 /// Says so when most validation pixels turned out unlabelled: scores against scribbles mean little.
 void warn_about_scribbles(const Evaluation& evaluation, const Config& config);
 
+/// Says what spoils training, or scores, of what has been read of a data set so far; `what` names the set.
+void warn_about_labels(const Dataset& dataset, const std::vector<std::string>& class_names,
+                       const std::string& what);
+
 }  // namespace scrawl

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <numeric>
 
+#include "data/dataset_check.h"
 #include "engine/error.h"
 #include "engine/files.h"
 #include "train/interrupt.h"
@@ -50,6 +51,7 @@ Trainer::Trainer(Device& device, const Config& config)
       model_(device, config.model),
       step_(model_, config.seed, config.betas, config.loss),
       losses_(device, 4 * kStepsBetweenLosses) {
+  require_labels(train_set_);
   model_.initialise(
       published_groups(static_cast<float>(config.learning_rate), static_cast<float>(config.weight_decay)),
       config.seed, /*differentiate_frozen=*/false, config.precision);
@@ -66,6 +68,8 @@ void Trainer::run(Start start, const std::function<void(const EpochSummary&)>& o
   for (const std::string& key : config_.ignored) log("ignored: {}", key);
   log("training on {} images, validating on {}; image-level tags from {}", train_set_.size(), val_set_.size(),
       train_set_.tags_from_file() ? "cls_labels.npy" : "the labels (there is no cls_labels.npy)");
+  for (const std::string& warning : list_warnings(train_set_.ids(), val_set_.ids()))
+    log("warning: {}", warning);
   log("model: {:.1f} M parameters; device: {}", static_cast<double>(model_.parameters().count()) / 1e6,
       device_.describe());
 
@@ -80,9 +84,10 @@ void Trainer::run(Start start, const std::function<void(const EpochSummary&)>& o
 }
 
 void Trainer::train_and_validate(const std::function<void(const EpochSummary&)>& on_epoch) {
-  while (state_.next_epoch < config_.epochs) {
+  for (bool first = true; state_.next_epoch < config_.epochs; first = false) {
     const int epoch = state_.next_epoch;
     EpochSummary summary = train_epoch(epoch);
+    if (first) warn_about_labels(train_set_, class_names_, "training");
     if (replaces_) replace_earlier_run();
     state_.next_epoch = epoch + 1;
     if ((epoch + 1) % config_.val_every == 0 || epoch + 1 == config_.epochs) {
@@ -193,7 +198,10 @@ Evaluation Trainer::validate(int epoch) {
     progress.update(done, "");
   });
   progress.finish();
-  if (!last_evaluation_) warn_about_scribbles(evaluation, config_);
+  if (!last_evaluation_) {
+    warn_about_scribbles(evaluation, config_);
+    warn_about_labels(val_set_, class_names_, "validation");
+  }
   return evaluation;
 }
 

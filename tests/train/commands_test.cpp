@@ -117,6 +117,13 @@ TEST_F(Commands, LabelsThatDoNotFitAreNamed) {
   expect_refusal(train(data), {label.filename().string(), "RGB"});
 }
 
+TEST_F(Commands, ASetWithoutALabelledPixelIsRefused) {
+  const fs::path data = copy_of_data();
+  for (const auto& label : fs::directory_iterator(data / "ScribbleLabels"))
+    write_label_map(label, {64, 64, std::vector<uint8_t>(64 * 64, kUnlabelled)}, voc_palette());
+  expect_refusal(train(data), {"ScribbleLabels", "no", "labelled pixel"});
+}
+
 TEST_F(Commands, ConfigurationsThatCannotTrainAreRefused) {
   const fs::path data = root() / "data";
   expect_refusal(train(data, "--set dataset.batchsize=4"),
@@ -139,8 +146,9 @@ TEST_F(Commands, AnUnknownCommandIsNamedWithTheNearest) {
 }
 
 TEST_F(Commands, HelpIsEverywhere) {
-  for (const char* line : {"--help", "train --help", "eval --help", "predict --help", "demo --help",
-                           "replay --help", "scribble --help", "inspect --help", "info --help"}) {
+  for (const char* line :
+       {"--help", "train --help", "eval --help", "predict --help", "demo --help", "replay --help",
+        "check --help", "scribble --help", "inspect --help", "info --help"}) {
     const Outcome outcome = scrawl(line);
     EXPECT_EQ(outcome.exit_code, 0) << line;
     EXPECT_FALSE(outcome.out.empty()) << line;

@@ -182,13 +182,36 @@ TEST_F(TrainerTest, ResumingWithAnotherModelNamesTheDifference) {
 TEST_F(TrainerTest, ABatchWithoutLabelsContributesNothingAndTrainingGoesOn) {
   const fs::path data = root() / "unlabelled";
   fs::copy(root() / "data", data, fs::copy_options::recursive);
-  for (const auto& file : fs::directory_iterator(data / "ScribbleLabels"))
-    write_label_map(file, {64, 64, std::vector<uint8_t>(64 * 64, kUnlabelled)}, voc_palette());
+  const std::string labelled = read_lines(data / "ImageSets/train.txt").front() + ".png";
+  for (const auto& file : fs::directory_iterator(data / "ScribbleLabels")) {
+    const uint8_t label = file.path().filename() == labelled ? 1 : kUnlabelled;
+    write_label_map(file, {64, 64, std::vector<uint8_t>(64 * 64, label)}, voc_palette());
+  }
   const std::vector<float> all = losses(config("unlabelled", {"dataset.data_root=" + data.string()}), 2);
   ASSERT_EQ(all.size(), 8u);
-  for (int step = 0; step < 4; ++step)
-    EXPECT_EQ(all[step], 0.0f);  // without prototypes there is no other loss
+  // Without prototypes there is no other loss, and one of an epoch's two batches has no labels.
+  for (int step = 0; step < 4; step += 2) EXPECT_NE(all[step] == 0.0f, all[step + 1] == 0.0f) << step;
   for (float loss : all) EXPECT_TRUE(std::isfinite(loss));
+}
+
+TEST_F(TrainerTest, WarnsOfWhatItReadsThatMaySpoilTraining) {
+  const fs::path data = root() / "spoiled";
+  fs::copy(root() / "data", data, fs::copy_options::recursive);
+  const std::vector<std::string> ids = read_lines(data / "ImageSets/train.txt");
+  write_label_map(data / "ScribbleLabels" / (ids[2] + ".png"),
+                  {64, 64, std::vector<uint8_t>(64 * 64, kUnlabelled)}, voc_palette());
+  write_file_atomically(data / "ImageSets/val.txt", [&](std::ostream& out) { out << ids[3] << '\n'; });
+  Device device;
+  Trainer trainer(device, config("spoiled", {"train.epoch=2", "dataset.data_root=" + data.string()}));
+  testing::internal::CaptureStderr();
+  trainer.run(Trainer::Start::fresh);
+  const std::string log = testing::internal::GetCapturedStderr();
+  for (const std::string& warning : {"1 training image has no labelled pixel: " + ids[2],
+                                     std::string("1 validation image is in the training list too")}) {
+    const size_t first = log.find(warning);
+    EXPECT_NE(first, std::string::npos) << warning << " not in\n" << log;
+    EXPECT_EQ(log.find(warning, first + 1), std::string::npos) << "said twice: " << warning;
+  }
 }
 
 TEST_F(TrainerTest, AClassThatNeverOccursKeepsTheGlobalPhaseAway) {

@@ -54,6 +54,14 @@ struct ReplayOptions {
 };
 int replay_command(const ReplayOptions& options);
 
+struct CheckOptions {
+  std::filesystem::path config;
+  std::vector<std::string> overrides;
+  int threads = 0;  // 0 = all cores
+  bool json = false;
+};
+int check_command(const CheckOptions& options);
+
 struct ScribbleOptions {
   std::filesystem::path masks, out, images;
   uint64_t seed = 1;
