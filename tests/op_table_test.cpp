@@ -1,8 +1,15 @@
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <fstream>
+#include <regex>
+#include <set>
 #include <tuple>
 
 #include "tests/op_cases/check.h"
+#include "tests/op_cases/execute.h"
+#include "tests/op_cases/sample.h"
+#include "tests/paths.h"
 
 namespace scrawl::op_table {
 
@@ -12,27 +19,69 @@ void PrintTo(const OpCase& op, std::ostream* out) {
 
 namespace {
 
-class OpTable : public ::testing::TestWithParam<std::tuple<DeviceKind, OpCase>> {};
+using Parameters = std::tuple<DeviceKind, DType, OpCase>;
+
+class OpTable : public ::testing::TestWithParam<Parameters> {};
 
 TEST_P(OpTable, MatchesDoublePrecision) {
-  check(std::get<1>(GetParam()), {.kind = std::get<0>(GetParam())}, Tolerance{});
+  const auto& [device, storage, op] = GetParam();
+  check(op, {.kind = device}, storage);
 }
 
-std::string name_of_test(const ::testing::TestParamInfo<OpTable::ParamType>& test) {
-  return std::get<1>(test.param).name;
+auto table(DeviceKind device, DType storage) {
+  return ::testing::Combine(::testing::Values(device), ::testing::Values(storage),
+                            ::testing::ValuesIn(all_op_cases(storage)));
 }
 
-INSTANTIATE_TEST_SUITE_P(Cpu, OpTable,
-                         ::testing::Combine(::testing::Values(DeviceKind::cpu),
-                                            ::testing::ValuesIn(all_op_cases())),
-                         name_of_test);
+std::string name_of_test(const ::testing::TestParamInfo<Parameters>& test) {
+  return std::get<OpCase>(test.param).name;
+}
+
+INSTANTIATE_TEST_SUITE_P(Cpu, OpTable, table(DeviceKind::cpu, DType::f32), name_of_test);
 #ifdef SCRAWL_SIMT
 // The kernels of the GPU, run by the simulator.
-INSTANTIATE_TEST_SUITE_P(Simt, OpTable,
-                         ::testing::Combine(::testing::Values(DeviceKind::simt),
-                                            ::testing::ValuesIn(all_op_cases())),
-                         name_of_test);
+INSTANTIATE_TEST_SUITE_P(Simt, OpTable, table(DeviceKind::simt, DType::f32), name_of_test);
+INSTANTIATE_TEST_SUITE_P(SimtBf16, OpTable, table(DeviceKind::simt, DType::bf16), name_of_test);
 #endif
+
+/// What the argument structs of kernels/*.h are called.
+std::set<std::string> declared_kernels(const std::filesystem::path& folder) {
+  static const std::regex kName(R"re(std::string_view name = "([^"]+)")re");
+  std::set<std::string> names;
+  for (const auto& file : std::filesystem::directory_iterator(folder)) {
+    if (file.path().extension() != ".h") continue;
+    std::ifstream in(file.path());
+    for (std::string line; std::getline(in, line);)
+      if (std::smatch match; std::regex_search(line, match, kName)) names.insert(match[1]);
+  }
+  return names;
+}
+
+TEST(OpTableAsAWhole, RunsEveryKernel) {
+  const std::filesystem::path folder = test_directory().parent_path() / "kernels";
+  if (!is_directory(folder)) GTEST_SKIP() << "without the sources";
+  Profiler profiler;
+  for (const OpCase& op : all_op_cases(DType::f32)) {
+    const Sample sample(op, DType::f32);
+    execute(op,
+            {.options = {.threads = 1},
+             .inputs = sample.inputs,
+             .differentiated = sample.differentiated,
+             .cotangent = sample.cotangent,
+             .slots = Slots::stale,
+             .gradients = std::vector<Stored>(op.inputs.size())},
+            &profiler);
+  }
+  std::set<std::string> run;
+  for (const auto& [name, entry] : profiler.entries()) run.insert(name);
+  const std::set<std::string> declared = declared_kernels(folder);
+  EXPECT_TRUE(declared.contains("attention.backward"));
+  EXPECT_THAT(run, ::testing::IsSupersetOf(declared));
+}
+
+TEST(OpReference, GradientsMatchNumericDifferences) {
+  for (const OpCase& op : all_op_cases(DType::f32)) check_reference(op);
+}
 
 }  // namespace
 }  // namespace scrawl::op_table

@@ -23,21 +23,23 @@ std::vector<AdamWGroup> before(std::vector<AdamWGroup> groups) {
   return groups;
 }
 
-/// v: value, gradient, first and second moment -> value and both moments afterwards.  `steps` of the groups
-/// count the update at hand; 0 marks a group that takes no part.
-std::vector<Values> reference(const std::vector<AdamWGroup>& groups, const std::vector<Values>& v) {
-  Values w = v[0], m = v[2], s = v[3];
+/// v: value, gradient, first and second moment, the value's copy -> all but the gradient afterwards.  `steps`
+/// of the groups count the update at hand; 0 marks a group that takes no part.
+Outputs reference(const std::vector<AdamWGroup>& groups, const std::vector<Numbers>& v) {
+  Numbers w = v[0], m = v[2], s = v[3], copy = v[4];
   for (const AdamWGroup& group : groups)
     for (int64_t i = group.begin; i < group.end && group.steps > 0; ++i) {
-      const double lr = static_cast<double>(group.lr) * kStepState.lr_factor, g = v[1][i];
+      const double lr = static_cast<double>(group.lr) * kStepState.lr_factor;
+      const Number g = v[1][i];
       w[i] -= lr * group.weight_decay * w[i];
       m[i] = kBeta1 * m[i] + (1.0 - kBeta1) * g;
       s[i] = kBeta2 * s[i] + (1.0 - kBeta2) * g * g;
-      const double first = m[i] / (1.0 - std::pow(static_cast<double>(kBeta1), group.steps));
-      const double second = s[i] / (1.0 - std::pow(static_cast<double>(kBeta2), group.steps));
-      w[i] -= lr * first / (std::sqrt(second) + kEps);
+      const Number first = m[i] / (1.0 - std::pow(static_cast<double>(kBeta1), group.steps));
+      const Number second = s[i] / (1.0 - std::pow(static_cast<double>(kBeta2), group.steps));
+      w[i] -= lr * first / (sqrt(second) + kEps);
+      copy[i] = w[i];
     }
-  return {w, m, s};
+  return {w, m, s, copy};
 }
 
 OpCase adamw_case(std::string name, const std::vector<AdamWGroup>& groups, bool fresh = false,
@@ -45,10 +47,11 @@ OpCase adamw_case(std::string name, const std::vector<AdamWGroup>& groups, bool 
   const Shape shape{groups.back().end};
   const Draw zero = always(0.0);
   return {.name = "adamw_" + name,
-          .inputs = {{"value", shape, normal(), state},
-                     {"gradient", shape, gradient, constant},
-                     {"first moment", shape, fresh ? zero : normal(0.1), state},
-                     {"second moment", shape, fresh ? zero : uniform_between(0.001, 0.02), state}},
+          .inputs = {{"value", shape, normal(), state, DType::f32},
+                     {"gradient", shape, gradient, constant, DType::f32},
+                     {"first moment", shape, fresh ? zero : normal(0.1), state, DType::f32},
+                     {"second moment", shape, fresh ? zero : uniform_between(0.001, 0.02), state, DType::f32},
+                     {"copy", shape, normal(), state, DType::bf16}},
           .run =
               [=](Tape& tape, const std::vector<Tensor>& t) {
                 Device& device = tape.device();
@@ -64,6 +67,7 @@ OpCase adamw_case(std::string name, const std::vector<AdamWGroup>& groups, bool 
                                  .gradient = t[1].data<float>(),
                                  .first_moment = t[2].data<float>(),
                                  .second_moment = t[3].data<float>(),
+                                 .rounded = static_cast<bf16*>(t[4].raw()),
                                  .groups = on_device,
                                  .group_count = count,
                                  .active = started(groups),
@@ -72,9 +76,9 @@ OpCase adamw_case(std::string name, const std::vector<AdamWGroup>& groups, bool 
                                  .beta2 = kBeta2,
                                  .eps = kEps,
                                  .elements = t[0].elements()});
-                return std::vector{t[0], t[2], t[3]};
+                return std::vector{t[0], t[2], t[3], t[4]};
               },
-          .reference = [=](const std::vector<Values>& v) { return reference(groups, v); },
+          .reference = [=](const std::vector<Numbers>& v) { return reference(groups, v); },
           .mode = Tape::Mode::evaluate,
           .absolute = 0.0};
 }

@@ -1,8 +1,11 @@
+#include <algorithm>
+
 #include "tests/op_cases/op_case.h"
 
 namespace scrawl::op_table {
 
-std::vector<OpCase> all_op_cases() {
+std::vector<OpCase> all_op_cases(DType storage) {
+  const auto stored = [](const Input& input) { return !input.dtype; };
   std::vector<OpCase> all;
   for (auto cases : {linear_cases,
                      layer_norm_cases,
@@ -23,8 +26,11 @@ std::vector<OpCase> all_op_cases() {
                      bank_cases,
                      segmentation_cases,
                      adamw_cases,
-                     matmul_cases})
-    for (OpCase& op : cases()) all.push_back(std::move(op));
+                     matmul_cases,
+                     cast_cases})
+    for (OpCase& op : cases())
+      if (storage == DType::f32 || std::any_of(op.inputs.begin(), op.inputs.end(), stored))
+        all.push_back(std::move(op));
   return all;
 }
 

@@ -1,8 +1,8 @@
-#include <algorithm>
 #include <cmath>
 
 #include "engine/ops.h"
 #include "tests/op_cases/draws.h"
+#include "tests/op_cases/softmax.h"
 
 namespace scrawl::op_table {
 namespace {
@@ -11,25 +11,40 @@ struct Sizes {
   int64_t images, queries, keys, heads, head_size;
 };
 
-Values reference(const Sizes& s, const Values& q, const Values& kv) {
+/// Products, softmax, products.
+Numbers reference(const Sizes& s, const Numbers& q, const Numbers& kv) {
   const int64_t channels = s.heads * s.head_size;
-  Values y(s.images * s.queries * channels, 0.0);
+  Numbers y(s.images * s.queries * channels);
   for (int64_t n = 0; n < s.images; ++n)
     for (int64_t h = 0; h < s.heads; ++h)
       for (int64_t i = 0; i < s.queries; ++i) {
-        const double* query = &q[(n * s.queries + i) * channels + h * s.head_size];
-        double* out = &y[(n * s.queries + i) * channels + h * s.head_size];
+        const Number* query = &q[(n * s.queries + i) * channels + h * s.head_size];
+        Number* out = &y[(n * s.queries + i) * channels + h * s.head_size];
         const auto key = [&](int64_t j) { return &kv[(n * s.keys + j) * 2 * channels + h * s.head_size]; };
-        Values p(s.keys, 0.0);
-        for (int64_t j = 0; j < s.keys; ++j)
-          for (int64_t d = 0; d < s.head_size; ++d) p[j] += query[d] * key(j)[d] / std::sqrt(s.head_size);
-        const double largest = *std::max_element(p.begin(), p.end());
-        double total = 0.0;
-        for (double& score : p) total += score = std::exp(score - largest);
-        for (int64_t j = 0; j < s.keys; ++j)
-          for (int64_t d = 0; d < s.head_size; ++d) out[d] += p[j] / total * key(j)[channels + d];
+        Numbers p;
+        for (int64_t j = 0; j < s.keys; ++j) {
+          Number score;
+          for (int64_t d = 0; d < s.head_size; ++d) score += query[d] * key(j)[d];
+          p.push_back(stored(score / std::sqrt(s.head_size)));
+        }
+        p = softmax(p.data(), s.keys);
+        for (int64_t j = 0; j < s.keys; ++j) {
+          const Number share = stored(p[j]);
+          for (int64_t d = 0; d < s.head_size; ++d) out[d] += share * key(j)[channels + d];
+        }
       }
   return y;
+}
+
+/// Keys of another kind than the values beside them.
+Draw keys_and_values(int64_t channels, Draw keys, Draw values) {
+  return [=](const Shape& shape, Random& random) {
+    Values drawn = values(shape, random);
+    const Values as_keys = keys(shape, random);
+    for (size_t i = 0; i < drawn.size(); ++i)
+      if (static_cast<int64_t>(i) % (2 * channels) < channels) drawn[i] = as_keys[i];
+    return drawn;
+  };
 }
 
 OpCase attention_case(std::string name, const Sizes& s, double scale = 1.0, double slack = 1.0,
@@ -42,9 +57,18 @@ OpCase attention_case(std::string name, const Sizes& s, double scale = 1.0, doub
               [=](Tape& tape, const std::vector<Tensor>& t) {
                 return std::vector{ops::attention(tape, t[0], t[1], static_cast<int>(s.heads))};
               },
-          .reference = [=](const std::vector<Values>& v) { return Outputs{reference(s, v[0], v[1])}; },
+          .reference = [=](const std::vector<Numbers>& v) { return Outputs{reference(s, v[0], v[1])}; },
           .slack = slack,
           .absolute = absolute};
+}
+
+/// All scores near −130, where a key that does not exist, a zero, would take everything.
+OpCase low_scores_case(std::string name, const Sizes& s) {
+  OpCase op = attention_case(std::move(name), s, 1.0, 20.0);  // such a score is known to 1e-5 only
+  const double mean = std::sqrt(130.0 / std::sqrt(s.head_size));
+  op.inputs[0].draw = normal(0.1, mean);
+  op.inputs[1].draw = keys_and_values(s.heads * s.head_size, normal(0.1, -mean), normal());
+  return op;
 }
 
 }  // namespace
@@ -62,7 +86,18 @@ std::vector<OpCase> attention_cases() {
       attention_case("1025_keys", {1, 3, 1025, 1, 8}),
       attention_case("260_keys", {1, 5, 260, 2, 16}),
       attention_case("eight_heads_of_64", {1, 33, 12, 8, 64}),
+      attention_case("head_size_16", {1, 21, 37, 2, 16}),
       attention_case("head_size_33", {2, 17, 11, 3, 33}),
+      attention_case("head_size_40", {2, 35, 19, 1, 40}),
+      attention_case("head_size_96", {1, 21, 27, 1, 96}),
+      attention_case("head_size_104", {1, 5, 70, 2, 104}),
+      attention_case("head_size_128", {1, 17, 9, 2, 128}),
+      // More keys than fit in a GPU's shared memory at once.
+      attention_case("streamed_head_size_128", {1, 5, 321, 1, 128}),
+      attention_case("streamed_head_size_32", {1, 18, 1033, 1, 32}),
+      low_scores_case("low_scores", {2, 33, 21, 2, 32}),
+      low_scores_case("low_scores_head_size_12", {2, 33, 21, 2, 12}),
+      low_scores_case("low_scores_streamed", {1, 5, 321, 1, 128}),
       // Scores beyond ±80: one key takes all, and exp must not overflow.  A score of 100 is known to 1e-5
       // only.
       attention_case("saturated", {1, 33, 33, 2, 32}, 5.5, 20.0),

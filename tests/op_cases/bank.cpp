@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <cmath>
 
 #include "engine/ops.h"
 #include "tests/op_cases/draws.h"
@@ -13,22 +12,23 @@ struct Sizes {
   int64_t images, classes, slots, channels;
 };
 
-double cosine(const double* a, const double* b, int64_t n) {
-  double ab = 0.0, aa = 0.0, bb = 0.0;
+Number cosine(const Number* a, const Number* b, int64_t n) {
+  Number ab, aa, bb;
   for (int64_t i = 0; i < n; ++i) ab += a[i] * b[i], aa += a[i] * a[i], bb += b[i] * b[i];
-  return ab / std::max(std::sqrt(aa * bb), 1e-16);
+  return ab / std::max<Number>(sqrt(aa * bb), 1e-16);
 }
 
 /// v: prototypes, present, bank, filled -> bank and filled afterwards.
-std::vector<Values> reference(const Sizes& s, double rate, const std::vector<Values>& v) {
-  Values bank = v[2], filled = v[3];
+Outputs reference(const Sizes& s, double rate, const std::vector<Numbers>& v) {
+  Numbers bank = v[2], filled = v[3];
   for (int64_t n = 0; n < s.images; ++n)
     for (int64_t k = 0; k < s.classes; ++k) {
-      if (v[1][n * s.classes + k] == 0.0) continue;
-      const double* prototype = &v[0][(n * s.classes + k) * s.channels];
-      double* slots = &bank[k * s.slots * s.channels];
-      if (filled[k] < s.slots) {
-        std::copy_n(prototype, s.channels, slots + static_cast<int64_t>(filled[k]++) * s.channels);
+      if (v[1][n * s.classes + k].value() == 0.0) continue;
+      const Number* prototype = &v[0][(n * s.classes + k) * s.channels];
+      Number* slots = &bank[k * s.slots * s.channels];
+      if (filled[k].value() < s.slots) {
+        std::copy_n(prototype, s.channels, slots + static_cast<int64_t>(filled[k].value()) * s.channels);
+        filled[k] += 1.0;
         continue;
       }
       int64_t best = 0;
@@ -37,7 +37,7 @@ std::vector<Values> reference(const Sizes& s, double rate, const std::vector<Val
             cosine(slots + best * s.channels, prototype, s.channels))
           best = i;
       for (int64_t c = 0; c < s.channels; ++c) {
-        double& value = slots[best * s.channels + c];
+        Number& value = slots[best * s.channels + c];
         value = rate * value + (1.0 - rate) * prototype[c];
       }
     }
@@ -47,16 +47,16 @@ std::vector<Values> reference(const Sizes& s, double rate, const std::vector<Val
 OpCase bank_case(std::string name, const Sizes& s, Draw filled, float rate = 0.99f, Draw present = tags(),
                  Draw values = normal()) {
   return {.name = "bank_" + name,
-          .inputs = {{"prototypes", {s.images, s.classes, s.channels}, normal(), constant},
+          .inputs = {{"prototypes", {s.images, s.classes, s.channels}, normal(), constant, DType::f32},
                      {"present", {s.images, s.classes}, present, constant, DType::u8},
-                     {"bank", {s.classes, s.slots, s.channels}, values, state},
+                     {"bank", {s.classes, s.slots, s.channels}, values, state, DType::f32},
                      {"filled", {s.classes}, filled, state, DType::i32}},
           .run =
               [=](Tape&, const std::vector<Tensor>& t) {
                 ops::update_bank(t[0], t[1], rate, t[2], t[3]);
                 return std::vector{t[2], t[3]};
               },
-          .reference = [=](const std::vector<Values>& v) { return reference(s, rate, v); }};
+          .reference = [=](const std::vector<Numbers>& v) { return reference(s, rate, v); }};
 }
 
 }  // namespace

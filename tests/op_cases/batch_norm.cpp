@@ -1,5 +1,3 @@
-#include <cmath>
-
 #include "engine/ops.h"
 #include "tests/op_cases/draws.h"
 
@@ -11,21 +9,25 @@ using enum Input::Role;
 constexpr float kEps = 1e-5f, kMomentum = 0.1f;
 
 /// v: x, gamma, beta, running mean, running variance -> y and both running values afterwards.
-std::vector<Values> reference(const Shape& x, bool training, const std::vector<Values>& v) {
+Outputs reference(const Shape& x, bool training, const std::vector<Numbers>& v) {
   const int64_t rows = x.rows(), channels = x[-1];
-  Values y(rows * channels), running_mean = v[3], running_var = v[4];
+  Numbers y(rows * channels), running_mean = v[3], running_var = v[4];
   for (int64_t c = 0; c < channels; ++c) {
-    double mean = v[3][c], variance = v[4][c];
+    Number mean = v[3][c], variance = v[4][c];
     if (training) {
       mean = variance = 0.0;
       for (int64_t r = 0; r < rows; ++r) mean += v[0][r * channels + c] / rows;
-      for (int64_t r = 0; r < rows; ++r) variance += std::pow(v[0][r * channels + c] - mean, 2) / rows;
-      const double unbiased = rows > 1 ? variance * rows / (rows - 1) : variance;
+      for (int64_t r = 0; r < rows; ++r) {
+        const Number distance = v[0][r * channels + c] - mean;
+        variance += distance * distance / rows;
+      }
+      const Number unbiased = rows > 1 ? variance * rows / (rows - 1) : variance;
       running_mean[c] += kMomentum * (mean - running_mean[c]);
       running_var[c] += kMomentum * (unbiased - running_var[c]);
     }
+    const Number rstd = 1.0 / sqrt(variance + kEps);
     for (int64_t r = 0; r < rows; ++r)
-      y[r * channels + c] = (v[0][r * channels + c] - mean) / std::sqrt(variance + kEps) * v[1][c] + v[2][c];
+      y[r * channels + c] = (v[0][r * channels + c] - mean) * rstd * v[1][c] + v[2][c];
   }
   return {y, running_mean, running_var};
 }
@@ -36,16 +38,16 @@ OpCase batch_norm_case(std::string name, const Shape& x, bool training = true, D
   const auto state_role = training ? state : constant;
   return {.name = "batch_norm_" + name,
           .inputs = {{"x", x, draw, training ? data : constant},
-                     {"gamma", {channels}, normal(0.5, 1.0), training ? parameter : constant},
-                     {"beta", {channels}, normal(), training ? parameter : constant},
-                     {"running mean", {channels}, normal(), state_role},
-                     {"running variance", {channels}, uniform_between(0.5, 2.0), state_role}},
+                     {"gamma", {channels}, normal(0.5, 1.0), training ? parameter : constant, DType::f32},
+                     {"beta", {channels}, normal(), training ? parameter : constant, DType::f32},
+                     {"running mean", {channels}, normal(), state_role, DType::f32},
+                     {"running variance", {channels}, uniform_between(0.5, 2.0), state_role, DType::f32}},
           .run =
               [](Tape& tape, const std::vector<Tensor>& t) {
                 const Tensor y = ops::batch_norm(tape, t[0], t[1], t[2], t[3], t[4], kEps, kMomentum);
                 return std::vector{y, t[3], t[4]};
               },
-          .reference = [=](const std::vector<Values>& v) { return reference(x, training, v); },
+          .reference = [=](const std::vector<Numbers>& v) { return reference(x, training, v); },
           .mode = training ? Tape::Mode::train : Tape::Mode::evaluate,
           .slack = slack,
           .absolute = 2e-5};  // sums over all rows may cancel

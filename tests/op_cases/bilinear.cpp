@@ -19,10 +19,10 @@ double weight(int64_t cell, double at, int64_t in) {
 
 }  // namespace
 
-Values bilinear(const Values& x, const Shape& shape, int64_t out_height, int64_t out_width,
-                bool align_corners) {
+Numbers bilinear(const Numbers& x, const Shape& shape, int64_t out_height, int64_t out_width,
+                 bool align_corners) {
   const int64_t height = shape[1], width = shape[2], channels = shape[3];
-  Values y(shape[0] * out_height * out_width * channels, 0.0);
+  Numbers y(shape[0] * out_height * out_width * channels);
   for (int64_t n = 0; n < shape[0]; ++n)
     for (int64_t oy = 0; oy < out_height; ++oy)
       for (int64_t ox = 0; ox < out_width; ++ox) {

@@ -15,9 +15,9 @@ OpCase channel_dropout_case(std::string name, const Shape& x, float rate,
             return std::vector{ops::channel_dropout(tape, t[0], rate)};
           },
       .reference =
-          [=](const std::vector<Values>& v) {
+          [=](const std::vector<Numbers>& v) {
             const RandomStream random{&kStepState, 0};
-            Values y = v[0];
+            Numbers y = v[0];
             if (mode == Tape::Mode::evaluate) return Outputs{y};
             for (size_t i = 0; i < y.size(); ++i) {
               const uint32_t index = i / image * channels + i % channels;

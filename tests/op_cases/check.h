@@ -3,17 +3,25 @@
 
 namespace scrawl::op_table {
 
-/// How far a device may be from double precision: every element within
+/// How far fp32 arithmetic may be from double precision: every element within
 /// tolerance · slack of the case · max(|wanted|, root mean square of all wanted) + absolute of the case.
+/// Results in bf16 may besides have errors twice as large as those of a naive bf16 computation:
+///   - the root mean square of a tensor's errors; the rule proper;
+///   - every element twice the naive one's largest error and one rounding of bf16 more, since the largest of
+///     few errors is chance.
 struct Tolerance {
   double forward = 1e-5;
   double backward = 5e-5;
 };
 
-/// Checks one case on one kind of device (GoogleTest expectations): values against the reference, gradients
-/// against numeric differences of the reference with a random cotangent, the same bits again and for other
-/// numbers of threads, accumulation onto existing gradients, subsets of differentiated inputs, inputs and
-/// cotangent untouched, and no byte written outside a buffer.
-void check(const OpCase& op, const Device::Options& options, const Tolerance& tolerance);
+/// Checks one case on one kind of device (GoogleTest expectations): values and gradients against the
+/// reference in double precision with a random cotangent, the same bits again and for other numbers of
+/// threads, accumulation onto existing gradients, subsets of differentiated inputs, inputs and cotangent
+/// untouched, and no byte written outside a buffer.
+void check(const OpCase& op, const Device::Options& options, DType storage = DType::f32,
+           const Tolerance& tolerance = {});
+
+/// Checks gradients of the reference itself against numeric differences.
+void check_reference(const OpCase& op);
 
 }  // namespace scrawl::op_table

@@ -1,19 +1,18 @@
 #include "engine/ops.h"
 #include "tests/op_cases/draws.h"
-#include "tests/op_cases/losses.h"
+#include "tests/op_cases/softmax.h"
 
 namespace scrawl::op_table {
 namespace {
 
 /// −Σ softmax(b) · log softmax(softmax(a)), averaged over positions.
-std::vector<Values> reference(int64_t classes, const std::vector<Values>& v) {
+Outputs reference(int64_t classes, const std::vector<Numbers>& v) {
   const auto positions = static_cast<int64_t>(v[0].size()) / classes;
-  double loss = 0.0;
+  Number loss;
   for (int64_t i = 0; i < positions; ++i) {
-    Values a = log_softmax(&v[0][i * classes], classes), b = log_softmax(&v[1][i * classes], classes);
-    for (double& value : a) value = std::exp(value);
-    const Values twice = log_softmax(a.data(), classes);
-    for (int64_t k = 0; k < classes; ++k) loss -= std::exp(b[k]) * twice[k] / positions;
+    const Numbers a = softmax(&v[0][i * classes], classes), b = softmax(&v[1][i * classes], classes);
+    const Numbers twice = log_softmax(a.data(), classes);
+    for (int64_t k = 0; k < classes; ++k) loss -= b[k] * twice[k] / positions;
   }
   return {{loss}};
 }
@@ -23,7 +22,7 @@ OpCase consistency_case(std::string name, const Shape& shape, double scale = 2.0
           .inputs = {{"a", shape, normal(scale)}, {"b", shape, normal(scale)}},
           .run = [](Tape& tape,
                     const std::vector<Tensor>& t) { return std::vector{ops::consistency(tape, t[0], t[1])}; },
-          .reference = [=](const std::vector<Values>& v) { return reference(shape[-1], v); }};
+          .reference = [=](const std::vector<Numbers>& v) { return reference(shape[-1], v); }};
 }
 
 }  // namespace

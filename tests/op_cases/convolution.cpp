@@ -11,21 +11,21 @@ struct Geometry {
   int kernel, stride, padding;
 };
 
-Values reference(const Geometry& g, const std::vector<Values>& v) {
+Numbers reference(const Geometry& g, const std::vector<Numbers>& v) {
   const int64_t out_height = (g.height + 2 * g.padding - g.kernel) / g.stride + 1;
   const int64_t out_width = (g.width + 2 * g.padding - g.kernel) / g.stride + 1;
-  Values y;
+  Numbers y;
   for (int64_t n = 0; n < g.images; ++n)
     for (int64_t oy = 0; oy < out_height; ++oy)
       for (int64_t ox = 0; ox < out_width; ++ox)
         for (int64_t o = 0; o < g.out; ++o) {
-          double sum = v[2][o];
+          Number sum = v[2][o];
           for (int ky = 0; ky < g.kernel; ++ky)
             for (int kx = 0; kx < g.kernel; ++kx) {
               const int64_t iy = oy * g.stride + ky - g.padding, ix = ox * g.stride + kx - g.padding;
               if (iy < 0 || iy >= g.height || ix < 0 || ix >= g.width) continue;
-              const double* x = &v[0][((n * g.height + iy) * g.width + ix) * g.channels];
-              const double* w = &v[1][((o * g.kernel + ky) * g.kernel + kx) * g.channels];
+              const Number* x = &v[0][((n * g.height + iy) * g.width + ix) * g.channels];
+              const Number* w = &v[1][((o * g.kernel + ky) * g.kernel + kx) * g.channels];
               for (int64_t c = 0; c < g.channels; ++c) sum += x[c] * w[c];
             }
           y.push_back(sum);
@@ -37,12 +37,12 @@ OpCase convolution_case(std::string name, const Geometry& g) {
   return {.name = "convolution_" + name,
           .inputs = {{"x", {g.images, g.height, g.width, g.channels}, normal()},
                      {"weight", {g.out, g.kernel, g.kernel, g.channels}, normal(), parameter},
-                     {"bias", {g.out}, normal(), parameter}},
+                     {"bias", {g.out}, normal(), parameter, DType::f32}},
           .run =
               [=](Tape& tape, const std::vector<Tensor>& t) {
                 return std::vector{ops::convolution(tape, t[0], t[1], t[2], g.stride, g.padding)};
               },
-          .reference = [=](const std::vector<Values>& v) { return Outputs{reference(g, v)}; }};
+          .reference = [=](const std::vector<Numbers>& v) { return Outputs{reference(g, v)}; }};
 }
 
 }  // namespace

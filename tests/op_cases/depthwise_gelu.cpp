@@ -1,4 +1,3 @@
-#include <cmath>
 #include <numbers>
 
 #include "engine/ops.h"
@@ -9,21 +8,23 @@ namespace {
 
 using enum Input::Role;
 
-Values reference(const Shape& shape, const std::vector<Values>& v) {
+/// Convolution, then GELU.
+Numbers reference(const Shape& shape, const std::vector<Numbers>& v) {
   const int64_t height = shape[1], width = shape[2], channels = shape[3];
-  Values y;
+  Numbers y;
   for (int64_t n = 0; n < shape[0]; ++n)
     for (int64_t row = 0; row < height; ++row)
       for (int64_t column = 0; column < width; ++column)
         for (int64_t c = 0; c < channels; ++c) {
-          double h = v[2][c];
+          Number h = v[2][c];
           for (int64_t ky = 0; ky < 3; ++ky)
             for (int64_t kx = 0; kx < 3; ++kx) {
               const int64_t iy = row + ky - 1, ix = column + kx - 1;
               if (iy < 0 || iy >= height || ix < 0 || ix >= width) continue;
               h += v[0][((n * height + iy) * width + ix) * channels + c] * v[1][(ky * 3 + kx) * channels + c];
             }
-          y.push_back(0.5 * h * (1.0 + std::erf(h / std::numbers::sqrt2)));
+          h = stored(h);
+          y.push_back(0.5 * h * (1.0 + erf(h / std::numbers::sqrt2)));
         }
   return y;
 }
@@ -32,13 +33,13 @@ OpCase depthwise_gelu_case(std::string name, const Shape& x, double scale = 1.0)
   const int64_t channels = x[3];
   return {.name = "depthwise_gelu_" + name,
           .inputs = {{"x", x, normal(scale)},
-                     {"weight", {3, 3, channels}, normal(0.4), parameter},
-                     {"bias", {channels}, normal(0.5), parameter}},
+                     {"weight", {3, 3, channels}, normal(0.4), parameter, DType::f32},
+                     {"bias", {channels}, normal(0.5), parameter, DType::f32}},
           .run =
               [](Tape& tape, const std::vector<Tensor>& t) {
                 return std::vector{ops::depthwise_gelu(tape, t[0], t[1], t[2])};
               },
-          .reference = [=](const std::vector<Values>& v) { return Outputs{reference(x, v)}; }};
+          .reference = [=](const std::vector<Numbers>& v) { return Outputs{reference(x, v)}; }};
 }
 
 }  // namespace

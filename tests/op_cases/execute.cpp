@@ -2,56 +2,64 @@
 
 #include <limits>
 
+#include "kernels/bf16.h"
+
 namespace scrawl::op_table {
 namespace {
 
-template <typename T>
-Tensor upload_as(Device& device, const Shape& shape, DType dtype, const Values& values) {
-  const std::vector<T> host(values.begin(), values.end());
-  Tensor tensor(device, shape, dtype);
-  device.upload(tensor.raw(), host.data(), tensor.bytes());
-  return tensor;
-}
-
-Tensor upload(Device& device, const Shape& shape, DType dtype, const Values& values) {
+/// Calls body(T{}) with the C++ type of what is stored.
+template <typename Body>
+auto with_type(DType dtype, Body body) {
   switch (dtype) {
+    case DType::bf16:
+      return body(bf16{});
     case DType::u8:
-      return upload_as<uint8_t>(device, shape, dtype, values);
+      return body(uint8_t{});
     case DType::i32:
-      return upload_as<int32_t>(device, shape, dtype, values);
+      return body(int32_t{});
     case DType::i64:
-      return upload_as<int64_t>(device, shape, dtype, values);
+      return body(int64_t{});
     default:
-      return upload_as<float>(device, shape, dtype, values);
+      return body(float{});
   }
 }
 
-template <typename T>
-Values download_as(const Tensor& tensor) {
-  const std::vector<T> host = tensor.to_host<T>();
-  return {host.begin(), host.end()};
+Tensor upload(Device& device, const Shape& shape, const Stored& stored) {
+  return with_type(stored.dtype, [&]<typename T>(T) {
+    std::vector<T> host;
+    for (double value : stored.values)
+      if constexpr (std::is_same_v<T, bf16>)
+        host.push_back(to_bf16(static_cast<float>(value)));
+      else
+        host.push_back(static_cast<T>(value));
+    Tensor tensor(device, shape, stored.dtype);
+    device.upload(tensor.raw(), host.data(), tensor.bytes());
+    return tensor;
+  });
 }
 
-Values download(const Tensor& tensor) {
-  switch (tensor.dtype()) {
-    case DType::u8:
-      return download_as<uint8_t>(tensor);
-    case DType::i32:
-      return download_as<int32_t>(tensor);
-    case DType::i64:
-      return download_as<int64_t>(tensor);
-    default:
-      return download_as<float>(tensor);
-  }
+Stored download(const Tensor& tensor) {
+  return with_type(tensor.dtype(), [&]<typename T>(T) {
+    std::vector<T> host(tensor.elements());
+    tensor.device().download(host.data(), tensor.raw(), tensor.bytes());
+    Stored stored{tensor.dtype(), {}};
+    for (T value : host)
+      if constexpr (std::is_same_v<T, bf16>)
+        stored.values.push_back(to_float(value));
+      else
+        stored.values.push_back(static_cast<double>(value));
+    return stored;
+  });
 }
 
 std::shared_ptr<Gradient> slot_for(Device& device, const Shape& shape, const Pass& pass, size_t input) {
   auto slot = std::make_shared<Gradient>();
   if (pass.slots == Slots::stale)
-    slot->value =
-        upload(device, shape, DType::f32, Values(shape.elements(), std::numeric_limits<double>::quiet_NaN()));
+    slot->value = upload(
+        device, shape,
+        {pass.gradients[input].dtype, Values(shape.elements(), std::numeric_limits<double>::quiet_NaN())});
   if (pass.slots == Slots::existing) {
-    slot->value = upload(device, shape, DType::f32, pass.existing[input]);
+    slot->value = upload(device, shape, pass.gradients[input]);
     slot->written = true;
   }
   return slot;
@@ -73,7 +81,8 @@ void forward_and_backward(const OpCase& op, const Pass& pass, Device& device, Ou
 
   std::vector<Tensor> inputs;
   for (size_t i = 0; i < op.inputs.size(); ++i) {
-    inputs.push_back(upload(device, op.inputs[i].shape, op.inputs[i].dtype, pass.inputs[i]));
+    const DType dtype = op.inputs[i].dtype.value_or(pass.storage);
+    inputs.push_back(upload(device, op.inputs[i].shape, {dtype, pass.inputs[i]}));
     if (pass.differentiated[i]) inputs[i].set_gradient(slot_for(device, op.inputs[i].shape, pass, i));
   }
   const std::vector<Tensor> outputs = op.run(tape, inputs);
@@ -81,15 +90,15 @@ void forward_and_backward(const OpCase& op, const Pass& pass, Device& device, Ou
 
   Tensor cotangent;
   if (!pass.cotangent.empty()) {
-    cotangent = upload(device, outputs[0].shape(), DType::f32, pass.cotangent);
+    cotangent = upload(device, outputs[0].shape(), {outputs[0].dtype(), pass.cotangent});
     tape.backward(dot(tape, outputs[0], cotangent));
-    if (download(cotangent) != pass.cotangent) outcome.damage += "the output's gradient was changed; ";
+    if (download(cotangent).values != pass.cotangent) outcome.damage += "the output's gradient was changed; ";
   }
   outcome.gradients.resize(inputs.size());
   for (size_t i = 0; i < inputs.size(); ++i) {
     const auto& slot = inputs[i].gradient();
     if (slot && slot->written) outcome.gradients[i] = download(slot->value);
-    if (op.inputs[i].role != Input::Role::state && download(inputs[i]) != pass.inputs[i])
+    if (op.inputs[i].role != Input::Role::state && download(inputs[i]).values != pass.inputs[i])
       outcome.damage += op.inputs[i].name + " was changed; ";
   }
   outcome.damage += device.memory().damage();
@@ -97,11 +106,12 @@ void forward_and_backward(const OpCase& op, const Pass& pass, Device& device, Ou
 
 }  // namespace
 
-Outcome execute(const OpCase& op, const Pass& pass) {
+Outcome execute(const OpCase& op, const Pass& pass, Profiler* profiler) {
   Outcome outcome;
   Device::Options options = pass.options;
   options.guard_memory = true;
   Device device(options);
+  device.attach(profiler);
   forward_and_backward(op, pass, device, outcome);
   if (outcome.damage.empty()) outcome.damage = device.memory().damage();  // of blocks released since
   if (device.memory().statistics().in_use != 0) outcome.damage += "memory is still in use; ";

@@ -1,5 +1,3 @@
-#include <cmath>
-
 #include "engine/ops.h"
 #include "tests/op_cases/draws.h"
 
@@ -13,22 +11,24 @@ OpCase layer_norm_case(std::string name, const Shape& x, float eps, Draw draw = 
   const int64_t rows = x.rows(), channels = x[-1];
   return {.name = "layer_norm_" + name,
           .inputs = {{"x", x, draw},
-                     {"gamma", {channels}, normal(0.5, 1.0), parameter},
-                     {"beta", {channels}, normal(), parameter}},
+                     {"gamma", {channels}, normal(0.5, 1.0), parameter, DType::f32},
+                     {"beta", {channels}, normal(), parameter, DType::f32}},
           .run =
               [=](Tape& tape, const std::vector<Tensor>& t) {
                 return std::vector{ops::layer_norm(tape, t[0], t[1], t[2], eps)};
               },
           .reference =
-              [=](const std::vector<Values>& v) {
-                Values y(rows * channels);
+              [=](const std::vector<Numbers>& v) {
+                Numbers y(rows * channels);
                 for (int64_t r = 0; r < rows; ++r) {
-                  const double* row = &v[0][r * channels];
-                  double mean = 0.0, variance = 0.0;
+                  const Number* row = &v[0][r * channels];
+                  Number mean, variance;
                   for (int64_t c = 0; c < channels; ++c) mean += row[c] / channels;
-                  for (int64_t c = 0; c < channels; ++c) variance += std::pow(row[c] - mean, 2) / channels;
                   for (int64_t c = 0; c < channels; ++c)
-                    y[r * channels + c] = (row[c] - mean) / std::sqrt(variance + eps) * v[1][c] + v[2][c];
+                    variance += (row[c] - mean) * (row[c] - mean) / channels;
+                  const Number rstd = 1.0 / sqrt(variance + eps);
+                  for (int64_t c = 0; c < channels; ++c)
+                    y[r * channels + c] = (row[c] - mean) * rstd * v[1][c] + v[2][c];
                 }
                 return Outputs{y};
               },

@@ -15,17 +15,17 @@ OpCase linear_case(std::string name, const Shape& x, int64_t out, bool with_bias
                   return std::vector{ops::linear(tape, t[0], t[1], with_bias ? t[2] : Tensor())};
                 },
             .reference =
-                [=](const std::vector<Values>& v) {
-                  Values y(rows * out);
+                [=](const std::vector<Numbers>& v) {
+                  Numbers y(rows * out);
                   for (int64_t r = 0; r < rows; ++r)
                     for (int64_t o = 0; o < out; ++o) {
-                      double sum = with_bias ? v[2][o] : 0.0;
+                      Number& sum = y[r * out + o];
+                      if (with_bias) sum = v[2][o];
                       for (int64_t i = 0; i < in; ++i) sum += v[0][r * in + i] * v[1][o * in + i];
-                      y[r * out + o] = sum;
                     }
                   return Outputs{y};
                 }};
-  if (with_bias) op.inputs.push_back({"bias", {out}, normal(), parameter});
+  if (with_bias) op.inputs.push_back({"bias", {out}, normal(), parameter, DType::f32});
   return op;
 }
 

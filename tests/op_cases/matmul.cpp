@@ -12,7 +12,9 @@ using enum Input::Role;
 struct Product {
   int64_t m, n, k;
   bool transpose_a = false, transpose_b = false, bias = false, sum = false, accumulate = false;
-  int64_t gap = 0;  // unused values behind every row of a, b and c
+  int64_t gap = 0;                    // unused values behind every row of a, b and c
+  std::optional<DType> c_dtype = {};  // as Input::dtype
+  std::optional<DType> factors_dtype = {};
 };
 
 Shape stored(int64_t rows, int64_t columns, bool transposed, int64_t gap) {
@@ -20,16 +22,16 @@ Shape stored(int64_t rows, int64_t columns, bool transposed, int64_t gap) {
 }
 
 /// v: a, b, bias, c, a_sum -> c and a_sum afterwards.
-std::vector<Values> reference(const Product& p, const std::vector<Values>& v) {
+Outputs reference(const Product& p, const std::vector<Numbers>& v) {
   const int64_t lda = (p.transpose_a ? p.m : p.k) + p.gap, ldb = (p.transpose_b ? p.k : p.n) + p.gap;
   const auto a = [&](int64_t i, int64_t l) { return v[0][p.transpose_a ? l * lda + i : i * lda + l]; };
   const auto b = [&](int64_t l, int64_t j) { return v[1][p.transpose_b ? j * ldb + l : l * ldb + j]; };
-  Values c = v[3], sum = v[4];
+  Numbers c = v[3], sum = v[4];
   for (int64_t i = 0; i < p.m; ++i) {
     if (p.sum && !p.accumulate) sum[i] = 0.0;
     for (int64_t l = 0; l < p.k && p.sum; ++l) sum[i] += a(i, l);
     for (int64_t j = 0; j < p.n; ++j) {
-      double& value = c[i * (p.n + p.gap) + j];
+      Number& value = c[i * (p.n + p.gap) + j];
       value = (p.accumulate ? value : 0.0) + (p.bias ? v[2][j] : 0.0);
       for (int64_t l = 0; l < p.k; ++l) value += a(i, l) * b(l, j);
     }
@@ -39,14 +41,16 @@ std::vector<Values> reference(const Product& p, const std::vector<Values>& v) {
 
 OpCase matmul_case(std::string name, const Product& p) {
   return {.name = "matmul_" + name,
-          .inputs = {{"a", stored(p.m, p.k, p.transpose_a, p.gap), normal(), constant},
-                     {"b", stored(p.k, p.n, p.transpose_b, p.gap), normal(), constant},
-                     {"bias", {p.n}, normal(), constant},
-                     {"c", {p.m, p.n + p.gap}, normal(), state},
-                     {"a_sum", {p.m}, normal(), state}},
+          .inputs = {{"a", stored(p.m, p.k, p.transpose_a, p.gap), normal(), constant, p.factors_dtype},
+                     {"b", stored(p.k, p.n, p.transpose_b, p.gap), normal(), constant, p.factors_dtype},
+                     {"bias", {p.n}, normal(), constant, DType::f32},
+                     {"c", {p.m, p.n + p.gap}, normal(), state, p.c_dtype},
+                     {"a_sum", {p.m}, normal(), state, DType::f32}},
           .run =
               [=](Tape& tape, const std::vector<Tensor>& t) {
-                tape.device().run(MatMul{.transpose_a = p.transpose_a,
+                tape.device().run(MatMul{.dtype = t[0].dtype(),
+                                         .c_dtype = t[3].dtype(),
+                                         .transpose_a = p.transpose_a,
                                          .transpose_b = p.transpose_b,
                                          .m = p.m,
                                          .n = p.n,
@@ -62,27 +66,29 @@ OpCase matmul_case(std::string name, const Product& p) {
                                          .accumulate = p.accumulate});
                 return std::vector{t[3], t[4]};
               },
-          .reference = [=](const std::vector<Values>& v) { return reference(p, v); }};
+          .reference = [=](const std::vector<Numbers>& v) { return reference(p, v); }};
 }
 
 OpCase column_sum_case(std::string name, int64_t rows, int64_t columns, bool accumulate) {
-  return {.name = "column_sum_" + name,
-          .inputs = {{"x", {rows, columns}, normal(), constant}, {"sum", {columns}, normal(), state}},
-          .run =
-              [=](Tape& tape, const std::vector<Tensor>& t) {
-                tape.device().run(ColumnSum{.x = t[0].raw(),
-                                            .sum = t[1].data<float>(),
-                                            .rows = rows,
-                                            .columns = static_cast<int>(columns),
-                                            .accumulate = accumulate});
-                return std::vector{t[1]};
-              },
-          .reference =
-              [=](const std::vector<Values>& v) {
-                Values sum = accumulate ? v[1] : Values(columns, 0.0);
-                for (size_t i = 0; i < v[0].size(); ++i) sum[i % columns] += v[0][i];
-                return Outputs{sum};
-              }};
+  return {
+      .name = "column_sum_" + name,
+      .inputs = {{"x", {rows, columns}, normal(), constant}, {"sum", {columns}, normal(), state, DType::f32}},
+      .run =
+          [=](Tape& tape, const std::vector<Tensor>& t) {
+            tape.device().run(ColumnSum{.dtype = t[0].dtype(),
+                                        .x = t[0].raw(),
+                                        .sum = t[1].data<float>(),
+                                        .rows = rows,
+                                        .columns = static_cast<int>(columns),
+                                        .accumulate = accumulate});
+            return std::vector{t[1]};
+          },
+      .reference =
+          [=](const std::vector<Numbers>& v) {
+            Numbers sum = accumulate ? v[1] : Numbers(columns);
+            for (size_t i = 0; i < v[0].size(); ++i) sum[i % columns] += v[0][i];
+            return Outputs{sum};
+          }};
 }
 
 }  // namespace
@@ -101,6 +107,9 @@ std::vector<OpCase> matmul_cases() {
       matmul_case("sum_of_rows", {33, 3, 132, false, false, false, true}),
       matmul_case("strided", {33, 13, 7, false, false, true, true, false, 5}),
       matmul_case("strided_transposed", {33, 13, 7, true, true, true, true, true, 5}),
+      // As weight gradients and as products of weights are made under bf16.
+      matmul_case("bf16_to_f32", {.m = 33, .n = 21, .k = 132, .accumulate = true, .c_dtype = DType::f32}),
+      matmul_case("f32_to_bf16", {.m = 33, .n = 21, .k = 132, .factors_dtype = DType::f32}),
       column_sum_case("1x1", 1, 1, false),
       column_sum_case("1025x33", 1025, 33, false),
       column_sum_case("33x1025", 33, 1025, true),

@@ -2,17 +2,17 @@
 // The table of operations: every case is data, so that the same table can check any device and storage type,
 // and can be timed.
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "engine/random.h"
 #include "engine/tape.h"
+#include "tests/op_cases/number.h"
 
 namespace scrawl::op_table {
 
-/// Host values of one tensor, whatever its type.
-using Values = std::vector<double>;
-using Outputs = std::vector<Values>;
+using Outputs = std::vector<Numbers>;
 using Draw = std::function<Values(const Shape&, Random&)>;
 
 struct Input {
@@ -26,7 +26,7 @@ struct Input {
   Shape shape;
   Draw draw;
   Role role = Role::data;
-  DType dtype = DType::f32;
+  std::optional<DType> dtype{};  // of every table; nothing: the table's storage type
 };
 
 struct OpCase {
@@ -34,8 +34,9 @@ struct OpCase {
   std::vector<Input> inputs{};
   /// The operation; gradients are checked of the first output, values of all.
   std::function<std::vector<Tensor>(Tape&, const std::vector<Tensor>&)> run{};
-  /// The same from the mathematical definition, in double precision, plain and slow.
-  std::function<Outputs(const std::vector<Values>&)> reference{};
+  /// The same from the mathematical definition, plain and slow.  stored() marks what an implementation would
+  /// leave in memory if it ran one simple operation after another; inputs and outputs lie there anyway.
+  std::function<Outputs(const std::vector<Numbers>&)> reference{};
   Tape::Mode mode = Tape::Mode::train;
   double slack = 1.0;      // widens tolerances where the input is badly conditioned; say why
   double absolute = 1e-9;  // what still counts as zero
@@ -64,7 +65,9 @@ std::vector<OpCase> bank_cases();
 std::vector<OpCase> segmentation_cases();
 std::vector<OpCase> adamw_cases();
 std::vector<OpCase> matmul_cases();
+std::vector<OpCase> cast_cases();
 
-std::vector<OpCase> all_op_cases();
+/// Under bf16 those that have a part in the storage type.
+std::vector<OpCase> all_op_cases(DType storage);
 
 }  // namespace scrawl::op_table

@@ -1,7 +1,7 @@
 #include "engine/ops.h"
 #include "tests/op_cases/bilinear.h"
 #include "tests/op_cases/draws.h"
-#include "tests/op_cases/losses.h"
+#include "tests/op_cases/softmax.h"
 
 namespace scrawl::op_table {
 namespace {
@@ -9,15 +9,18 @@ namespace {
 OpCase partial_cross_entropy_case(std::string name, const Shape& logits, int64_t height, int64_t width,
                                   double unlabelled, Draw draw = normal(2.0)) {
   const int64_t classes = logits[3];
-  const auto reference = [=](const std::vector<Values>& v) {
-    const Values up = bilinear(v[0], logits, height, width, /*align_corners=*/true);
-    double sum = 0.0, count = 0.0;
+  const auto reference = [=](const std::vector<Numbers>& v) {
+    Numbers up = bilinear(v[0], logits, height, width, /*align_corners=*/true);
+    for (Number& value : up) value = stored(value);
+    Number sum;
+    int count = 0;
     for (size_t pixel = 0; pixel < v[1].size(); ++pixel) {
-      if (v[1][pixel] == 255.0) continue;
-      sum -= log_softmax(&up[pixel * classes], classes)[static_cast<size_t>(v[1][pixel])];
+      const auto label = static_cast<size_t>(v[1][pixel].value());
+      if (label == 255) continue;
+      sum -= log_softmax(&up[pixel * classes], classes)[label];
       ++count;
     }
-    return Outputs{Values{count > 0 ? sum / count : 0.0}};
+    return Outputs{Numbers{count > 0 ? sum / count : sum}};
   };
   return {.name = "partial_cross_entropy_" + name,
           .inputs = {{"logits", logits, draw},

@@ -1,7 +1,6 @@
-#include <cmath>
-
 #include "engine/ops.h"
 #include "tests/op_cases/draws.h"
+#include "tests/op_cases/softmax.h"
 
 namespace scrawl::op_table {
 namespace {
@@ -13,27 +12,29 @@ struct Sizes {
   bool shared;  // one set of prototypes for all images: the bank
 };
 
-Values reference(const Sizes& s, const Values& q, const Values& prototypes, const Values& present) {
+/// Products, softmax, products; the queries themselves behind.
+Numbers reference(const Sizes& s, const Numbers& q, const Numbers& prototypes, const Numbers& present) {
   const int64_t count = s.classes * s.slots;
-  Values y(s.images * s.positions * 2 * s.size, 0.0);
+  Numbers y(s.images * s.positions * 2 * s.size);
   for (int64_t n = 0; n < s.images; ++n)
     for (int64_t i = 0; i < s.positions; ++i) {
-      const double* query = &q[(n * s.positions + i) * s.size];
-      double* out = &y[(n * s.positions + i) * 2 * s.size];
-      Values score(count, -INFINITY);
-      double largest = -INFINITY, total = 0.0;
-      for (int64_t j = 0; j < count; ++j) {
-        if (present[n * s.classes + j / s.slots] == 0.0) continue;
-        score[j] = 0.0;
-        for (int64_t d = 0; d < s.size; ++d)
-          score[j] += query[d] * prototypes[((s.shared ? 0 : n) * count + j) * s.size + d];
-        largest = std::max(largest, score[j]);
-      }
-      for (double value : score) total += std::isinf(value) ? 0.0 : std::exp(value - largest);
+      const Number* query = &q[(n * s.positions + i) * s.size];
+      Number* out = &y[(n * s.positions + i) * 2 * s.size];
+      std::vector<const Number*> keys;
       for (int64_t j = 0; j < count; ++j)
-        for (int64_t d = 0; d < s.size && !std::isinf(score[j]); ++d)
-          out[d] += std::exp(score[j] - largest) / total *
-                    prototypes[((s.shared ? 0 : n) * count + j) * s.size + d];
+        if (present[n * s.classes + j / s.slots].value() != 0.0)
+          keys.push_back(&prototypes[((s.shared ? 0 : n) * count + j) * s.size]);
+      Numbers p;
+      for (const Number* key : keys) {
+        Number score;
+        for (int64_t d = 0; d < s.size; ++d) score += query[d] * key[d];
+        p.push_back(stored(score));
+      }
+      if (!keys.empty()) p = softmax(p.data(), keys.size());
+      for (size_t j = 0; j < keys.size(); ++j) {
+        const Number share = stored(p[j]);
+        for (int64_t d = 0; d < s.size; ++d) out[d] += share * keys[j][d];
+      }
       for (int64_t d = 0; d < s.size; ++d) out[s.size + d] = query[d];
     }
   return y;
@@ -52,7 +53,7 @@ OpCase prototype_attention_case(std::string name, const Sizes& s, Draw present =
               [](Tape& tape, const std::vector<Tensor>& t) {
                 return std::vector{ops::prototype_attention(tape, t[0], t[1], t[2])};
               },
-          .reference = [=](const std::vector<Values>& v) { return Outputs{reference(s, v[0], v[1], v[2])}; },
+          .reference = [=](const std::vector<Numbers>& v) { return Outputs{reference(s, v[0], v[1], v[2])}; },
           .slack = slack};
 }
 

@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <cmath>
 #include <numeric>
 
 #include "engine/ops.h"
@@ -17,33 +16,34 @@ struct Sizes {
 };
 
 /// How strongly each position speaks for one class.
-Values activation(const Sizes& s, const Values& logits, int64_t image, int64_t k) {
-  Values a(s.positions());
+Numbers activation(const Sizes& s, const Numbers& logits, int64_t image, int64_t k) {
+  Numbers a(s.positions());
   for (int64_t i = 0; i < s.positions(); ++i)
-    a[i] = std::max(logits[(image * s.positions() + i) * s.classes + k], 0.0);
+    a[i] = std::max<Number>(logits[(image * s.positions() + i) * s.classes + k], 0.0);
   const auto [lo, hi] = std::minmax_element(a.begin(), a.end());
-  const double low = *lo, high = *hi;
-  for (double& value : a) value = ((value < low + 1e-5 ? 0.0 : value) - low - 1e-5) / (high - low + 1e-5);
+  const Number low = *lo, high = *hi;
+  for (Number& value : a)
+    value = ((value < low + 1e-5 ? Number(0.0) : value) - low - 1e-5) / (high - low + 1e-5);
   return a;
 }
 
-Values reference(const Sizes& s, int64_t top, const std::vector<Values>& v) {
-  Values prototypes(s.images * s.classes * s.channels, 0.0);
+Numbers reference(const Sizes& s, int64_t top, const std::vector<Numbers>& v) {
+  Numbers prototypes(s.images * s.classes * s.channels);
   for (int64_t n = 0; n < s.images; ++n)
     for (int64_t k = 0; k < s.classes; ++k) {
-      if (v[2][n * s.classes + k] == 0.0 || top == 0) continue;
-      const Values a = activation(s, v[1], n, k);
+      if (v[2][n * s.classes + k].value() == 0.0 || top == 0) continue;
+      const Numbers a = activation(s, v[1], n, k);
       std::vector<int64_t> order(s.positions());
       std::iota(order.begin(), order.end(), 0);
       std::stable_sort(order.begin(), order.end(), [&](int64_t i, int64_t j) { return a[i] > a[j]; });
-      double* prototype = &prototypes[(n * s.classes + k) * s.channels];
-      double weight = 0.0, squares = 0.0;
+      Number* prototype = &prototypes[(n * s.classes + k) * s.channels];
+      Number weight, squares;
       for (int64_t i = 0; i < top; ++i) weight += a[order[i]];
       for (int64_t i = 0; i < top; ++i)
         for (int64_t c = 0; c < s.channels; ++c)
           prototype[c] += a[order[i]] / weight * v[0][(n * s.positions() + order[i]) * s.channels + c];
       for (int64_t c = 0; c < s.channels; ++c) squares += prototype[c] * prototype[c];
-      for (int64_t c = 0; c < s.channels; ++c) prototype[c] /= std::max(std::sqrt(squares), 1e-12);
+      for (int64_t c = 0; c < s.channels; ++c) prototype[c] /= std::max<Number>(sqrt(squares), 1e-12);
     }
   return prototypes;
 }
@@ -55,15 +55,15 @@ std::vector<Input> inputs(const Sizes& s, const Draw& logits, const Draw& presen
 }
 
 OpCase extract_case(std::string name, const Sizes& s, Draw logits = normal(2.0), Draw present = tags()) {
-  return {
-      .name = "prototypes_" + name,
-      .inputs = inputs(s, logits, present),
-      .run =
-          [](Tape&, const std::vector<Tensor>& t) {
-            return std::vector{ops::extract_prototypes(t[0], t[1], t[2])};
-          },
-      .reference = [=](const std::vector<Values>& v) { return Outputs{reference(s, s.positions() / 12, v)}; },
-      .slack = 5.0};  // a weight is a difference of logits
+  return {.name = "prototypes_" + name,
+          .inputs = inputs(s, logits, present),
+          .run =
+              [](Tape&, const std::vector<Tensor>& t) {
+                return std::vector{ops::extract_prototypes(t[0], t[1], t[2])};
+              },
+          .reference =
+              [=](const std::vector<Numbers>& v) { return Outputs{reference(s, s.positions() / 12, v)}; },
+          .slack = 5.0};  // a weight is a difference of logits
 }
 
 /// The kernel with a number of positions that the operation would not choose.
@@ -71,7 +71,8 @@ OpCase kernel_case(std::string name, const Sizes& s, int top, Draw logits = norm
   OpCase op = extract_case(std::move(name), s, std::move(logits), tags(1.0));
   op.run = [=](Tape& tape, const std::vector<Tensor>& t) {
     Tensor prototypes(tape.device(), {s.images, s.classes, s.channels});
-    tape.device().run(PrototypeExtraction{.features = t[0].raw(),
+    tape.device().run(PrototypeExtraction{.dtype = t[0].dtype(),
+                                          .features = t[0].raw(),
                                           .logits = t[1].raw(),
                                           .present = t[2].data<uint8_t>(),
                                           .prototypes = prototypes.data<float>(),
@@ -82,7 +83,7 @@ OpCase kernel_case(std::string name, const Sizes& s, int top, Draw logits = norm
                                           .top = top});
     return std::vector{prototypes};
   };
-  op.reference = [=](const std::vector<Values>& v) { return Outputs{reference(s, top, v)}; };
+  op.reference = [=](const std::vector<Numbers>& v) { return Outputs{reference(s, top, v)}; };
   return op;
 }
 

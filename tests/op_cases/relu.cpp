@@ -11,9 +11,9 @@ OpCase relu_case(std::string name, const Shape& x) {
           .inputs = {{"x", x, away_from_zero()}},
           .run = [](Tape& tape, const std::vector<Tensor>& t) { return std::vector{ops::relu(tape, t[0])}; },
           .reference =
-              [](const std::vector<Values>& v) {
-                Values y = v[0];
-                for (double& value : y) value = std::max(value, 0.0);
+              [](const std::vector<Numbers>& v) {
+                Numbers y = v[0];
+                for (Number& value : y) value = std::max<Number>(value, 0.0);
                 return Outputs{y};
               }};
 }

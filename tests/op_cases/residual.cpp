@@ -13,13 +13,13 @@ OpCase residual_case(std::string name, const Shape& x, float rate, Tape::Mode mo
       .run = [=](Tape& tape,
                  const std::vector<Tensor>& t) { return std::vector{ops::residual(tape, t[0], t[1], rate)}; },
       .reference =
-          [=](const std::vector<Values>& v) {
+          [=](const std::vector<Numbers>& v) {
             const RandomStream random{&kStepState, 0};
-            Values y = v[0];
+            Numbers y = v[0];
             for (size_t i = 0; i < y.size(); ++i) {
               const bool drops = mode == Tape::Mode::train && rate > 0.0f;
               const bool kept = !drops || random.uniform_at(i / elements) < 1.0f - rate;
-              if (kept) y[i] += v[1][i] / (drops ? 1.0 - rate : 1.0);
+              if (kept) y[i] += stored(v[1][i] / (drops ? 1.0 - rate : 1.0));
             }
             return Outputs{y};
           },

@@ -16,11 +16,11 @@ OpCase arg_max_case(std::string name, const Shape& logits, int height, int width
           .run = [=](Tape&,
                      const std::vector<Tensor>& t) { return std::vector{ops::arg_max(t[0], height, width)}; },
           .reference =
-              [=](const std::vector<Values>& v) {
-                const Values up = bilinear(v[0], logits, height, width, /*align_corners=*/true);
-                Values best;
+              [=](const std::vector<Numbers>& v) {
+                const Numbers up = bilinear(v[0], logits, height, width, /*align_corners=*/true);
+                Numbers best;
                 for (auto pixel = up.begin(); pixel != up.end(); pixel += classes)
-                  best.push_back(static_cast<double>(std::max_element(pixel, pixel + classes) - pixel));
+                  best.emplace_back(static_cast<double>(std::max_element(pixel, pixel + classes) - pixel));
                 return Outputs{best};
               },
           .mode = Tape::Mode::evaluate};
@@ -37,10 +37,11 @@ OpCase confusion_case(std::string name, int64_t pixels, int classes, double unla
                 return std::vector{t[2]};
               },
           .reference =
-              [=](const std::vector<Values>& v) {
-                Values counts = v[2];
+              [=](const std::vector<Numbers>& v) {
+                Numbers counts = v[2];
                 for (size_t i = 0; i < v[0].size(); ++i)
-                  if (v[1][i] != 255.0) ++counts[static_cast<size_t>(v[1][i] * classes + v[0][i])];
+                  if (const double truth = v[1][i].value(); truth != 255.0)
+                    counts[static_cast<size_t>(truth * classes + v[0][i].value())] += 1.0;
                 return Outputs{counts};
               },
           .mode = Tape::Mode::evaluate};

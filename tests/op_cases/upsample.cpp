@@ -13,7 +13,7 @@ OpCase upsample_case(std::string name, const Shape& x, int height, int width, bo
                 return std::vector{ops::upsample(tape, t[0], height, width, align_corners)};
               },
           .reference =
-              [=](const std::vector<Values>& v) {
+              [=](const std::vector<Numbers>& v) {
                 return Outputs{bilinear(v[0], x, height, width, align_corners)};
               },
           .slack = 2.0};  // fp32 knows a source coordinate near 30 to 2e-6 only

@@ -7,16 +7,16 @@ namespace {
 OpCase weighted_sum_case(std::string name, const std::vector<float>& weights) {
   OpCase op{.name = "weighted_sum_" + name};
   for (size_t i = 0; i < weights.size(); ++i)
-    op.inputs.push_back({"term " + std::to_string(i), {1}, normal()});
+    op.inputs.push_back({"term " + std::to_string(i), {1}, normal(), Input::Role::data, DType::f32});
   op.run = [=](Tape& tape, const std::vector<Tensor>& t) {
     std::vector<ops::Term> terms;
     for (size_t i = 0; i < t.size(); ++i) terms.push_back({t[i], weights[i]});
     return std::vector{ops::weighted_sum(tape, terms)};
   };
-  op.reference = [=](const std::vector<Values>& v) {
-    double sum = 0.0;
+  op.reference = [=](const std::vector<Numbers>& v) {
+    Number sum;
     for (size_t i = 0; i < v.size(); ++i) sum += weights[i] * v[i][0];
-    return Outputs{Values{sum}};
+    return Outputs{Numbers{sum}};
   };
   return op;
 }
