@@ -66,9 +66,15 @@ TEST_P(SimtMma, MultipliesMatrices) {
   }
 }
 
+std::string name_of_product(const testing::TestParamInfo<SimtMma::ParamType>& test) {
+  const std::string names[] = {"ByHand", "FromShared", "FromSharedTransposed"};
+  return names[test.index];
+}
+
 INSTANTIATE_TEST_SUITE_P(Fragments, SimtMma,
                          testing::Values(product_by_hand, product_from_shared<false>,
-                                         product_from_shared<true>));
+                                         product_from_shared<true>),
+                         name_of_product);
 
 void half_a_warp() {
   FragmentD d;
