@@ -37,6 +37,18 @@ void draw_inside(LabelMap& map, const Mask& component, Polyline line, uint8_t la
   }
 }
 
+/// Comparisons that no NaN passes.
+void check(const ScribbleStyle& style) {
+  const auto is_share = [](float value) { return value >= 0.0f && value <= 1.0f; };
+  if (style.width >= 1.0f && style.width <= 100.0f && is_share(style.length) && is_share(style.dropped))
+    return;
+  throw InputError(
+      "strokes {} pixels wide, of {} of their length, {} of them dropped: expected 1 to 100 pixels and "
+      "shares of 0 "
+      "to 1",
+      style.width, style.length, style.dropped);
+}
+
 }  // namespace
 
 std::vector<std::string> find_masks(const fs::path& folder) {
@@ -102,6 +114,7 @@ LabelMap scribble_mask(const LabelMap& mask, std::string_view id, const Scribble
 }
 
 ScribbleSet scribble_masks(const ScribbleSetConfig& config, const ProgressCallback& progress) {
+  check(config.style);
   ScribbleSet set{.ids = find_masks(config.masks)};
   const Palette palette = voc_palette();
   std::vector<uint8_t> marked(set.ids.size());

@@ -70,11 +70,15 @@ void write_folder_atomically(const fs::path& path, const std::function<void(cons
     throw InputError("{}: this folder is not empty; name another one", path.string());
   fs::path temporary = target;
   temporary += fmt::format(".{}.tmp", getpid());
+  const auto require_success = [&] {
+    if (error) throw InputError("{}: this folder cannot be created: {}", path.string(), error.message());
+  };
   try {
-    make_directories(temporary);
+    fs::create_directories(temporary, error);
+    require_success();
     fill(temporary);
     fs::rename(temporary, target, error);
-    if (error) throw InputError("{}: this folder cannot be created: {}", path.string(), error.message());
+    require_success();
   } catch (...) {
     fs::remove_all(temporary, error);
     throw;

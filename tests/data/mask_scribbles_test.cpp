@@ -207,6 +207,19 @@ TEST_F(MaskScribbleSet, RefusesWhatIsNoMaskAndLeavesNothingBehind) {
   refused({"masks", "no such directory"});
 }
 
+TEST_F(MaskScribbleSet, RefusesStylesThatDrawNothingSensible) {
+  for (const ScribbleStyle& style : std::vector<ScribbleStyle>{{.width = 0.5f},
+                                                               {.width = NAN},
+                                                               {.length = 1.1f},
+                                                               {.length = NAN},
+                                                               {.dropped = -0.1f},
+                                                               {.dropped = NAN}}) {
+    expect_input_error([&] { scribble_masks({.masks = masks(), .out = out("a"), .style = style}); },
+                       {"expected 1 to 100"});
+  }
+  expect_nothing_written();
+}
+
 TEST_F(MaskScribbleSet, RefusesFoldersThatHoldSomething) {
   const auto refused = [&](const fs::path& path, std::initializer_list<std::string> words) {
     expect_input_error([&] { scribble_masks({.masks = masks(), .out = path}); }, words);

@@ -49,6 +49,9 @@ TEST_F(ScribbleCommand, WritesScribblesAPreviewAndAReport) {
   fs::remove_all(root() / "out");
   ASSERT_EQ(scribble().exit_code, 0);
   EXPECT_LT(read_image(root() / "out_preview.png").width, with_photos);
+
+  fs::remove_all(root() / "out");
+  EXPECT_NE(scribble("--drop 1").err.find("without any stroke: a, b"), std::string::npos);
 }
 
 TEST_F(ScribbleCommand, RefusesWhatItCannotUseBeforeItWrites) {

@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "data/label_summary.h"
 #include "data/mask_scribbles.h"
 #include "engine/error.h"
 #include "engine/files.h"
@@ -57,6 +58,7 @@ int scribble_command(const ScribbleOptions& options) {
   preview += "_preview.png";
   write_preview(preview, std::move(rows), options.out, !options.images.empty(), names);
   fmt::print("{}", scribble_table(set, names));
+  if (!set.empty.empty()) log("warning: without any stroke: {}", name_some(set.empty));
   log("{} scribble maps in {}, a preview in {}", set.ids.size(), options.out.string(), preview.string());
   return 0;
 }
