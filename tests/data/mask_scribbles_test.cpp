@@ -16,10 +16,10 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int kSize = 96;
+constexpr int kSize = 96, kClasses = 5;
 
 /// Background with a disc of class 1, a square of class 2 below it, a bar of class 3 two pixels high, a
-/// speck of class 1 and a strip of void; `shift` moves the disc.
+/// slanting one of class 4 as thin, a speck of class 1 and a strip of void; `shift` moves the disc.
 LabelMap scene(int shift = 0) {
   LabelMap map{kSize, kSize, std::vector<uint8_t>(kSize * kSize)};
   for (int y = 0; y < kSize; ++y) {
@@ -28,6 +28,7 @@ LabelMap scene(int shift = 0) {
       if ((x - 30 - shift) * (x - 30 - shift) + (y - 30) * (y - 30) < 400) label = 1;
       if (x >= 50 && x < 80 && y >= 50 && y < 80) label = 2;
       if (y >= 88 && y < 90 && x >= 5 && x < 75) label = 3;
+      if (x - y >= 55 && x - y <= 57 && y >= 2) label = 4;
       if (y < 4 && x < 4) label = 1;
       if (x >= 92) label = kUnlabelled;
     }
@@ -62,7 +63,7 @@ TEST(MaskScribbles, MarkEveryLargeComponentOfEveryClassAndNothingElse) {
   for (uint64_t seed = 0; seed < 20; ++seed) {
     const auto [scribble, counts] = drawn({.seed = seed});
     EXPECT_TRUE(subset(scribble, mask)) << "seed " << seed;
-    for (int label = 0; label < 4; ++label) {
+    for (int label = 0; label < kClasses; ++label) {
       const ScribbleCount& c = counts[label];
       EXPECT_EQ(c.images, 1) << label;
       EXPECT_EQ(c.marked, 1) << label;
@@ -74,7 +75,7 @@ TEST(MaskScribbles, MarkEveryLargeComponentOfEveryClassAndNothingElse) {
       EXPECT_GT(c.pixels, 20) << label << ", seed " << seed;  // more than a point
     }
     EXPECT_LT(labelled(scribble), kSize * kSize / 8);
-    EXPECT_EQ(counts[4].images, 0);
+    EXPECT_EQ(counts[kClasses].images, 0);
   }
 }
 
@@ -102,7 +103,7 @@ TEST(MaskScribbles, ShorterStrokesLieWithinLongerOnes) {
     longer = std::move(shorter);
   }
   // A point each: what a pen three pixels wide leaves.
-  for (int label = 0; label < 4; ++label) {
+  for (int label = 0; label < kClasses; ++label) {
     const auto pixels = std::ranges::count(longer.labels, label);
     EXPECT_TRUE(pixels >= 4 && pixels <= 9) << label << ": " << pixels;
   }
@@ -115,14 +116,15 @@ TEST(MaskScribbles, WhatIsLeftOfMoreDroppedStrokesIsLeftOfFewer) {
                 few = drawn({.seed = seed, .dropped = 0.8f});
     EXPECT_TRUE(subset(some.scribble, all.scribble)) << seed;
     EXPECT_TRUE(subset(few.scribble, some.scribble)) << seed;
-    for (int label = 0; label < 4; ++label) {
+    for (int label = 0; label < kClasses; ++label) {
       EXPECT_EQ(some.counts[label].strokes + some.counts[label].dropped, 1);
       kept += some.counts[label].strokes;
       ++strokes;
     }
   }
-  // 200 strokes, each dropped with probability 0.3: within four standard deviations of 140.
-  EXPECT_NEAR(static_cast<double>(kept), 0.7 * static_cast<double>(strokes), 4 * std::sqrt(200 * 0.3 * 0.7));
+  // Each is dropped with probability 0.3: within four standard deviations of the mean.
+  const auto all = static_cast<double>(strokes);
+  EXPECT_NEAR(static_cast<double>(kept), 0.7 * all, 4 * std::sqrt(all * 0.3 * 0.7));
   EXPECT_EQ(labelled(drawn({.dropped = 1.0f}).scribble), 0);
 }
 
@@ -192,11 +194,11 @@ TEST_F(MaskScribbleSet, ReadsAnotherIgnoreLabelAndNamesImagesLeftEmpty) {
 
 TEST_F(MaskScribbleSet, RefusesWhatIsNoMaskAndLeavesNothingBehind) {
   const auto refused = [&](std::initializer_list<std::string> words) {
-    expect_input_error([&] { scribble_masks({.masks = masks(), .out = out("out"), .classes = 4}); }, words);
+    expect_input_error([&] { scribble_masks({.masks = masks(), .out = out("out"), .classes = 5}); }, words);
     expect_nothing_written();
   };
-  write_label_map(masks() / "m3.png", {2, 2, {0, 1, 4, 0}}, voc_palette());
-  refused({"m3.png", "label 4", "4 classes"});
+  write_label_map(masks() / "m3.png", {2, 2, {0, 1, 5, 0}}, voc_palette());
+  refused({"m3.png", "label 5", "5 classes"});
   write_png(masks() / "m3.png", {2, 2, std::vector<uint8_t>(12)});
   refused({"m3.png", "RGB"});
   write_bytes(masks() / "m3.png", "no picture");
