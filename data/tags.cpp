@@ -3,9 +3,9 @@
 #include <cmath>
 
 #include "data/npy.h"
-#include "data/pickle.h"
 #include "engine/error.h"
 #include "engine/files.h"
+#include "engine/pickle.h"
 
 namespace scrawl {
 
@@ -33,7 +33,9 @@ bool is_string(const PickleValue& value) {
 class TagReader {
  public:
   TagReader(std::string_view file, std::string_view pickle, std::string name)
-      : name_(std::move(name)), budget_(1024 + 10 * file.size()), pickle_(pickle, kGlobals, name_) {}
+      : name_(std::move(name)),
+        budget_(1024 + 10 * file.size()),
+        pickle_(pickle, {.globals = kGlobals, .memory = ample_memory(pickle.size())}, name_) {}
 
   Tags read() {
     const Array outer = array(pickle_.root());

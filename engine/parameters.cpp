@@ -189,17 +189,17 @@ void Parameters::from_file(Parameter& parameter, const HostTensor& tensor) {
   if (rounded_.defined() && parameter.learnt) round(parameter.value, parameter.matrix);
 }
 
-void Parameters::load(const SafeTensors& file, const std::string& prefix) {
+void Parameters::load(const TensorFile& file, const std::string& prefix) {
   for (const Parameter& parameter : parameters_)  // all or nothing
     expect_shape(parameter, file.at(prefix + parameter.name));
   for (Parameter& parameter : parameters_) from_file(parameter, file.at(prefix + parameter.name));
 }
 
-void Parameters::save(SafeTensors& file, const std::string& prefix) const {
+void Parameters::save(TensorFile& file, const std::string& prefix) const {
   for (const Parameter& parameter : parameters_) file.tensors[prefix + parameter.name] = to_file(parameter);
 }
 
-void Parameters::load_optimizer(const SafeTensors& file) {
+void Parameters::load_optimizer(const TensorFile& file) {
   const auto read = [&](const char* name, Tensor& arena) {
     const std::vector<float> values = file.at(name).floats();
     if (static_cast<int64_t>(values.size()) != arena.elements())
@@ -215,7 +215,7 @@ void Parameters::load_optimizer(const SafeTensors& file) {
   upload_groups();
 }
 
-void Parameters::save_optimizer(SafeTensors& file) const {
+void Parameters::save_optimizer(TensorFile& file) const {
   std::vector<AdamWGroup> groups(groups_.size());
   device_->download(groups.data(), device_groups_.raw(), device_groups_.bytes());
   std::vector<int64_t> steps;

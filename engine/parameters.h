@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "engine/safetensors.h"
 #include "engine/tape.h"
+#include "engine/tensor_file.h"
 #include "kernels/adamw.h"
 
 namespace scrawl {
@@ -79,11 +79,11 @@ class Parameters {
   /// Throws InputError naming the parameter and both shapes when the shape differs.
   void from_file(Parameter& parameter, const HostTensor& tensor);
   /// Every parameter from a file that must hold all of them under `prefix`.
-  void load(const SafeTensors& file, const std::string& prefix = "");
-  void save(SafeTensors& file, const std::string& prefix = "") const;
+  void load(const TensorFile& file, const std::string& prefix = "");
+  void save(TensorFile& file, const std::string& prefix = "") const;
   /// AdamW's moments and step counts, for resuming.
-  void load_optimizer(const SafeTensors& file);
-  void save_optimizer(SafeTensors& file) const;
+  void load_optimizer(const TensorFile& file);
+  void save_optimizer(TensorFile& file) const;
 
   Parameter& find(const std::string& name);
 

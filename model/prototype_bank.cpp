@@ -38,7 +38,7 @@ Tensor PrototypeBank::shared() const {
   return values_.reshape({1, values_.dim(0) * values_.dim(1), values_.dim(2)});
 }
 
-void PrototypeBank::load(const SafeTensors& file) {
+void PrototypeBank::load(const TensorFile& file) {
   const HostTensor& values = file.at("prototype_bank.values");
   const std::vector<int64_t> filled = file.at("prototype_bank.filled").integers();
   const std::vector<int64_t> expected(values_.shape().begin(), values_.shape().end());
@@ -54,7 +54,7 @@ void PrototypeBank::load(const SafeTensors& file) {
   values_.device().upload(filled_.raw(), host_filled_.data(), filled_.bytes());
 }
 
-void PrototypeBank::save(SafeTensors& file) const {
+void PrototypeBank::save(TensorFile& file) const {
   file.tensors["prototype_bank.values"] =
       HostTensor::of({values_.dim(0), values_.dim(1), values_.dim(2)}, values_.to_host());
   file.tensors["prototype_bank.filled"] =

@@ -1,7 +1,7 @@
 #pragma once
 #include <vector>
 
-#include "engine/safetensors.h"
+#include "engine/tensor_file.h"
 #include "engine/tensor.h"
 #include "model/config.h"
 
@@ -29,8 +29,8 @@ class PrototypeBank {
   /// The bank as prototypes that all images share: [1,K·slots,D].
   Tensor shared() const;
 
-  void load(const SafeTensors& file);
-  void save(SafeTensors& file) const;
+  void load(const TensorFile& file);
+  void save(TensorFile& file) const;
 
  private:
   int slots_;

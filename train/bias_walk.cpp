@@ -26,7 +26,7 @@ bool walks_by_noise(const std::string& parameter) {
          parameter.ends_with("attn.kv.bias");
 }
 
-void follow_bias_walk(std::vector<float>& running_mean, Parameters& parameters, const SafeTensors& record,
+void follow_bias_walk(std::vector<float>& running_mean, Parameters& parameters, const TensorFile& record,
                       const std::vector<float>& lr_factors) {
   const double share = followed_share(lr_factors);
   const size_t width = running_mean.size();

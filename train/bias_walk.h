@@ -21,7 +21,7 @@ inline const std::string kRunningMean = "decoder.linear_fuse.bn.running_mean";
 /// Adds to our running mean what the recorded run's biases walked more than ours, as far as the moving
 /// average has followed: the walk is taken to be even in units of the learning rate, whose factor in every
 /// step is given.
-void follow_bias_walk(std::vector<float>& running_mean, Parameters& parameters, const SafeTensors& record,
+void follow_bias_walk(std::vector<float>& running_mean, Parameters& parameters, const TensorFile& record,
                       const std::vector<float>& lr_factors);
 
 }  // namespace scrawl

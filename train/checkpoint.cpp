@@ -36,7 +36,7 @@ std::string difference(const ModelConfig& file, const ModelConfig& model) {
 
 void save_checkpoint(const std::filesystem::path& path, const Pfa& model, const CheckpointInfo& info,
                      bool resumable) {
-  SafeTensors file;
+  TensorFile file;
   model.parameters().save(file);
   model.bank().save(file);
   if (resumable) model.parameters().save_optimizer(file);
@@ -97,7 +97,7 @@ std::filesystem::path find_pretrained(const std::filesystem::path& path) {
 }
 
 int load_pretrained_encoder(Pfa& model, const std::filesystem::path& path) {
-  const SafeTensors file = read_safetensors(path);
+  const TensorFile file = read_safetensors(path);
   const std::string wanted = "encoder.";
   std::vector<std::pair<Parameter*, const HostTensor*>> found;
   for (const Parameter& parameter : model.parameters().all()) {

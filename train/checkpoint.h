@@ -46,7 +46,7 @@ class Checkpoint {
 
  private:
   std::string name_;
-  SafeTensors file_;
+  TensorFile file_;
   CheckpointInfo info_;
 };
 

@@ -6,7 +6,11 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/files.h"
+<<<<<<< HEAD
 #include "kernels/labels.h"
+=======
+#include "engine/safetensors.h"
+>>>>>>> 9499d08 (Pickles: kept with the engine's files, their memory counted in bytes, ordered dictionaries and persistent ids known; tensors of files apart from safetensors)
 #include "train/bias_walk.h"
 #include "train/training_step.h"
 
@@ -27,7 +31,7 @@ struct Case {
   std::vector<GroupSettings> groups;
   std::array<double, 2> betas{};
   std::vector<Step> steps;
-  SafeTensors init, record;
+  TensorFile init, record;
 };
 
 ModelConfig model_of(const Json& json) {
@@ -133,7 +137,7 @@ std::vector<ReplayRow> limits(DType storage) {
 /// Compares what was recorded under a name, and keeps the worst error of each kind of quantity.
 class Comparison {
  public:
-  Comparison(const SafeTensors& record, std::vector<ReplayRow> rows)
+  Comparison(const TensorFile& record, std::vector<ReplayRow> rows)
       : record_(record), rows_(std::move(rows)) {}
 
   bool compares(const std::string& kind) const {
@@ -165,7 +169,7 @@ class Comparison {
     row.where = name;
   }
 
-  const SafeTensors& record_;
+  const TensorFile& record_;
   std::vector<ReplayRow> rows_;
 };
 

@@ -18,7 +18,7 @@ TEST(Tags, ReadsEveryProtocol) {
   for (const std::string name : {"cls_labels_p2", "cls_labels_p3", "cls_labels_p4"}) {
     SCOPED_TRACE(name);
     const Tags tags = read_tags(kFixtures / (name + ".npy"));
-    const SafeTensors expected = read_safetensors(kFixtures / (name + ".safetensors"));
+    const TensorFile expected = read_safetensors(kFixtures / (name + ".safetensors"));
     EXPECT_EQ(tags.size(), expected.tensors.size());
     for (const auto& [id, tensor] : expected.tensors) {
       ASSERT_TRUE(tags.contains(id)) << id;

@@ -91,7 +91,7 @@ TEST_F(ParametersTest, LoadsNothingWhenOneTensorIsMissing) {
   Parameter& first = parameters_.add({.name = "first", .shape = {2}, .initial = Initial::constant(5.0f)});
   parameters_.add({.name = "second", .shape = {2}});
   parameters_.allocate(device_, {{.lr = 1.0f}}, 0);
-  SafeTensors file;
+  TensorFile file;
   file.tensors["model.first"] = HostTensor::of({2}, counting(2));
   EXPECT_THROW(parameters_.load(file, "model."), InputError);
   EXPECT_EQ(first.value.to_host(), (std::vector<float>{5.0f, 5.0f}));
@@ -101,7 +101,7 @@ TEST_F(ParametersTest, LoadsNothingWhenOneTensorHasAnotherShape) {
   Parameter& first = parameters_.add({.name = "first", .shape = {2}, .initial = Initial::constant(5.0f)});
   parameters_.add({.name = "second", .shape = {2}});
   parameters_.allocate(device_, {{.lr = 1.0f}}, 0);
-  SafeTensors file;
+  TensorFile file;
   file.tensors["first"] = HostTensor::of({2}, counting(2));
   file.tensors["second"] = HostTensor::of({3}, counting(3));
   EXPECT_THROW(parameters_.load(file), InputError);
@@ -237,7 +237,7 @@ TEST_F(ParametersTest, ResumesWithTheOptimisersState) {
   Parameter& weight = make(parameters_);
   step(parameters_, weight, 1.0f);
   step(parameters_, weight, -3.0f);
-  SafeTensors file;
+  TensorFile file;
   parameters_.save(file, "model.");
   parameters_.save_optimizer(file);
 
@@ -254,7 +254,7 @@ TEST_F(ParametersTest, ResumesWithTheOptimisersState) {
 TEST_F(ParametersTest, RefusesAnotherModelsOptimiser) {
   parameters_.add({.name = "weight", .shape = {5}});
   parameters_.allocate(device_, {{.lr = 0.1f}}, 0);
-  SafeTensors file;
+  TensorFile file;
   EXPECT_THROW(parameters_.load_optimizer(file), InputError);
   parameters_.save_optimizer(file);
   file.tensors["optimizer.first_moment"] = HostTensor::of({3}, counting(3));

@@ -55,14 +55,14 @@ class SafeTensorsTest : public ::testing::Test {
 };
 
 TEST_F(SafeTensorsTest, ComesBackAsWritten) {
-  SafeTensors file;
+  TensorFile file;
   file.tensors["a"] = HostTensor::of({2, 3}, std::vector<float>{1, -2, 3.5f, 0, 1e-30f, 1e30f});
   file.tensors["b.c"] = HostTensor::of({2}, std::vector<int64_t>{-1, int64_t{1} << 40});
   file.tensors["scalar"] = HostTensor::of({}, std::vector<float>{7});
   file.tensors["empty"] = HostTensor::of({0, 4}, std::vector<float>{});
   file.metadata["format"] = "pt";
   write_safetensors(path_, file);
-  const SafeTensors back = read_safetensors(path_);
+  const TensorFile back = read_safetensors(path_);
   EXPECT_EQ(back.metadata, file.metadata);
   ASSERT_EQ(back.tensors.size(), 4u);
   for (const auto& [name, tensor] : file.tensors) {
@@ -74,7 +74,7 @@ TEST_F(SafeTensorsTest, ComesBackAsWritten) {
 }
 
 TEST_F(SafeTensorsTest, LeavesNoTemporaryFile) {
-  write_safetensors(folder_ / "deeper" / "file.safetensors", SafeTensors{});
+  write_safetensors(folder_ / "deeper" / "file.safetensors", TensorFile{});
   EXPECT_EQ(std::distance(fs::directory_iterator(folder_ / "deeper"), fs::directory_iterator()), 1);
 }
 
@@ -169,7 +169,7 @@ TEST_F(SafeTensorsTest, NamesAMissingTensor) {
   EXPECT_THROW(
       {
         try {
-          SafeTensors{}.at("decoder.weight");
+          TensorFile{}.at("decoder.weight");
         } catch (const InputError& error) {
           EXPECT_NE(std::string(error.what()).find("decoder.weight"), std::string::npos);
           throw;

@@ -66,7 +66,7 @@ class AugmentationKernel : public ::testing::TestWithParam<DeviceKind> {
 // What OpenCV made of one image, step by step.
 
 const HostTensor& recorded(const std::string& name) {
-  static const SafeTensors file = read_safetensors(fixture("augmentation.safetensors"));
+  static const TensorFile file = read_safetensors(fixture("augmentation.safetensors"));
   return file.at(name);
 }
 

@@ -66,7 +66,7 @@ class SpoiledRun : public testing::Test {
 };
 
 TEST_F(SpoiledRun, AChangedNumberFails) {
-  SafeTensors record = read_safetensors(dir_ / "record.safetensors");
+  TensorFile record = read_safetensors(dir_ / "record.safetensors");
   HostTensor& bank = record.tensors.at("step7.bank");
   std::vector<float> values = bank.floats();
   values[5] += 0.01f;
@@ -104,9 +104,9 @@ TEST_F(SpoiledRun, MissingAndForeignFilesAreNamed) {
 }
 
 TEST_F(SpoiledRun, PartsThatDoNotFitTogetherAreNamed) {
-  const SafeTensors record = read_safetensors(dir_ / "record.safetensors");
+  const TensorFile record = read_safetensors(dir_ / "record.safetensors");
   const auto refusal = [&](const char* name, const HostTensor& tensor) -> std::string {
-    SafeTensors spoiled = record;
+    TensorFile spoiled = record;
     spoiled.tensors.at(name) = tensor;
     write_safetensors(dir_ / "record.safetensors", spoiled);
     Device device;
@@ -128,7 +128,7 @@ TEST_F(SpoiledRun, PartsThatDoNotFitTogetherAreNamed) {
 }
 
 TEST_F(SpoiledRun, AMapOfAnotherSizeFails) {
-  SafeTensors record = read_safetensors(dir_ / "record.safetensors");
+  TensorFile record = read_safetensors(dir_ / "record.safetensors");
   record.tensors.at("step0.feat") = HostTensor::of({1, 64, 100, 100}, std::vector<float>(640000, 1.0f));
   write_safetensors(dir_ / "record.safetensors", record);
   Device device;

@@ -34,7 +34,7 @@ std::string range_of(const std::vector<T>& values) {
 }
 
 void inspect_safetensors(const std::filesystem::path& path) {
-  const SafeTensors file = read_safetensors(path);
+  const TensorFile file = read_safetensors(path);
   for (const auto& [key, value] : file.metadata) fmt::print("{}: {}\n", key, value);
   size_t width = 4;
   for (const auto& [name, tensor] : file.tensors) width = std::max(width, name.size());

@@ -1,4 +1,4 @@
-#include "data/pickle.h"
+#include "engine/pickle.h"
 
 #include <algorithm>
 #include <array>
@@ -34,9 +34,8 @@ std::string opcode_name(uint8_t code) {
 /// Runs the stack machine of a pickle over values that only record what the stream says.
 class PickleMachine {
  public:
-  PickleMachine(Pickle& pickle, std::string_view bytes, std::span<const std::string_view> globals,
-                std::string_view where)
-      : values_(pickle.values_), bytes_(bytes), globals_(globals), where_(where) {
+  PickleMachine(Pickle& pickle, std::string_view bytes, const PickleRules& rules, std::string_view where)
+      : values_(pickle.values_), bytes_(bytes), rules_(rules), memory_(rules.memory), where_(where) {
     none_ = add(Kind::none);
     false_ = integer(Kind::boolean, 0);
     true_ = integer(Kind::boolean, 1);
@@ -50,6 +49,7 @@ class PickleMachine {
       step(code);
     }
   }
+  size_t offset() const { return offset_; }
 
  private:
   void step(uint8_t code) {
@@ -60,8 +60,7 @@ class PickleMachine {
         take(8);
         return;  // FRAME: its length is of no use when all bytes are at hand
       case '(':
-        marks_.push_back(stack_.size());
-        return;
+        return append(marks_, stack_.size());
       case '0':
         pop();
         return;
@@ -139,7 +138,9 @@ class PickleMachine {
       case 'R':
         return push_call();
       case 'b':
-        return extend(Kind::object, 1);
+        return push_state();
+      case 'Q':
+        return push_persistent();
       default:
         fail("asks for {}, which plain data does not need; refused", opcode_name(code));
     }
@@ -183,11 +184,25 @@ class PickleMachine {
     return text;
   }
 
+  void spend(size_t bytes) {
+    if (bytes > memory_) fail("makes the values take more memory than those of a file of its size may");
+    memory_ -= bytes;
+  }
+  /// Spends what a vector has grown by since its capacity was `before`.
+  template <typename T>
+  void spend_growth(const std::vector<T>& vector, size_t before) {
+    constexpr size_t kHeader = 16;  // of the allocator
+    if (vector.capacity() > before) spend((vector.capacity() - before) * sizeof(T) + kHeader);
+  }
+  template <typename T>
+  void append(std::vector<T>& vector, T value) {
+    const size_t before = vector.capacity();
+    vector.push_back(value);
+    spend_growth(vector, before);
+  }
+
   PickleValue* add(Kind kind) {
-    // Real pickles spend five bytes and more on a value; the limit keeps hostile ones from costing much
-    // memory.
-    if (values_.size() > 1024 + bytes_.size() / 2)
-      fail("begins more values than a file of its size may hold");
+    spend(sizeof(PickleValue));
     values_.emplace_back().kind = kind;
     return &values_.back();
   }
@@ -197,7 +212,7 @@ class PickleMachine {
     return value;
   }
 
-  void push(PickleValue* value) { stack_.push_back(value); }
+  void push(PickleValue* value) { append(stack_, value); }
   void push_real() {  // big-endian, unlike all else
     PickleValue* value = add(Kind::real);
     value->real = std::bit_cast<double>(__builtin_bswap64(number<uint64_t>()));
@@ -225,14 +240,16 @@ class PickleMachine {
   }
   void move_items(PickleValue* target, size_t count) {
     if (stack_.size() < base() + count) fail("needs more values than there are: damaged");
+    const size_t before = target->items.capacity();
     target->items.insert(target->items.end(), stack_.end() - count, stack_.end());
     stack_.resize(stack_.size() - count);
+    spend_growth(target->items, before);
   }
 
   void push_global(std::string_view module, std::string_view name) {
     const std::string full = fmt::format("{}.{}", module, name);
-    const auto known = std::find(globals_.begin(), globals_.end(), full);
-    if (known == globals_.end()) {
+    const auto known = std::find(rules_.globals.begin(), rules_.globals.end(), full);
+    if (known == rules_.globals.end()) {
       throw InputError("{}: refuses to call '{}', which such a file has no need of; nothing was executed",
                        where_, full.substr(0, 100));
     }
@@ -252,9 +269,26 @@ class PickleMachine {
   void push_call() {
     const PickleValue *arguments = pop(), *callable = pop();
     if (!callable->is(Kind::global)) fail("calls something other than a global; refused");
-    PickleValue* value = add(Kind::object);
-    value->items = {callable, arguments};
+    if (callable->text == "collections.OrderedDict" && arguments->items.empty()) return push(add(Kind::dict));
+    push_with(Kind::object, {callable, arguments});
+  }
+  void push_persistent() {
+    if (!rules_.persistent_ids) fail("asks for {}, which plain data does not need; refused", "BINPERSID");
+    push_with(Kind::persistent, {pop()});
+  }
+  void push_with(Kind kind, std::initializer_list<const PickleValue*> items) {
+    PickleValue* value = add(kind);
+    value->items = items;
+    spend_growth(value->items, 0);
     push(value);
+  }
+
+  /// What an object is built with.  Attributes of a dictionary, where PyTorch keeps versions of modules, are
+  /// left out.
+  void push_state() {
+    const bool to_dict = stack_.size() >= base() + 2 && stack_[stack_.size() - 2]->is(Kind::dict);
+    if (!to_dict) return extend(Kind::object, 1);
+    pop();
   }
 
   void protocol() {
@@ -262,11 +296,12 @@ class PickleMachine {
     if (version < 2 || version > 5) fail("asks for pickle protocol {}; 2 to 5 are known", version);
   }
 
-  /// Python numbers memo entries in turn, so an index is never larger than the count of bytes before it.
+  /// Python numbers memo entries in turn, from 0 or, in its second version, from 1.
   void memoize(size_t index) {
-    if (index > offset_) fail("stores under the number {}: damaged", index);
-    if (memo_.size() <= index) memo_.resize(index + 1);
-    memo_[index] = top();
+    if (index > memo_.size() + 1) fail("stores under the number {}: damaged", index);
+    PickleValue* value = top();
+    while (memo_.size() <= index) append<PickleValue*>(memo_, nullptr);
+    memo_[index] = value;
   }
   void recall(size_t index) {
     if (index >= memo_.size() || !memo_[index])
@@ -294,7 +329,8 @@ class PickleMachine {
 
   std::deque<PickleValue>& values_;
   std::string_view bytes_;
-  std::span<const std::string_view> globals_;
+  const PickleRules& rules_;
+  size_t memory_;  // left to spend
   std::string_view where_;
   size_t offset_ = 0;
   std::vector<PickleValue*> stack_, memo_;
@@ -303,8 +339,10 @@ class PickleMachine {
   std::array<PickleValue*, 256> small_;  // shared: integers below 256 are most of them
 };
 
-Pickle::Pickle(std::string_view bytes, std::span<const std::string_view> globals, std::string_view where) {
-  root_ = PickleMachine(*this, bytes, globals, where).run();
+Pickle::Pickle(std::string_view bytes, const PickleRules& rules, std::string_view where) {
+  PickleMachine machine(*this, bytes, rules, where);
+  root_ = machine.run();
+  size_ = machine.offset();
 }
 
 }  // namespace scrawl
