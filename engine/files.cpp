@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <fstream>
 #include <sstream>
 
@@ -11,16 +12,20 @@ namespace scrawl {
 
 namespace fs = std::filesystem;
 
-std::string read_file(const fs::path& path) {
+std::string read_beginning(const fs::path& path, size_t count) {
   std::error_code error;
   if (!fs::exists(path, error)) throw InputError("{}: no such file", path.string());
   if (!fs::is_regular_file(path, error))
     throw InputError("{}: expected a file, this is not one", path.string());
   std::ifstream in(path, std::ios::binary);
-  std::string bytes(fs::file_size(path), '\0');
+  std::string bytes(std::min<uintmax_t>(count, fs::file_size(path)), '\0');
   in.read(bytes.data(), static_cast<std::streamsize>(bytes.size()));
   if (!in) throw InputError("{}: cannot be read", path.string());
   return bytes;
+}
+
+std::string read_file(const fs::path& path) {
+  return read_beginning(path, SIZE_MAX);
 }
 
 std::vector<std::string> read_lines(const fs::path& path) {
@@ -42,22 +47,28 @@ void make_directories(const fs::path& path) {
   if (error) throw InputError("{}: this folder cannot be created: {}", path.string(), error.message());
 }
 
-void write_file_atomically(const fs::path& path, const std::function<void(std::ostream&)>& write) {
+void replace_file(const fs::path& path, const std::function<void(const fs::path& temporary)>& write) {
   if (path.has_parent_path()) make_directories(path.parent_path());
   fs::path temporary = path;
   temporary += fmt::format(".{}.tmp", getpid());
   try {
-    std::ofstream out(temporary, std::ios::binary | std::ios::trunc);
-    if (!out) throw InputError("{}: cannot be written", path.string());
-    write(out);
-    out.close();
-    if (!out) throw std::runtime_error(fmt::format("{}: writing failed (disk full?)", path.string()));
+    write(temporary);
     fs::rename(temporary, path);
   } catch (...) {
     std::error_code ignored;
     fs::remove(temporary, ignored);
     throw;
   }
+}
+
+void write_file_atomically(const fs::path& path, const std::function<void(std::ostream&)>& write) {
+  replace_file(path, [&](const fs::path& temporary) {
+    std::ofstream out(temporary, std::ios::binary | std::ios::trunc);
+    if (!out) throw InputError("{}: cannot be written", path.string());
+    write(out);
+    out.close();
+    if (!out) throw std::runtime_error(fmt::format("{}: writing failed (disk full?)", path.string()));
+  });
 }
 
 void write_folder_atomically(const fs::path& path, const std::function<void(const fs::path&)>& fill) {

@@ -10,6 +10,9 @@ namespace scrawl {
 /// The bytes of a regular file; an InputError that names it when it is missing or cannot be read.
 std::string read_file(const std::filesystem::path& path);
 
+/// Its first bytes, at most `count`.
+std::string read_beginning(const std::filesystem::path& path, size_t count);
+
 /// The lines of a text file that say something, without blanks at either end, carriage returns or a byte
 /// order mark, which editors on Windows leave behind.
 std::vector<std::string> read_lines(const std::filesystem::path& path);
@@ -17,9 +20,12 @@ std::vector<std::string> read_lines(const std::filesystem::path& path);
 /// The folder and those above it; InputError when that is not possible.
 void make_directories(const std::filesystem::path& path);
 
-/// Calls `write` on a temporary file beside `path`, then renames it there: a reader, or a run that dies,
-/// never leaves half a file under the final name.  Creates the parent
-/// directory.  InputError when the place cannot be written to at all.
+/// Has `write` make a file under a temporary name beside `path`, then renames it there: a reader, or a run
+/// that dies, never leaves half a file under the final name.  Creates the parent directory.
+void replace_file(const std::filesystem::path& path,
+                  const std::function<void(const std::filesystem::path& temporary)>& write);
+
+/// The same by way of a stream.  InputError when the place cannot be written to at all.
 void write_file_atomically(const std::filesystem::path& path,
                            const std::function<void(std::ostream&)>& write);
 

@@ -4,6 +4,9 @@
 #include <cstring>
 
 #include "engine/error.h"
+#include "engine/files.h"
+#include "engine/safetensors.h"
+#include "engine/torch_file.h"
 
 namespace scrawl {
 namespace {
@@ -94,6 +97,15 @@ const HostTensor& TensorFile::at(const std::string& name) const {
   const auto it = tensors.find(name);
   if (it == tensors.end()) throw InputError("tensor '{}' is missing", name);
   return it->second;
+}
+
+TensorFile read_tensor_file(const std::filesystem::path& path) {
+  constexpr size_t kTelling = 64;
+  const std::string beginning = read_beginning(path, kTelling);
+  if (is_torch_file(beginning)) return read_torch_file(path);
+  // Safetensors have eight bytes of length before their header, which is a JSON object.
+  if (beginning.size() > 8 && beginning[8] == '{') return read_safetensors(path);
+  throw InputError("{}: neither a safetensors file nor a checkpoint of PyTorch (.pth)", path.string());
 }
 
 }  // namespace scrawl

@@ -37,4 +37,8 @@ struct TensorFile {
   const HostTensor& at(const std::string& name) const;
 };
 
+/// Reads a safetensors file or a checkpoint of PyTorch, told apart by what they begin with; InputError that
+/// names the file for anything else or anything wrong.
+TensorFile read_tensor_file(const std::filesystem::path& path);
+
 }  // namespace scrawl

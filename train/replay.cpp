@@ -6,11 +6,8 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/files.h"
-<<<<<<< HEAD
-#include "kernels/labels.h"
-=======
 #include "engine/safetensors.h"
->>>>>>> 9499d08 (Pickles: kept with the engine's files, their memory counted in bytes, ordered dictionaries and persistent ids known; tensors of files apart from safetensors)
+#include "kernels/labels.h"
 #include "train/bias_walk.h"
 #include "train/training_step.h"
 

@@ -59,7 +59,7 @@ TEST(Pickle, PersistentIdsAreKeptWhereTheyAreAllowed) {
 TEST(Pickle, DeepAndCyclicValuesAreNoTrouble) {
   // A hundred thousand lists, each in the one before it; what follows the end makes room for so many values.
   const std::string deep =
-      std::string(100000, ']') + std::string(99999, 'a') + "." + std::string(1000000, 'N');
+      std::string(100000, ']') + std::string(99999, 'a') + "." + std::string(2000000, 'N');
   EXPECT_NO_THROW(read(deep));
   const Pickle cycle = read(std::string_view("]q\0h\0a.", 7));
   ASSERT_EQ(cycle.root().items.size(), 1);

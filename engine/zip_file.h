@@ -1,0 +1,41 @@
+#pragma once
+// Zip files, by libzip: entries stored or deflated, beyond 4 GB too.
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+struct zip;
+
+namespace scrawl {
+
+class ZipReader {
+ public:
+  /// InputError when it is no zip file, or is damaged or cut short.
+  explicit ZipReader(const std::filesystem::path& path);
+
+  /// Names of all entries, in the order in which the file lists them.
+  const std::vector<std::string>& names() const { return names_; }
+  bool contains(const std::string& name) const;
+  /// The unpacked bytes of an entry; InputError when it is missing, damaged, locked, packed in an unknown way
+  /// or larger than `limit`.
+  std::string read(const std::string& name, uint64_t limit) const;
+
+ private:
+  struct Discard {
+    void operator()(zip* archive) const;
+  };
+
+  std::string where_;
+  std::unique_ptr<zip, Discard> archive_;
+  std::vector<std::string> names_;
+};
+
+/// Writes a zip file whose entries are stored as they are, in the given order and without times, so that the
+/// same content gives the same bytes.  Beside the target first, then renamed.
+void write_zip(const std::filesystem::path& path,
+               const std::vector<std::pair<std::string, std::span<const std::byte>>>& entries);
+
+}  // namespace scrawl
