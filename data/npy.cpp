@@ -68,7 +68,7 @@ std::pair<Decoder, size_t> decoder_of(std::string_view dtype) {
 }  // namespace
 
 NpyHeader parse_npy_header(std::string_view bytes, const std::string& name) {
-  if (!bytes.starts_with("\x93NUMPY") || bytes.size() < 12) {
+  if (!is_npy(bytes) || bytes.size() < 12) {
     throw InputError("{}: not a .npy file (expected it to begin with \\x93NUMPY)", name);
   }
   auto at = [&](size_t i) { return size_t{static_cast<uint8_t>(bytes[i])}; };

@@ -20,6 +20,11 @@ struct Npy {
 /// Any array of booleans, integers or floats; InputError that names the file for anything else.
 Npy read_npy(const std::filesystem::path& path);
 
+/// Whether a file begins as one of NumPy's does.
+inline bool is_npy(std::string_view beginning) {
+  return beginning.starts_with("\x93NUMPY");
+}
+
 /// True for an array of Python objects, which read_tags may know.
 bool holds_objects(const std::filesystem::path& path);
 

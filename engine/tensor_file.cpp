@@ -105,7 +105,7 @@ TensorFile read_tensor_file(const std::filesystem::path& path) {
   if (is_torch_file(beginning)) return read_torch_file(path);
   // Safetensors have eight bytes of length before their header, which is a JSON object.
   if (beginning.size() > 8 && beginning[8] == '{') return read_safetensors(path);
-  throw InputError("{}: neither a safetensors file nor a checkpoint of PyTorch (.pth)", path.string());
+  throw InputError("{}: neither a safetensors file nor a checkpoint of PyTorch", path.string());
 }
 
 }  // namespace scrawl

@@ -25,6 +25,8 @@ void check(const ModelConfig& config) {
   within("classes", config.classes, 2, 255);
   within("slots", config.slots, 1, kLargest);
   within("bank_rate", config.bank_rate, 0, 1);
+  within("block_norm_eps", config.block_norm_eps, 1e-12, 1);
+  within("other_norm_eps", config.other_norm_eps, 1e-12, 1);
 }
 
 ModelConfig backbone(std::string_view name) {

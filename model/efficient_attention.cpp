@@ -3,7 +3,7 @@
 namespace scrawl {
 
 EfficientAttention::EfficientAttention(const Scope& scope, int channels, int heads, int reduction,
-                                       float norm_eps)
+                                       const float* norm_eps)
     : heads_(heads),
       q_(scope.inner("q"), channels, channels, LinearInit::truncated_normal),
       kv_(scope.inner("kv"), channels, 2 * channels, LinearInit::truncated_normal),

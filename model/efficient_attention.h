@@ -9,7 +9,7 @@ namespace scrawl {
 /// that a convolution with kernel = stride = R has shrunk by R a side.
 class EfficientAttention {
  public:
-  EfficientAttention(const Scope& scope, int channels, int heads, int reduction, float norm_eps);
+  EfficientAttention(const Scope& scope, int channels, int heads, int reduction, const float* norm_eps);
   /// x [N,H,W,C] -> the same shape.
   Tensor operator()(Tape& tape, const Tensor& x) const;
 

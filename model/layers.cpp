@@ -29,7 +29,7 @@ Linear::Linear(const Scope& scope, int in, int out, LinearInit init)
     : weight(scope.declare("weight", {out, in}, linear_weight(init, in))),
       bias(scope.declare("bias", {out}, linear_bias(init, in))) {}
 
-LayerNorm::LayerNorm(const Scope& scope, int channels, float epsilon)
+LayerNorm::LayerNorm(const Scope& scope, int channels, const float* epsilon)
     : gamma(scope.declare("weight", {channels}, Initial::constant(1.0f))),
       beta(scope.declare("bias", {channels}, Initial::constant(0.0f))),
       eps(epsilon) {}

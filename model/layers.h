@@ -38,13 +38,14 @@ struct Linear {
 };
 
 struct LayerNorm {
-  LayerNorm(const Scope& scope, int channels, float epsilon);
+  /// `epsilon` is read whenever the layer is applied: loaded weights may bring their own.
+  LayerNorm(const Scope& scope, int channels, const float* epsilon);
   Tensor operator()(Tape& tape, const Tensor& x) const {
-    return ops::layer_norm(tape, x, gamma.value, beta.value, eps);
+    return ops::layer_norm(tape, x, gamma.value, beta.value, *eps);
   }
   Parameter& gamma;
   Parameter& beta;
-  float eps;
+  const float* eps;
 };
 
 struct Convolution {

@@ -6,10 +6,10 @@ namespace scrawl {
 
 TransformerBlock::TransformerBlock(const Scope& scope, const ModelConfig& config, int stage,
                                    float drop_path_rate)
-    : norm1(scope.inner("norm1"), config.embed_dims[stage], config.block_norm_eps),
+    : norm1(scope.inner("norm1"), config.embed_dims[stage], &config.block_norm_eps),
       attention(scope.inner("attn"), config.embed_dims[stage], config.heads[stage], config.reductions[stage],
-                config.other_norm_eps),
-      norm2(scope.inner("norm2"), config.embed_dims[stage], config.block_norm_eps),
+                &config.other_norm_eps),
+      norm2(scope.inner("norm2"), config.embed_dims[stage], &config.block_norm_eps),
       mix_ffn(scope.inner("mlp"), config.embed_dims[stage], config.mlp_ratio),
       drop_path(drop_path_rate) {}
 
@@ -26,9 +26,9 @@ MixTransformer::MixTransformer(const Scope& scope, const ModelConfig& config) {
     const int channels = config.embed_dims[s];
     Stage& stage =
         stages_.emplace_back(Stage{{scope.inner("patch_embed" + number), in, channels, s == 0 ? 7 : 3,
-                                    config.strides[s], config.other_norm_eps},
+                                    config.strides[s], &config.other_norm_eps},
                                    {},
-                                   {scope.inner("norm" + number), channels, config.block_norm_eps}});
+                                   {scope.inner("norm" + number), channels, &config.block_norm_eps}});
     for (int j = 0; j < config.depths[s]; ++j, ++index) {
       // Stochastic depth rises linearly over all blocks, from 0 to the full rate.
       const float rate =

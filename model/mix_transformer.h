@@ -25,6 +25,7 @@ struct TransformerBlock {
 /// norm.
 class MixTransformer {
  public:
+  /// Reads the norms' eps from `config` whenever it is applied.
   MixTransformer(const Scope& scope, const ModelConfig& config);
   /// image [N,H,W,3], normalised -> the maps of the four stages, finest first.
   std::array<Tensor, 4> operator()(Tape& tape, const Tensor& image) const;

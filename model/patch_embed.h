@@ -6,7 +6,7 @@ namespace scrawl {
 /// Overlapped patch embedding (SegFormer, section 3.1): a strided convolution whose windows overlap, then
 /// layer norm. x [N,H,W,in] -> [N,H/stride,W/stride,out].
 struct PatchEmbed {
-  PatchEmbed(const Scope& scope, int in, int out, int kernel, int stride, float norm_eps)
+  PatchEmbed(const Scope& scope, int in, int out, int kernel, int stride, const float* norm_eps)
       : proj(scope.inner("proj"), in, out, kernel, stride, kernel / 2),
         norm(scope.inner("norm"), out, norm_eps) {}
 

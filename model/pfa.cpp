@@ -5,7 +5,7 @@ namespace scrawl {
 Pfa::Pfa(Device& device, const ModelConfig& config)
     : device_(device),
       config_(config),
-      encoder_({parameters_, "encoder.", Group::encoder}, config),
+      encoder_({parameters_, "encoder.", Group::encoder}, config_),
       decoder_({parameters_, "decoder.", Group::decoder}, config),
       feature_augmentation_({parameters_, "feature_aug.", Group::feature_augmentation}, config.width),
       bank_(device, config) {}
@@ -80,6 +80,11 @@ LossParts Pfa::losses(Tape& tape, const DeviceBatch& batch, Phase phase, const L
                                          {parts.con_local, weights.global_con_local},
                                          {parts.con_global, weights.global_con_global}});
   return parts;
+}
+
+void Pfa::set_norm_eps(float block, float other) {
+  config_.block_norm_eps = block;
+  config_.other_norm_eps = other;
 }
 
 ActiveGroups Pfa::active_groups(Phase phase) {

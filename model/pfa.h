@@ -34,6 +34,7 @@ struct LossParts {
 class Pfa {
  public:
   Pfa(Device& device, const ModelConfig& config);
+  Pfa(const Pfa&) = delete;  // its parts read config_
   /// Makes the parameters; `groups` in the order of Group.  `storage` is the type of activations, f32 or
   /// bf16; statistics, losses, the values learnt and their gradients are f32 in any case.  InputError for
   /// bf16 on the cpu device, which does not have it.
@@ -69,6 +70,8 @@ class Pfa {
   static ActiveGroups active_groups(Phase phase);
 
   const ModelConfig& config() const { return config_; }
+  /// For weights that were learnt with another eps in their layer norms; see ModelConfig.
+  void set_norm_eps(float block, float other);
   Parameters& parameters() { return parameters_; }
   const Parameters& parameters() const { return parameters_; }
   PrototypeBank& bank() { return bank_; }

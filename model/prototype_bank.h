@@ -1,8 +1,8 @@
 #pragma once
 #include <vector>
 
-#include "engine/tensor_file.h"
 #include "engine/tensor.h"
+#include "engine/tensor_file.h"
 #include "model/config.h"
 
 namespace scrawl {

@@ -137,8 +137,22 @@ void add_commands(CLI::App& app, int& exit_code) {
         add_threads(command, o.threads);
       },
       scribble_command);
+  add_command<ExportOptions>(
+      app, "export", "write a checkpoint's weights for other programs", exit_code,
+      [](CLI::App& command, ExportOptions& o) {
+        command.add_option("--checkpoint", o.checkpoint, "checkpoint of a run")->required();
+        command
+            .add_option(
+                "--format", o.format,
+                "published: for the published PyTorch code, .pth or .safetensors; huggingface: a folder for "
+                "transformers; safetensors: a checkpoint without optimiser")
+            ->check(CLI::IsMember({"published", "huggingface", "safetensors"}))
+            ->required();
+        command.add_option("--out", o.out, "file or folder to write")->required();
+      },
+      export_command);
   add_command<InspectOptions>(
-      app, "inspect", "show names, types, shapes and ranges in a .safetensors or .npy file", exit_code,
+      app, "inspect", "show names, types, shapes and ranges in a .safetensors, .pth or .npy file", exit_code,
       [](CLI::App& command, InspectOptions& o) {
         command.add_option("file", o.file, "the file")->required();
       },

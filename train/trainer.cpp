@@ -16,6 +16,7 @@
 #include "train/report/progress.h"
 #include "train/run_data.h"
 #include "train/schedule.h"
+#include "train/weights/load.h"
 
 namespace scrawl {
 namespace {
@@ -55,7 +56,6 @@ Trainer::Trainer(Device& device, const Config& config)
   model_.initialise(
       published_groups(static_cast<float>(config.learning_rate), static_cast<float>(config.weight_decay)),
       config.seed, /*differentiate_frozen=*/false, config.precision);
-  if (config.pretrained) load_pretrained_encoder(model_, find_pretrained(config.pretrained_weights()));
 }
 
 double Trainer::images_per_second() const {
@@ -110,6 +110,8 @@ void Trainer::start_run(Start start) {
     lock_.emplace(directory_.path);
     return resume();
   }
+  if (config_.pretrained)
+    load_pretrained_encoder(model_, find_pretrained(config_.pretrained_path, config_.backbone));
   lock_.emplace(directory_.path);
   replaces_ = true;
 }

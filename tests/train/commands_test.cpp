@@ -9,6 +9,7 @@
 #include "tests/paths.h"
 #include "tests/train/program.h"
 #include "tests/train/tiny_run.h"
+#include "train/checkpoint.h"
 
 namespace scrawl {
 namespace {
@@ -83,6 +84,53 @@ TEST_F(Commands, TrainEvalPredictInspectWorkTogether) {
   fs::remove_all(run);
 }
 
+TEST_F(Commands, WeightsGoOutAndComeBackIn) {
+  const fs::path run = root() / "runs" / "case", out = root() / "exports";
+  ASSERT_EQ(train(root() / "data", "--set train.epoch=3").exit_code, 0);
+  const auto write = [&](const char* format, const char* name) {
+    const Outcome outcome =
+        scrawl(fmt::format("export --checkpoint {} --format {} --out {}", (run / "last.safetensors").string(),
+                           format, (out / name).string()));
+    EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+    return out / name;
+  };
+  const auto scores = [&](const fs::path& checkpoint) {
+    const Outcome outcome = scrawl(
+        fmt::format("eval {} --checkpoint {} --json", (run / "config.yaml").string(), checkpoint.string()));
+    EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+    return outcome.out;
+  };
+  const std::string last = scores(run / "last.safetensors");
+  EXPECT_EQ(scores(write("safetensors", "own.safetensors")), last);
+  // The published form has no prototypes, hence no global predictions.
+  const fs::path published = write("published", "published.pth");
+  const std::string plain_and_local = scores(published);
+  EXPECT_NE(plain_and_local.find("\"local\""), std::string::npos);
+  const std::string plain = scores(write("huggingface", "hf"));
+  EXPECT_EQ(plain.find("\"local\""), std::string::npos) << "there is no feature augmentation to predict with";
+  EXPECT_NE(scrawl("inspect " + published.string()).out.find("decoder.linear_pred.weight"),
+            std::string::npos);
+  expect_refusal(scrawl(fmt::format("export --checkpoint {} --format published --out {}", published.string(),
+                                    (out / "x.bin").string())),
+                 {"x.bin", ".pth"}, run);
+
+  // A new run starts from them, and goes on without them.
+  const std::string from = " --set model.pretrained=true --set work_dir.pre_weight=";
+  const Outcome started = train(root() / "data", "--set train.epoch=1" + from + (out / "hf").string());
+  EXPECT_EQ(started.exit_code, 0) << started.err;
+  EXPECT_NE(started.err.find("Hugging Face's names"), std::string::npos) << started.err;
+  fs::remove_all(out);
+  const std::string resume =
+      fmt::format("train {} --resume --set train.epoch=2", (run / "config.yaml").string());
+  const Outcome resumed = scrawl(resume);
+  EXPECT_EQ(resumed.exit_code, 0) << resumed.err;
+  EXPECT_EQ(Checkpoint(run / "last.safetensors").info().model.block_norm_eps, 1e-5f)
+      << "not the weights' eps";
+  fs::remove_all(run);
+  expect_refusal(train(root() / "data", from + (out / "gone.pth").string()),
+                 {"gone.pth", "model.pretrained=false"});
+}
+
 TEST_F(Commands, MissingFilesAndFoldersAreNamed) {
   expect_refusal(scrawl("train nowhere.yaml"), {"nowhere.yaml", "no such file"});
   expect_refusal(train(root() / "nowhere"), {"nowhere"});
@@ -148,7 +196,7 @@ TEST_F(Commands, AnUnknownCommandIsNamedWithTheNearest) {
 TEST_F(Commands, HelpIsEverywhere) {
   for (const char* line :
        {"--help", "train --help", "eval --help", "predict --help", "demo --help", "replay --help",
-        "check --help", "scribble --help", "inspect --help", "info --help"}) {
+        "check --help", "scribble --help", "inspect --help", "export --help", "info --help"}) {
     const Outcome outcome = scrawl(line);
     EXPECT_EQ(outcome.exit_code, 0) << line;
     EXPECT_FALSE(outcome.out.empty()) << line;
@@ -189,8 +237,9 @@ TEST_F(Commands, ImagesTooSmallForTheNetworkArePadded) {
 }
 
 TEST_F(Commands, FilesThatAreNoCheckpointsAreRefused) {
-  const std::string weights = (golden("tiny") / "init.safetensors").string();
-  expect_refusal(scrawl("predict --checkpoint " + weights + " --out x " + weights), {"not a checkpoint"});
+  const std::string other = fixture("torch_values.safetensors").string();
+  expect_refusal(scrawl("predict --checkpoint " + other + " --out x " + other),
+                 {"no weights of a SegFormer"});
   expect_refusal(scrawl("inspect " + fixture("hostile.npy").string()), {"hostile.npy", "system"});
   expect_refusal(scrawl("inspect " + (test_directory() / "CMakeLists.txt").string()), {"CMakeLists.txt"});
 }

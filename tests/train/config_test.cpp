@@ -109,7 +109,7 @@ project_name: test
   EXPECT_EQ(config.model, ModelConfig{});
   EXPECT_EQ(config.data_root, "/data/PFA/datasets");
   EXPECT_EQ(config.run_dir(), "weights/checkpoints/test");
-  EXPECT_EQ(config.pretrained_weights(), "weights/pretrained/mit_b1.pth");
+  EXPECT_EQ(config.pretrained_path, "weights/pretrained");
   EXPECT_FLOAT_EQ(config.loss.global_con_global, 0.01f);
   std::string ignored;
   for (const std::string& key : config.ignored) ignored += key.substr(0, key.find(' ')) + " ";
@@ -154,7 +154,7 @@ TEST(Config, BackboneBringsItsSizesUnlessGiven) {
 TEST(Config, PathsExpandHomeAndTakeOneFileOfWeights) {
   const Config config = load(kMinimal, {"dataset.data_root=~/voc", "work_dir.pre_weight=w/mine.safetensors"});
   EXPECT_EQ(config.data_root, fs::path(std::getenv("HOME")) / "voc");
-  EXPECT_EQ(config.pretrained_weights(), "w/mine.safetensors");
+  EXPECT_EQ(config.pretrained_path, "w/mine.safetensors");
 }
 
 auto everything(const Config& c) {

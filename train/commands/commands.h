@@ -76,6 +76,12 @@ struct InspectOptions {
 };
 int inspect_command(const InspectOptions& options);
 
+struct ExportOptions {
+  std::filesystem::path checkpoint, out;
+  std::string format;  // "published", "huggingface" or "safetensors"
+};
+int export_command(const ExportOptions& options);
+
 int info_command();
 
 }  // namespace scrawl

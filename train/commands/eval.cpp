@@ -1,7 +1,9 @@
 #include "engine/error.h"
+#include "train/checkpoint.h"
 #include "train/commands/commands.h"
 #include "train/commands/make_device.h"
 #include "train/report/class_names.h"
+#include "train/report/log.h"
 #include "train/report/progress.h"
 #include "train/report/run_report.h"
 #include "train/run_data.h"
@@ -27,6 +29,11 @@ int eval_command(const EvalOptions& options) {
                           [&](int done, int total) { progress.update(dataset.size() * done / total, ""); });
   }
   progress.finish();
+  if (!checkpoint.has_feature_augmentation()) {
+    std::erase_if(evaluation.predictions,
+                  [](const Prediction& prediction) { return prediction.name != "without"; });
+    log("{} has no feature augmentation: only the plain prediction is scored", options.checkpoint.string());
+  }
   warn_about_scribbles(evaluation, config);
   const std::vector<std::string> names = read_class_names(config.data_root, config.model.classes);
   fmt::print("{}", options.json ? scores_json(evaluation, names) : score_table(evaluation, names));

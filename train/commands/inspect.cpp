@@ -4,7 +4,8 @@
 #include "data/npy.h"
 #include "data/tags.h"
 #include "engine/error.h"
-#include "engine/safetensors.h"
+#include "engine/files.h"
+#include "engine/tensor_file.h"
 #include "train/commands/commands.h"
 
 namespace scrawl {
@@ -33,8 +34,8 @@ std::string range_of(const std::vector<T>& values) {
   return text;
 }
 
-void inspect_safetensors(const std::filesystem::path& path) {
-  const TensorFile file = read_safetensors(path);
+void inspect_tensors(const std::filesystem::path& path) {
+  const TensorFile file = read_tensor_file(path);
   for (const auto& [key, value] : file.metadata) fmt::print("{}: {}\n", key, value);
   size_t width = 4;
   for (const auto& [name, tensor] : file.tensors) width = std::max(width, name.size());
@@ -73,13 +74,10 @@ void inspect_npy(const std::filesystem::path& path) {
 }  // namespace
 
 int inspect_command(const InspectOptions& options) {
-  const std::string extension = options.file.extension().string();
-  if (extension == ".safetensors")
-    inspect_safetensors(options.file);
-  else if (extension == ".npy")
+  if (is_npy(read_beginning(options.file, 16)))
     inspect_npy(options.file);
   else
-    throw InputError("{}: expected a .safetensors or .npy file", options.file.string());
+    inspect_tensors(options.file);
   return 0;
 }
 

@@ -25,6 +25,9 @@ int predict_command(const PredictOptions& options) {
   Pfa model(device, checkpoint.info().model);
   model.initialise(std::vector<GroupSettings>(kGroups), 0);
   checkpoint.load(model);
+  if (!checkpoint.knows_heads_and_strides())
+    log("{} does not say, and is taken to have heads {} and strides {}", options.checkpoint.string(),
+        fmt::join(model.config().heads, " "), fmt::join(model.config().strides, " "));
 
   Progress progress("predicting", static_cast<int64_t>(options.images.size()));
   int64_t done = 0;

@@ -217,10 +217,6 @@ void check_together(const GivenKeys& given, const Config& config) {
 
 }  // namespace
 
-std::filesystem::path Config::pretrained_weights() const {
-  return pretrained_path.has_extension() ? pretrained_path : pretrained_path / (backbone + ".pth");
-}
-
 Config load_config(const std::filesystem::path& file, const std::vector<std::string>& overrides) {
   return parse_config(read_file(file), file.string(), overrides);
 }

@@ -24,7 +24,7 @@ struct Config {
   uint64_t seed = 100;
 
   std::string backbone = "mit_b1";  // or "custom": sizes given one by one
-  bool pretrained = true;           // start the encoder from pretrained_weights()
+  bool pretrained = true;           // start the encoder from pretrained_path
   ModelConfig model;
   LossWeights loss;
 
@@ -40,10 +40,10 @@ struct Config {
   int prototype_epoch = 30;  // counted from 0: the first epoch that uses prototypes
 
   std::filesystem::path checkpoint_dir = "runs";
-  std::filesystem::path pretrained_path = "weights/pretrained";  // a folder of <backbone>.pth, or one file
+  std::filesystem::path pretrained_path = "weights/pretrained";  // see find_pretrained
 
   int epochs = 200;
-  int val_every = 1;   // epochs from one validation to the next
+  int val_every = 1;             // epochs from one validation to the next
   DType precision = DType::f32;  // of activations; weights, statistics and losses are f32 in any case
 
   double learning_rate = 6e-5;
@@ -59,7 +59,6 @@ struct Config {
   /// The lists of ids, relative to data_root (or absolute, when given so).
   std::filesystem::path train_list() const { return std::filesystem::path("ImageSets") / train_data_list; }
   std::filesystem::path val_list() const { return std::filesystem::path("ImageSets") / val_data_list; }
-  std::filesystem::path pretrained_weights() const;
 };
 
 /// Reads a YAML file with the keys of the published code's configuration (and a few more), then applies
