@@ -1,11 +1,11 @@
 #include "data/dataset_check.h"
 #include "engine/error.h"
-#include "train/checkpoint.h"
 #include "train/commands/commands.h"
 #include "train/report/check_report.h"
 #include "train/report/class_names.h"
 #include "train/report/progress.h"
 #include "train/run_data.h"
+#include "train/weights/load.h"
 
 namespace scrawl {
 namespace {
@@ -30,7 +30,7 @@ int check_command(const CheckOptions& options) {
   check.obstacle = obstacle(check.train, check.val, config.batch_size);
   try {
     check.class_names = read_class_names(config.data_root, config.model.classes);
-    if (config.pretrained) find_pretrained(config.pretrained_weights());
+    if (config.pretrained) find_pretrained(config.pretrained_path, config.backbone);
   } catch (const InputError& error) {
     if (!check.obstacle) check.obstacle = error.what();
   }

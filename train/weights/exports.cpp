@@ -4,6 +4,7 @@
 #include "engine/files.h"
 #include "engine/safetensors.h"
 #include "engine/torch_file.h"
+#include "train/report/class_names.h"
 #include "train/weights/hugging_face.h"
 #include "train/weights/naming.h"
 
@@ -36,11 +37,11 @@ TensorFile parameters_of(const TrainedModel& trained) {
   return file;
 }
 
+/// The classes' names, of which weights without metadata know none.
 std::vector<std::string> class_names(const TrainedModel& trained) {
-  std::vector<std::string> names = trained.info.class_names;
-  for (size_t k = names.size(); k < static_cast<size_t>(trained.model.config().classes); ++k)
-    names.push_back(fmt::format("class {}", k));
-  return names;
+  const int classes = trained.model.config().classes;
+  const bool complete = static_cast<int>(trained.info.class_names.size()) == classes;
+  return complete ? trained.info.class_names : default_class_names(classes);
 }
 
 }  // namespace
