@@ -116,6 +116,10 @@ class Device {
   /// Whether each kernel is looked at by itself, by a profiler or by waiting for it; captures would hide
   /// them.
   bool watches_each_launch() const { return profiler_ != nullptr || synchronises_; }
+  /// Tells the profiler, if there is one, which part of the program follows.
+  void enter(std::string_view part) {
+    if (profiler_) profiler_->enter(part);
+  }
 #ifdef SCRAWL_CUDA
   /// Null unless this is a GPU; for what only a GPU has, such as pinned memory.
   cuda::Queue* cuda_queue() const;

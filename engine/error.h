@@ -16,6 +16,11 @@ struct InputError : std::runtime_error {
       : std::runtime_error(fmt::format(format, std::forward<Args>(args)...)) {}
 };
 
+/// A device has no more memory.
+struct OutOfMemory : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
 /// Throws std::invalid_argument with the formatted message unless `condition` holds: for calls between our
 /// own parts (shapes of an operation, say).
 template <typename... Args>

@@ -62,7 +62,7 @@ std::byte* Allocator::allocate(int64_t bytes) {
       block = system_.allocate(size + bands);
     }
     if (!block)
-      throw std::runtime_error(
+      throw OutOfMemory(
           fmt::format("out of memory: {} bytes asked for, {} in use", bytes, statistics_.in_use));
     if (guard_) block += kBand;
     statistics_.reserved += size;

@@ -1,34 +1,44 @@
 #pragma once
+#include <algorithm>
 #include <cstdint>
 #include <map>
-#include <string>
 #include <string_view>
+#include <tuple>
 
 #include "kernels/cost.h"
 
 namespace scrawl {
 
-/// Time and cost of every kernel that ran while it was attached to a device.
+/// Time and cost of every kernel that ran while it was attached to a device.  Calls of one kernel that cost
+/// alike are counted together, so that its sizes stay apart.
 class Profiler {
  public:
+  struct Key {
+    std::string_view part;    // of the program; see enter()
+    std::string_view kernel;  // names live as long as the program
+    Cost cost;                // of one call
+    friend bool operator<(const Key& a, const Key& b) {
+      return std::tie(a.part, a.kernel, a.cost.bytes, a.cost.flops) <
+             std::tie(b.part, b.kernel, b.cost.bytes, b.cost.flops);
+    }
+  };
   struct Entry {
     int64_t calls = 0;
-    double seconds = 0.0;
-    Cost cost;
+    double seconds = 0.0;  // of all calls
   };
 
+  /// What follows belongs to this part: a phase of training, or validation.  The name must stay alive.
+  void enter(std::string_view part) { part_ = part; }
   void add(std::string_view kernel, double seconds, const Cost& cost) {
-    const auto it = entries_.find(kernel);
-    Entry& entry = it != entries_.end() ? it->second : entries_[std::string(kernel)];
+    Entry& entry = entries_[{part_, kernel, cost}];
     ++entry.calls;
     entry.seconds += seconds;
-    entry.cost.bytes += cost.bytes;
-    entry.cost.flops += cost.flops;
   }
-  const std::map<std::string, Entry, std::less<>>& entries() const { return entries_; }
+  const std::map<Key, Entry>& entries() const { return entries_; }
 
  private:
-  std::map<std::string, Entry, std::less<>> entries_;
+  std::string_view part_;
+  std::map<Key, Entry> entries_;
 };
 
 }  // namespace scrawl

@@ -162,6 +162,50 @@ void add_commands(CLI::App& app, int& exit_code) {
   });
 }
 
+void add_bench_options(CLI::App& command, BenchOptions& o) {
+  command.add_option("--backbone", o.backbones, "mit_b0 ... mit_b5")->capture_default_str();
+  command.add_option("--crop", o.crops, "side of the square images")
+      ->check(CLI::Range(1, 8192))
+      ->capture_default_str();
+  command.add_option("--batch", o.batches, "images a step")
+      ->check(CLI::Range(1, 4096))
+      ->capture_default_str();
+  command.add_option("--phase", o.phases, "of training: without, local or global")
+      ->check(CLI::IsMember({"without", "local", "global"}))
+      ->capture_default_str();
+  command.add_option("--precision", o.precision, "storage of activations")
+      ->check(CLI::IsMember({"fp32", "bf16"}))
+      ->capture_default_str();
+  command.add_option("--warmup", o.warmup, "steps ahead of the measured ones")
+      ->check(CLI::Range(1, 10000))
+      ->capture_default_str();
+  command.add_option("--steps", o.steps, "measured steps")
+      ->check(CLI::Range(1, 100000))
+      ->capture_default_str();
+  command.add_flag("--no-graphs", o.no_graphs, "launch every kernel for itself");
+  command.add_flag("--json", o.json, "print JSON instead of a table");
+  add_device_options(command, o.device);
+}
+
+/// `scrawl bench step` and `scrawl bench kernels`.
+void add_benchmarks(CLI::App& app, int& exit_code) {
+  CLI::App* bench = app.add_subcommand("bench", "measure training steps, or the kernels of one");
+  bench->require_subcommand(1);
+  add_command<BenchOptions>(
+      *bench, "step",
+      "time training steps on synthetic images; options that are given several values make one row for each "
+      "combination",
+      exit_code, [](CLI::App& command, BenchOptions& o) { add_bench_options(command, o); },
+      bench_step_command);
+  add_command<BenchOptions>(
+      *bench, "kernels", "time every kernel of a training step, where it runs", exit_code,
+      [](CLI::App& command, BenchOptions& o) {
+        add_bench_options(command, o);
+        command.add_option("name", o.kernel, "only kernels with this in their name");
+      },
+      bench_kernels_command);
+}
+
 /// Names a command that does not exist; CLI11 would only ask for one.
 void expect_known_command(const CLI::App& app, std::string_view command) {
   std::vector<std::string> known;
@@ -179,6 +223,7 @@ int main(int argc, char** argv) {
   app.option_defaults()->always_capture_default(false);
   int exit_code = 0;
   add_commands(app, exit_code);
+  add_benchmarks(app, exit_code);
   try {
     if (argc > 1) expect_known_command(app, argv[1]);
     app.parse(argc, argv);

@@ -155,6 +155,7 @@ EpochSummary Trainer::train_epoch(int epoch) {
   train_batches_->start_epoch(epoch);
   for (int done = 1; train_batches_->next(); ++done, ++state_.step) {
     summary.phase = model_.next_phase(use_prototypes, train_batches_->tags());
+    device_.enter(name_of(summary.phase));
     losses_.push(step_.run(*train_batches_, summary.phase,
                            {.step = static_cast<uint64_t>(state_.step), .lr_factor = summary.lr_factor}));
     if (std::ranges::find(state_.phases, summary.phase) == state_.phases.end())
@@ -195,6 +196,7 @@ void Trainer::warn_about_empty_classes() {
 Evaluation Trainer::validate(int epoch) {
   Progress progress(fmt::format("validating {}/{}", epoch + 1, config_.epochs),
                     val_batches_->batches_per_epoch());
+  device_.enter("validation");
   Evaluation evaluation = evaluate(model_, *val_batches_, [&](int done, int) {
     stop_if_interrupted();
     progress.update(done, "");

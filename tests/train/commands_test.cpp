@@ -1,6 +1,7 @@
 // The program as users run it: bad input ends in one line on standard error and exit code 2, and nothing is
 // written.
 #include <fstream>
+#include <nlohmann/json.hpp>
 
 #include "data/image.h"
 #include "data/label_map.h"
@@ -253,6 +254,32 @@ TEST_F(Commands, TheDemoWritesIntoItsFolderHoweverItIsNamed) {
     for (const char* file : {"result.json", "contact_sheet.png", "last.safetensors", "data/classes.txt"})
       EXPECT_TRUE(fs::remove(out / file)) << file << " for --out " << name;
   }
+}
+
+TEST_F(Commands, BenchMeasuresEveryCombinationAndItsKernels) {
+  const std::string small = " --crop 32 --warmup 2 --steps 2 --json --threads 1";
+  const Outcome step = scrawl("bench step --backbone mit_b0 --batch 1 2 --phase without global" + small);
+  ASSERT_EQ(step.exit_code, 0) << step.err;
+  const auto steps = nlohmann::json::parse(step.out).at("steps");
+  ASSERT_EQ(steps.size(), 4u);
+  for (const auto& row : steps) {
+    EXPECT_LE(row.at("min_ms"), row.at("ms"));
+    EXPECT_LE(row.at("ms"), row.at("max_ms"));
+    EXPECT_GT(row.at("floor_ms"), 0.0);
+    EXPECT_GT(row.at("peak_mib"), 1.0);
+  }
+  EXPECT_GT(steps[1].at("kernels"), steps[0].at("kernels"));      // the prototype branches
+  EXPECT_GT(steps[2].at("megabytes"), steps[0].at("megabytes"));  // the larger batch
+
+  const Outcome kernels = scrawl("bench kernels attention --backbone mit_b0 --batch 1" + small);
+  ASSERT_EQ(kernels.exit_code, 0) << kernels.err;
+  int64_t calls = 0;
+  for (const auto& row : nlohmann::json::parse(kernels.out).at("kernels"))
+    if (row.at("kernel") == "attention.forward") calls += row.at("calls").get<int64_t>();
+  EXPECT_EQ(calls, 8);  // one a block
+  expect_refusal(scrawl("bench kernels nonsense --backbone mit_b0" + small),
+                 {"'nonsense'", "attention.forward"});
+  expect_refusal(scrawl("bench step --crop 20"), {"--crop 20", "29"});
 }
 
 TEST_F(Commands, ReplayExitsWith1WhenNumbersDiffer) {

@@ -71,6 +71,20 @@ struct ScribbleOptions {
 };
 int scribble_command(const ScribbleOptions& options);
 
+struct BenchOptions {
+  // Every combination is a row of `bench step`.
+  std::vector<std::string> backbones{"mit_b1"};
+  std::vector<int> crops{320}, batches{12};
+  std::vector<std::string> phases{"global"};
+  std::string precision = "fp32";  // or bf16
+  int warmup = 5, steps = 20;
+  bool no_graphs = false, json = false;
+  std::string kernel;  // `bench kernels`: part of a name; empty = all
+  DeviceOptions device;
+};
+int bench_step_command(const BenchOptions& options);
+int bench_kernels_command(const BenchOptions& options);
+
 struct InspectOptions {
   std::filesystem::path file;
 };

@@ -2,7 +2,7 @@
 #include <fmt/format.h>
 
 #include "train/commands/commands.h"
-#include "train/report/profile_report.h"
+#include "train/report/peaks.h"
 #ifdef SCRAWL_CUDA
 #include "kernels/cuda/queue.h"
 #endif

@@ -1,80 +1,68 @@
 #include "train/report/profile_report.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <vector>
 
-#include "engine/tensor.h"
-#include "kernels/elementwise.h"
-#include "kernels/matmul.h"
+#include "train/report/peaks.h"
 
 namespace scrawl {
 namespace {
 
-/// Seconds of one run of a kernel: the best of several, since a peak is asked for.
-template <typename Kernel>
-double best_seconds(Device& device, const Kernel& kernel) {
-  Profiler profiler;
-  double best = 1e30, before = 0.0;
-  device.attach(&profiler);
-  for (int i = 0; i < 6; ++i) {
-    device.run(kernel);
-    const double total = profiler.entries().find(kernel.name)->second.seconds;
-    if (i > 0) best = std::min(best, total - before);  // the first run warms up
-    before = total;
+/// One kernel in one part of the program, over all its sizes.
+struct Row {
+  std::string_view kernel;
+  int64_t calls = 0;
+  double seconds = 0.0, floor = 0.0, bytes = 0.0, flops = 0.0;
+};
+using Part = std::map<std::string_view, Row>;  // by kernel
+
+std::map<std::string_view, Part> parts_of(const Profiler& profiler, const Peaks& peaks) {
+  std::map<std::string_view, Part> parts;
+  for (const auto& [key, entry] : profiler.entries()) {
+    Row& row = parts[key.part][key.kernel];
+    const auto calls = static_cast<double>(entry.calls);
+    row.kernel = key.kernel;
+    row.calls += entry.calls;
+    row.seconds += entry.seconds;
+    row.floor += calls * peaks.floor_seconds(key.cost);
+    row.bytes += calls * static_cast<double>(key.cost.bytes);
+    row.flops += calls * static_cast<double>(key.cost.flops);
   }
-  device.attach(nullptr);
-  return best;
+  return parts;
+}
+
+std::string table_of(std::string_view name, const Part& part) {
+  std::vector<Row> rows;
+  double total = 0.0;
+  for (const auto& [kernel, row] : part) {
+    rows.push_back(row);
+    total += row.seconds;
+  }
+  std::ranges::sort(rows, std::greater{}, &Row::seconds);
+  std::string table =
+      fmt::format("{:<34} {:>8} {:>10} {:>7} {:>9} {:>10} {:>8}\n", name.empty() ? "kernel" : name, "calls",
+                  "ms", "time", "GB/s", "GFLOP/s", "of peak");
+  for (const Row& row : rows)
+    table +=
+        fmt::format("{:<34} {:>8} {:>10.1f} {:>6.1f}% {:>9.2f} {:>10.2f} {:>7.0f}%\n", row.kernel, row.calls,
+                    1e3 * row.seconds, 100 * row.seconds / total, 1e-9 * row.bytes / row.seconds,
+                    1e-9 * row.flops / row.seconds, 100 * row.floor / row.seconds);
+  return table + fmt::format("{:<34} {:>8} {:>10.1f}\n\n", "all kernels", "", 1e3 * total);
 }
 
 }  // namespace
 
-Peaks measure_peaks(Device& device) {
-  constexpr int64_t kElements = int64_t{1} << 26;  // 256 MiB each: more than any cache
-  Peaks peaks;
-  {
-    const Tensor x = Tensor::zeros(device, {kElements}), y = Tensor::zeros(device, {kElements});
-    const AddInto stream{.x = x.raw(), .y = y.raw(), .elements = kElements};
-    peaks.bytes_per_second = static_cast<double>(stream.cost().bytes) / best_seconds(device, stream);
-  }
-  constexpr int64_t kSide = 2048;
-  const Tensor a = Tensor::zeros(device, {kSide, kSide}), b = Tensor::zeros(device, {kSide, kSide}),
-               c = Tensor::zeros(device, {kSide, kSide});
-  const MatMul product{.m = kSide,
-                       .n = kSide,
-                       .k = kSide,
-                       .a = a.raw(),
-                       .lda = kSide,
-                       .b = b.raw(),
-                       .ldb = kSide,
-                       .c = c.raw(),
-                       .ldc = kSide};
-  peaks.flops = static_cast<double>(product.cost().flops) / best_seconds(device, product);
-  return peaks;
-}
-
 std::string profile_table(const Profiler& profiler, Device& device) {
   const Peaks peaks = measure_peaks(device);
-  using Row = std::pair<std::string, Profiler::Entry>;
-  std::vector<Row> rows(profiler.entries().begin(), profiler.entries().end());
-  std::ranges::sort(rows, [](const Row& a, const Row& b) { return a.second.seconds > b.second.seconds; });
-  double total = 0.0;
-  for (const auto& [name, entry] : rows) total += entry.seconds;
-
-  std::string table = fmt::format("{:<34} {:>8} {:>10} {:>7} {:>9} {:>10} {:>8}\n", "kernel", "calls", "ms",
-                                  "time", "GB/s", "GFLOP/s", "of peak");
-  for (const auto& [name, entry] : rows) {
-    const auto bytes = static_cast<double>(entry.cost.bytes), flops = static_cast<double>(entry.cost.flops);
-    const double floor = std::max(bytes / peaks.bytes_per_second, flops / peaks.flops);
-    table += fmt::format("{:<34} {:>8} {:>10.1f} {:>6.1f}% {:>9.2f} {:>10.2f} {:>7.0f}%\n", name, entry.calls,
-                         1e3 * entry.seconds, 100 * entry.seconds / total, 1e-9 * bytes / entry.seconds,
-                         1e-9 * flops / entry.seconds, 100 * floor / entry.seconds);
-  }
-  return table +
-         fmt::format(
-             "{:<34} {:>8} {:>10.1f}\npeaks measured on this device: {:.1f} GB/s, {:.0f} GFLOP/s; highest "
-             "memory use: {:.0f} MiB\n",
-             "all kernels", "", 1e3 * total, 1e-9 * peaks.bytes_per_second, 1e-9 * peaks.flops,
-             static_cast<double>(device.peak_bytes()) / (1 << 20));
+  std::string text;
+  for (const auto& [name, part] : parts_of(profiler, peaks)) text += table_of(name, part);
+  return text + fmt::format(
+                    "peaks measured on this device: {:.1f} GB/s, {:.0f} GFLOP/s; highest memory use: {:.0f} "
+                    "MiB\n",
+                    1e-9 * peaks.bytes_per_second, 1e-9 * peaks.flops,
+                    static_cast<double>(device.peak_bytes()) / (1 << 20));
 }
 
 }  // namespace scrawl
