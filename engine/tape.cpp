@@ -1,12 +1,19 @@
 #include "engine/tape.h"
 
+#include "kernels/cast.h"
 #include "kernels/elementwise.h"
 
 namespace scrawl {
 namespace {
 
-void add_onto(Device& device, const Tensor& x, const GradientTarget& y) {
-  device.run(AddInto{.dtype = x.dtype(), .x = x.raw(), .y = y.data, .elements = x.elements()});
+/// y (+)= x.
+void copy(Device& device, const Tensor& x, const GradientTarget& y) {
+  device.run(Cast{.from = x.dtype(),
+                  .to = x.dtype(),
+                  .x = x.raw(),
+                  .y = y.data,
+                  .elements = x.elements(),
+                  .accumulate = y.accumulate});
 }
 
 }  // namespace
@@ -45,8 +52,8 @@ GradientTarget gradient_target(Device& device, const std::shared_ptr<Gradient>& 
     return {slot->value.raw(), false};
   }
   if (slot->lent && !slot->value.unique()) {
-    Tensor own = Tensor::zeros(device, slot->value.shape(), slot->value.dtype());
-    add_onto(device, slot->value, {own.raw()});
+    Tensor own(device, slot->value.shape(), slot->value.dtype());
+    copy(device, slot->value, {own.raw()});
     slot->value = own;
   }
   slot->lent = false;
@@ -59,9 +66,7 @@ void pass_gradient(Device& device, const std::shared_ptr<Gradient>& slot, const 
     slot->value = dy;
     slot->written = slot->lent = true;
   } else {
-    const GradientTarget target = gradient_target(device, slot, dy.shape(), dy.dtype());
-    if (!target.accumulate) device.run(SetZero{.y = target.data, .bytes = dy.bytes()});
-    add_onto(device, dy, target);
+    copy(device, dy, gradient_target(device, slot, dy.shape(), dy.dtype()));
   }
 }
 
