@@ -2,7 +2,6 @@
 #include <string_view>
 
 #include "kernels/cost.h"
-#include "kernels/dtype.h"
 #include "kernels/queue.h"
 
 namespace scrawl {
@@ -24,30 +23,17 @@ struct Fill {
   Cost cost() const { return {elements * static_cast<int64_t>(sizeof(float)), 0}; }
 };
 
-/// y += x.
-struct AddInto {
-  static constexpr std::string_view name = "add_into";
-  DType dtype = DType::f32;
-  const void* x = nullptr;
-  void* y = nullptr;
-  int64_t elements = 0;
-  Cost cost() const { return {3 * elements * size_of(dtype), elements}; }
-};
-
 namespace cpu {
 void run(const SetZero&, Queue&);
 void run(const Fill&, Queue&);
-void run(const AddInto&, Queue&);
 }  // namespace cpu
 namespace cuda {
 void run(const SetZero&, Queue&);
 void run(const Fill&, Queue&);
-void run(const AddInto&, Queue&);
 }  // namespace cuda
 namespace simt {
 void run(const SetZero&, Queue&);
 void run(const Fill&, Queue&);
-void run(const AddInto&, Queue&);
 }  // namespace simt
 
 }  // namespace scrawl

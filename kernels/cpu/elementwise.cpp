@@ -1,4 +1,4 @@
-// Filling a buffer and adding one to another: one pass each, bound by memory.
+// Filling a buffer: one pass, bound by memory.
 #include "kernels/elementwise.h"
 
 #include <cstring>
@@ -14,19 +14,8 @@ void run(const SetZero& args, Queue& queue) {
 }
 
 void run(const Fill& args, Queue& queue) {
-  parallel_chunks(queue, args.elements, grain_for(1), [&](int64_t begin, int64_t end) {
-    std::fill(args.y + begin, args.y + end, args.value);
-  });
-}
-
-void run(const AddInto& args, Queue& queue) {
-  require_f32(args.dtype, args.name);
-  const auto* x = static_cast<const float*>(args.x);
-  auto* y = static_cast<float*>(args.y);
-  parallel_chunks(queue, args.elements, grain_for(1), [=](int64_t begin, int64_t end) {
-#pragma omp simd
-    for (int64_t i = begin; i < end; ++i) y[i] += x[i];
-  });
+  parallel_chunks(queue, args.elements, grain_for(1),
+                  [&](int64_t begin, int64_t end) { std::fill(args.y + begin, args.y + end, args.value); });
 }
 
 }  // namespace scrawl::cpu

@@ -1,8 +1,7 @@
-// Filling and y += x: one pass each, bound by memory (one write; two reads and a write).
+// Filling: one pass, bound by memory.
 #include "kernels/elementwise.h"
 
 #include "kernels/cuda/device/elementwise.cuh"
-#include "kernels/cuda/device/storage.cuh"
 
 namespace scrawl::SCRAWL_GPU {
 
@@ -28,20 +27,6 @@ struct Constant {
   }
 };
 
-template <typename T>
-struct Sum {
-  const T* x;
-  T* y;
-  template <int width>
-  __device__ void operator()(int64_t index) const {
-    auto values = load<width>(y + index);
-    const auto summands = load<width>(x + index);
-#pragma unroll
-    for (int i = 0; i < width; ++i) values[i] += summands[i];
-    store<width>(y + index, values);
-  }
-};
-
 }  // namespace
 
 void run(const SetZero& args, Queue& queue) {
@@ -50,13 +35,6 @@ void run(const SetZero& args, Queue& queue) {
 
 void run(const Fill& args, Queue& queue) {
   launch_elementwise<float>(queue, args.name, args.elements, {args.y}, Constant{args.y, args.value});
-}
-
-void run(const AddInto& args, Queue& queue) {
-  with_storage(args.dtype, args.name, [&]<typename T>(Storage<T>) {
-    const Sum<T> body{static_cast<const T*>(args.x), static_cast<T*>(args.y)};
-    launch_elementwise<T>(queue, args.name, args.elements, {args.x, args.y}, body);
-  });
 }
 
 }  // namespace scrawl::SCRAWL_GPU

@@ -1,7 +1,7 @@
 #include <gtest/gtest.h>
 
 #include "engine/ops.h"
-#include "kernels/elementwise.h"
+#include "kernels/cast.h"
 
 namespace scrawl {
 namespace {
@@ -18,7 +18,7 @@ class GraphTest : public testing::TestWithParam<DeviceKind> {
  protected:
   ~GraphTest() override { EXPECT_EQ(device_.memory().damage(), ""); }
   static void add(const Tensor& x, const Tensor& y) {
-    x.device().run(AddInto{.x = x.raw(), .y = y.raw(), .elements = x.elements()});
+    x.device().run(Cast{.x = x.raw(), .y = y.raw(), .elements = x.elements(), .accumulate = true});
   }
   Device device_{{.kind = GetParam(), .threads = 1, .guard_memory = true}};
 };

@@ -18,8 +18,11 @@ deadline=$((SECONDS + 520)) # of the measurements, not of the build
 run() {
   local left=$((deadline - SECONDS)) start=$SECONDS
   if ((left < 10)); then echo "$1: no time left" >&2 && return; fi
-  timeout $(($2 < left ? $2 : left)) "${@:3}" >"$out/$1.json.part" 2>"$out/$1.log" &&
-    mv "$out/$1.json.part" "$out/$1.json" || { rm -f "$out/$1.json.part" && tail -n 1 "$out/$1.log" >&2; }
+  if timeout $(($2 < left ? $2 : left)) "${@:3}" >"$out/$1.json.part" 2>"$out/$1.log"; then
+    mv "$out/$1.json.part" "$out/$1.json"
+  else
+    rm -f "$out/$1.json.part" && tail -n 1 "$out/$1.log" >&2
+  fi
   echo "$1: $((SECONDS - start)) s" >&2
 }
 ours() { run "scrawl_$1" "$2" "$scrawl" bench "${@:3}" --device "$device" --json; }

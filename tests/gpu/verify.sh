@@ -14,34 +14,11 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 mkdir -p "$1" && out=$(cd "$1" && pwd) || exit 2
 export out device=${VERIFY_DEVICE:-cuda}
 export VERIFY_DEMO=${VERIFY_DEMO-} VERIFY_SANITIZED=${VERIFY_SANITIZED-}
-deadline=$((SECONDS + 470))
+# shellcheck source=tests/gpu/setup.sh
+source "$root/tests/gpu/setup.sh" "${VERIFY_BUILD-}"
+deadline=$((SECONDS + 470)) # of the checks, not of the build
 failed=0
 rows=()
-
-# --- what is run ------------------------------------------------------------------------------------------
-
-if [[ -x $root/scrawl_tests ]]; then # a folder that was carried here
-  export SCRAWL_BINARY=$root/scrawl SCRAWL_TEST_DIR=$root/tests
-  tests=$root/scrawl_tests
-else
-  build=${VERIFY_BUILD:-$root/build/cuda}
-  if [[ -z ${VERIFY_BUILD-} ]]; then
-    (cd "$root" && cmake --preset cuda -DSCRAWL_CUDA_ARCHITECTURES=native && cmake --build --preset cuda) \
-      >"$out/build.log" 2>&1 || { tail -n 20 "$out/build.log" >&2 && exit 1; }
-    deadline=$((SECONDS + 470)) # of the checks, not of the build
-  fi
-  export SCRAWL_BINARY=$build/train/scrawl SCRAWL_TEST_DIR=$root/tests
-  tests=$build/tests/scrawl_tests
-fi
-export tests scrawl=$SCRAWL_BINARY
-
-# CUDA's libraries may lie where only Python looks for them.
-for name in libcublasLt.so.13 libcudnn.so.9; do
-  ldconfig -p 2>/dev/null | grep -q "$name" || [[ -e /usr/local/cuda/lib64/$name ]] && continue
-  found=$(find /usr/local /opt /usr/lib /root /home -name "$name" -print -quit 2>/dev/null)
-  [[ -n $found ]] && export LD_LIBRARY_PATH=${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}${found%/*}
-done
-PATH=$PATH:/usr/local/cuda/bin
 
 # --- table ------------------------------------------------------------------------------------------------
 

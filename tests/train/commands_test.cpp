@@ -274,7 +274,8 @@ TEST_F(Commands, BenchMeasuresEveryCombinationAndItsKernels) {
   const Outcome kernels = scrawl("bench kernels attention --backbone mit_b0 --batch 1" + small);
   ASSERT_EQ(kernels.exit_code, 0) << kernels.err;
   int64_t calls = 0;
-  for (const auto& row : nlohmann::json::parse(kernels.out).at("kernels"))
+  const auto rows = nlohmann::json::parse(kernels.out).at("kernels");
+  for (const auto& row : rows)
     if (row.at("kernel") == "attention.forward") calls += row.at("calls").get<int64_t>();
   EXPECT_EQ(calls, 8);  // one a block
   expect_refusal(scrawl("bench kernels nonsense --backbone mit_b0" + small),

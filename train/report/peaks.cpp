@@ -4,7 +4,7 @@
 
 #include "engine/ops.h"
 #include "engine/random.h"
-#include "kernels/elementwise.h"
+#include "kernels/cast.h"
 #include "kernels/matmul.h"
 
 namespace scrawl {
@@ -39,7 +39,7 @@ Tensor random_matrix(Device& device, int64_t side, DType dtype) {
 double measure_bandwidth(Device& device) {
   constexpr int64_t kElements = int64_t{1} << 26;  // 256 MiB each: more than any cache
   const Tensor x = Tensor::zeros(device, {kElements}), y = Tensor::zeros(device, {kElements});
-  const AddInto stream{.x = x.raw(), .y = y.raw(), .elements = kElements};
+  const Cast stream{.x = x.raw(), .y = y.raw(), .elements = kElements, .accumulate = true};
   return static_cast<double>(stream.cost().bytes) / best_seconds(device, stream);
 }
 
