@@ -37,8 +37,7 @@ struct PickleValue {
   bool is(Kind k) const { return kind == k; }
 };
 
-/// Memory that the values of an honest pickle do not need: those of label vectors and checkpoints take four
-/// to five times its length.
+/// More memory than the values of an honest pickle take, which for label vectors is five times its length.
 constexpr size_t ample_memory(size_t length) {
   return (size_t{64} << 10) + 7 * length;
 }

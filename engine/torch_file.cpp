@@ -19,25 +19,31 @@ constexpr std::string_view kZipMagic = "PK\x03\x04";
 constexpr std::string_view kLegacyMagic{"\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.", 13};
 constexpr size_t kLegacyMagicWithin = 32;  // bytes: a protocol, and in later ones a frame, come before it
 
-/// What tensors, or the values of a pickle, may take of a file of `size` bytes.  Weights hardly compress, few
-/// tensors share storages, and pickles are a small part of a checkpoint.
-size_t limit_for(size_t size) {
-  return (size_t{64} << 10) + 3 * size;
+/// Constant part of the limits below, for files so small that their size says little.
+constexpr size_t kSmall = 64 << 10;
+
+/// What the values of the pickle may take: eight times its length, but pickles are a small part of a
+/// checkpoint.
+size_t pickle_limit(size_t file_size) {
+  return kSmall + 5 * file_size;
+}
+
+/// What tensors may take, with the storage that they are taken from: weights hardly compress, and few tensors
+/// share storages.
+size_t tensor_limit(size_t file_size) {
+  return kSmall + 3 * file_size;
 }
 
 Pickle pickle_of(std::string_view stream, size_t file_size, const std::string& where) {
-  return {stream,
-          {.globals = torch_globals(),
-           .persistent_ids = true,
-           .memory = std::min(ample_memory(stream.size()), limit_for(file_size))},
-          where};
+  return {
+      stream, {.globals = torch_globals(), .persistent_ids = true, .memory = pickle_limit(file_size)}, where};
 }
 
 /// Gathers tensors storage by storage, so that no more than one storage is in memory beside them.
 class Gatherer {
  public:
   Gatherer(const Pickle& pickle, size_t file_size, const std::string& where)
-      : where_(where), left_(static_cast<int64_t>(limit_for(file_size))) {
+      : where_(where), left_(static_cast<int64_t>(tensor_limit(file_size))) {
     for (TorchTensor& tensor : tensors_of(pickle, where_))
       waiting_[tensor.storage.key].push_back(std::move(tensor));
   }
@@ -48,14 +54,14 @@ class Gatherer {
     for (const auto& [key, tensors] : waiting_) keys.push_back(key);
     return keys;
   }
-  /// Bytes that tensors may still take.
+  /// Bytes that tensors and a storage may still take.
   int64_t left() const { return left_; }
 
   void take(const std::string& key, std::span<const std::byte> storage) {
     const auto tensors = waiting_.find(key);
     if (tensors == waiting_.end()) return;
     for (const TorchTensor& tensor : tensors->second) {
-      HostTensor values = gather(tensor, storage, left_, where_);
+      HostTensor values = gather(tensor, storage, left_ - static_cast<int64_t>(storage.size()), where_);
       left_ -= static_cast<int64_t>(values.bytes.size());
       file_.tensors.emplace(tensor.name, std::move(values));
     }
@@ -104,7 +110,6 @@ TensorFile read_zip(const std::filesystem::path& path) {
   const size_t size = std::filesystem::file_size(path);
   const ZipReader zip(path);
   const std::string root = root_of(zip, where);
-  constexpr size_t kSmall = 64 << 10;
   if (zip.contains(root + "byteorder") && zip.read(root + "byteorder", kSmall) != "little")
     throw InputError("{}: written on a big-endian machine; such checkpoints are not read", where);
 

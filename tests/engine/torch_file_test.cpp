@@ -107,6 +107,23 @@ TEST_F(TorchFile, IsReadAsMadeHere) {
   EXPECT_EQ(file.at("w").shape, (std::vector<int64_t>{2, 2}));
 }
 
+TEST_F(TorchFile, MayHoldThousandsOfSmallTensors) {
+  // As PyTorch writes them, with a memo for all that occurs again.
+  std::string pickle = "ctorch._utils\n_rebuild_tensor_v2\nq" + std::string(1, '\0') +
+                       "0ctorch\nFloatStorage\nq\1" + "0ccollections\nOrderedDict\nq\2" + "0" +
+                       unicode("storage") + "q\3" + "0" + unicode("cpu") + "q\4" + "0}(";
+  Entries entries{{"made/data.pkl", ""}};
+  constexpr int kTensors = 5000;
+  for (int i = 0; i < kTensors; ++i) {
+    const std::string key = std::to_string(i);
+    pickle += unicode("weight" + key) + "h" + std::string(1, '\0') + "((h\3h\1" + unicode(key) + "h\4" +
+              integer(32) + "tQ" + integer(0) + tuple({32}) + tuple({1}) + "\x89h\2)RtR";
+    entries.emplace_back("made/data/" + key, std::string(128, '\1'));
+  }
+  entries[0].second = "\x80\x02" + pickle + "u.";
+  EXPECT_EQ(read_torch_file(zip(entries)).tensors.size(), kTensors);
+}
+
 TEST_F(TorchFile, NeverExecutesAnything) {
   std::filesystem::remove("/tmp/scrawl_was_here");
   expect_input_error([] { read_torch_file(fixture("hostile_zip.pth")); },
