@@ -29,7 +29,7 @@ void ZipReader::Discard::operator()(zip* archive) const {
 ZipReader::ZipReader(const std::filesystem::path& path) : where_(path.string()) {
   int error = 0;
   archive_.reset(zip_open(path.c_str(), ZIP_RDONLY, &error));
-  if (!archive_) throw InputError("{}: not a zip file, or cut short: {}", where_, text_of(error));
+  if (!archive_) throw InputError("{}: cut short, damaged or no zip file: {}", where_, text_of(error));
   const zip_int64_t count = zip_get_num_entries(archive_.get(), 0);
   for (zip_int64_t i = 0; i < count; ++i) {
     const char* name = zip_get_name(archive_.get(), i, ZIP_FL_ENC_RAW);

@@ -20,10 +20,10 @@ std::string listed(const std::vector<std::string>& names) {
 }
 
 std::string source_name(const WeightFile& file) {
-  const std::string below =
-      file.prefix("encoder.").empty() ? "" : fmt::format(" below '{}'", file.prefix("encoder."));
-  if (file.naming() == Naming::hugging_face) return "Hugging Face's names" + below;
-  return (file.info() ? "a checkpoint of this program" : "published names") + below;
+  if (file.info()) return "a checkpoint of this program";
+  const std::string names = file.naming() == Naming::published ? "published names" : "Hugging Face's names";
+  const std::string& prefix = file.prefix("encoder.");
+  return prefix.empty() ? names : fmt::format("{} below '{}'", names, prefix);
 }
 
 /// Whether the file's encoder has more blocks than the model.
