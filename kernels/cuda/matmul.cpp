@@ -29,7 +29,7 @@ const void* bias_of(const MatMul& args, Queue& queue) {
   return rounded;
 }
 
-void multiply(const MatMul& args, const MatMulPlan& plan, const void* bias, Queue& queue) {
+void execute(const MatMulPlan& plan, const MatMul& args, const void* bias, Queue& queue) {
   const auto checked = [&](auto status) { check(status, [&] { return describe(args); }); };
   if (const void* vector = plan.sums ? args.a_sum : bias)
     checked(cublasLtMatmulDescSetAttribute(plan.operation.get(), CUBLASLT_MATMUL_DESC_BIAS_POINTER, &vector,
@@ -41,19 +41,39 @@ void multiply(const MatMul& args, const MatMulPlan& plan, const void* bias, Queu
   if (queue.options().synchronise_each_launch) checked(cudaStreamSynchronize(queue.stream()));
 }
 
+/// The product, and a_sum where it comes for free; returns whether it did.
+bool multiply(const MatMul& args, Queue& queue) {
+  const void* bias = bias_of(args, queue);
+  const MatMulPlan& plan = queue.matmul_plans().plan(args, bias);
+  execute(plan, args, bias, queue);
+  return plan.sums;
+}
+
+/// cuBLASLt has no products of fp32 that come out in bf16: they take the queue's scratch, which their callers
+/// must not use, and are rounded from there.
+void multiply_and_round(const MatMul& args, Queue& queue) {
+  MatMul product = args;
+  product.c_dtype = DType::f32;
+  product.ldc = args.n;
+  product.a_sum = nullptr;
+  product.accumulate = false;
+  float* c = queue.scratch(args.m * args.n);
+  product.c = c;
+  multiply(product, queue);
+  round_product(c, args, queue);
+}
+
 }  // namespace
 
 void run(const MatMul& args, Queue& queue) {
   if (args.m == 0) return;
   bool summed = false;
-  if (args.n > 0 && args.k == 0) {
+  if (args.n > 0 && args.k == 0)
     set_to_bias(args, queue);
-  } else if (args.n > 0) {
-    const void* bias = bias_of(args, queue);
-    const MatMulPlan& plan = queue.matmul_plans().plan(args, bias);
-    multiply(args, plan, bias, queue);
-    summed = plan.sums;
-  }
+  else if (args.n > 0 && args.dtype == DType::f32 && args.c_dtype == DType::bf16)
+    multiply_and_round(args, queue);
+  else if (args.n > 0)
+    summed = multiply(args, queue);
   if (args.a_sum && !summed) sum_terms(args, queue);
 }
 

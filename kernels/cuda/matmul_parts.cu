@@ -38,6 +38,14 @@ __global__ void __launch_bounds__(kThreads)
   to = as_storage<T>((accumulate ? as_float(to) : 0.0f) + (bias ? bias[column] : 0.0f));
 }
 
+__global__ void __launch_bounds__(kThreads)
+    round_rows(const float* from, int64_t rows, int64_t columns, bf16* c, int64_t ldc, bool accumulate) {
+  const int64_t index = int64_t{blockIdx.x} * kThreads + threadIdx.x;
+  if (index >= rows * columns) return;
+  bf16& to = c[index / columns * ldc + index % columns];
+  to = as_storage<bf16>((accumulate ? as_float(to) : 0.0f) + from[index]);
+}
+
 __global__ void __launch_bounds__(kThreads) round_values(const float* from, int64_t count, bf16* to) {
   const int64_t i = int64_t{blockIdx.x} * kThreads + threadIdx.x;
   if (i < count) to[i] = as_storage<bf16>(from[i]);
@@ -66,6 +74,11 @@ void set_to_bias(const MatMul& args, Queue& queue) {
     launch(queue, {.name = args.name, .grid = {ceil_div(args.m * args.n, kThreads)}, .block = {kThreads}},
            set_rows<T>, args.bias, args.m, args.n, static_cast<T*>(args.c), args.ldc, args.accumulate);
   });
+}
+
+void round_product(const float* from, const MatMul& args, Queue& queue) {
+  launch(queue, {.name = args.name, .grid = {ceil_div(args.m * args.n, kThreads)}, .block = {kThreads}},
+         round_rows, from, args.m, args.n, static_cast<bf16*>(args.c), args.ldc, args.accumulate);
 }
 
 void round_bias(const float* from, int64_t count, bf16* to, Queue& queue) {

@@ -1,5 +1,5 @@
 // Matrix products of the simulator: the GPU's come from a library, so here the CPU's take their place, in
-// fp32 and rounded once at the end.  Sums of a's terms are the GPU's own kernel.
+// fp32.  Rounding them, once at the end, and sums of a's terms are the GPU's own kernels.
 #include "kernels/matmul.h"
 
 #include <vector>
@@ -22,12 +22,6 @@ std::vector<float> widened(const void* matrix, int64_t rows, int64_t columns, in
   return result;
 }
 
-void round_into(void* matrix, int64_t rows, int64_t columns, int64_t ld, const std::vector<float>& from) {
-  auto* to = static_cast<bf16*>(matrix);
-  for (int64_t row = 0; row < rows; ++row)
-    for (int64_t j = 0; j < columns; ++j) to[row * ld + j] = to_bf16(from[row * columns + j]);
-}
-
 }  // namespace
 
 void run(const MatMul& args, Queue& queue) {
@@ -46,13 +40,14 @@ void run(const MatMul& args, Queue& queue) {
     product.ldb = args.transpose_b ? args.k : args.n;
   }
   if (args.c_dtype == DType::bf16) {
-    c = args.accumulate ? widened(args.c, args.m, args.n, args.ldc) : std::vector<float>(args.m * args.n);
+    c.resize(args.m * args.n);
     product.c = c.data();
     product.ldc = args.n;
+    product.accumulate = false;
   }
   cpu::Queue processor(queue.threads());
   cpu::run(product, processor);
-  if (args.c_dtype == DType::bf16) round_into(args.c, args.m, args.n, args.ldc, c);
+  if (args.c_dtype == DType::bf16) round_product(c.data(), args, queue);
   if (args.a_sum && args.m > 0) sum_terms(args, queue);
 }
 
