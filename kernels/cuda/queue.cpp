@@ -48,8 +48,9 @@ std::string library_versions() {
   int driver = 0;
   check(cudaDriverGetVersion(&driver), "version of the driver");
   const auto blas = static_cast<int>(cublasLtGetVersion());
-  return fmt::format("CUDA {} (driver for up to {}), cuBLASLt {}.{}.{}", version(CUDART_VERSION),
-                     version(driver), blas / 10000, blas / 100 % 100, blas % 100);
+  return fmt::format("CUDA {} ({}), cuBLASLt {}.{}.{}", version(CUDART_VERSION),
+                     driver == 0 ? "no driver" : "driver for " + version(driver), blas / 10000,
+                     blas / 100 % 100, blas % 100);
 }
 
 Queue::Queue(const Options& options) : options_(options) {

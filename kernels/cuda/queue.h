@@ -22,7 +22,7 @@ struct Options {
 /// Why kernels cannot run on a GPU of this machine ("no NVIDIA driver is installed"); empty when they can.
 std::string absence(int device = 0);
 
-/// "CUDA 13.0 (driver for up to 13.1), cuBLASLt 13.1.0"
+/// "CUDA 13.0 (driver for 13.1), cuBLASLt 13.1.0"
 std::string library_versions();
 
 /// Where kernels of one GPU run in order: a stream, a cuBLASLt handle with a workspace of its own, and one

@@ -1,6 +1,7 @@
 #include "tests/op_cases/execute.h"
 
 #include <limits>
+#include <map>
 
 #include "kernels/bf16.h"
 
@@ -104,17 +105,26 @@ void forward_and_backward(const OpCase& op, const Pass& pass, Device& device, Ou
   outcome.damage += device.memory().damage();
 }
 
+/// A device for one pass.  A GPU takes longer to open than most passes do, so that one serves them until its
+/// memory is damaged; the last is never closed, since at the program's end the driver may be gone already.
+std::shared_ptr<Device> open(Device::Options options) {
+  options.guard_memory = true;
+  if (options.kind != DeviceKind::cuda) return std::make_shared<Device>(options);
+  static auto& gpus = *new std::map<bool, std::shared_ptr<Device>>;
+  std::shared_ptr<Device>& gpu = gpus[options.cudnn];
+  if (!gpu || !gpu->memory().damage().empty()) gpu = std::make_shared<Device>(options);
+  return gpu;
+}
+
 }  // namespace
 
 Outcome execute(const OpCase& op, const Pass& pass, Profiler* profiler) {
   Outcome outcome;
-  Device::Options options = pass.options;
-  options.guard_memory = true;
-  Device device(options);
-  device.attach(profiler);
-  forward_and_backward(op, pass, device, outcome);
-  if (outcome.damage.empty()) outcome.damage = device.memory().damage();  // of blocks released since
-  if (device.memory().statistics().in_use != 0) outcome.damage += "memory is still in use; ";
+  const std::shared_ptr<Device> device = open(pass.options);
+  device->attach(profiler);
+  forward_and_backward(op, pass, *device, outcome);
+  if (outcome.damage.empty()) outcome.damage = device->memory().damage();  // of blocks released since
+  if (device->memory().statistics().in_use != 0) outcome.damage += "memory is still in use; ";
   return outcome;
 }
 

@@ -6,6 +6,9 @@
 #ifdef SCRAWL_CUDA
 #include "kernels/cuda/queue.h"
 #endif
+#ifdef SCRAWL_CUDNN
+#include "kernels/cuda/cudnn/queue.h"
+#endif
 
 namespace scrawl {
 namespace {
@@ -34,6 +37,10 @@ int info_command() {
              FMT_VERSION / 100 % 100, FMT_VERSION % 100);
 #ifdef SCRAWL_CUDA
   fmt::print("{}\n", cuda::library_versions());
+#endif
+#ifdef SCRAWL_CUDNN
+  const std::string reason = Device::cudnn_absence();
+  fmt::print("{}\n", reason.empty() ? cudnn::library_version() : "no cuDNN: " + reason);
 #endif
   return 0;
 }

@@ -14,6 +14,11 @@ std::string absence() {
   }
 }
 
+std::string library_version() {
+  const size_t version = library().version();
+  return fmt::format("cuDNN {}.{}.{}", version / 10000, version / 100 % 100, version % 100);
+}
+
 Queue::Queue(const cuda::Options& options) : cuda::Queue(options) {
   check(library().create(&handle_), "starting cuDNN");
   check(library().set_stream(handle_, stream()), "starting cuDNN");

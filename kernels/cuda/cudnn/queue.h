@@ -14,6 +14,9 @@ class ConvolutionPlans;
 /// Why cuDNN cannot be used here ("cuDNN cannot be loaded: …"); empty when it can.
 std::string absence();
 
+/// "cuDNN 9.19.0".  Throws std::runtime_error when it is absent.
+std::string library_version();
+
 /// A GPU's queue whose convolutions and batch norms are computed by cuDNN.  It has an overload of `run` of
 /// its own for these; every other kernel is found in scrawl::cuda, for it is a queue of that kind too.
 class Queue : public cuda::Queue {
