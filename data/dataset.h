@@ -36,6 +36,8 @@ class Dataset {
   /// Decodes one sample; safe to call from several threads.  InputError for files that cannot be used.
   Sample read(int index) const;
   LabelMap read_label(int index) const;
+  /// The size of a sample's image, without decoding it.
+  ImageSize image_size(int index) const { return read_image_size(files_[index].image); }
 
   /// What the labels of each sample held, as far as samples have been read.
   std::vector<LabelSummary> labels_read() const;

@@ -12,12 +12,13 @@ namespace scrawl {
 void for_each_index(int count, const std::function<void(int)>& work, const ProgressCallback& progress,
                     int threads) {
   std::atomic<int> next{0};
-  std::mutex mutex;  // guards the next two
-  int done = 0;
+  std::mutex mutex;  // guards the next three
+  int done = 0, failed = count;
   std::exception_ptr failure;
   const auto work_along = [&] {
+    int i = 0;
     try {
-      for (int i = next++; i < count; i = next++) {
+      for (i = next++; i < count; i = next++) {
         work(i);
         const std::lock_guard lock(mutex);
         ++done;
@@ -25,7 +26,8 @@ void for_each_index(int count, const std::function<void(int)>& work, const Progr
       }
     } catch (...) {
       const std::lock_guard lock(mutex);
-      if (!failure) failure = std::current_exception();
+      if (i < failed) failure = std::current_exception();
+      failed = std::min(failed, i);
       next = count;
     }
   };

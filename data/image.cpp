@@ -1,5 +1,6 @@
 #include "data/image.h"
 
+#include <fstream>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -95,6 +96,23 @@ Image read_image(const fs::path& path) {
   const std::unique_ptr<stbi_uc, void (*)(void*)> owner(pixels, stbi_image_free);
   image.pixels.assign(pixels, pixels + size_t{3} * image.height * image.width);
   return image;
+}
+
+ImageSize read_image_size(const fs::path& path) {
+  std::ifstream in(path, std::ios::binary);
+  const stbi_io_callbacks callbacks{
+      [](void* stream, char* data, int size) {
+        auto& from = *static_cast<std::ifstream*>(stream);
+        from.read(data, size);
+        return static_cast<int>(from.gcount());
+      },
+      [](void* stream, int bytes) { static_cast<std::ifstream*>(stream)->seekg(bytes, std::ios::cur); },
+      [](void* stream) { return static_cast<int>(static_cast<std::ifstream*>(stream)->eof()); }};
+  ImageSize size;
+  int channels = 0;
+  if (stbi_info_from_callbacks(&callbacks, &in, &size.width, &size.height, &channels)) return size;
+  const Image image = read_image(path);  // says what is wrong
+  return {image.height, image.width};
 }
 
 void write_jpeg(const fs::path& path, const Image& image, int quality) {

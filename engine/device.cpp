@@ -106,6 +106,13 @@ int64_t Device::peak_bytes() const {
          std::visit([](const auto& queue) { return queue->scratch_bytes(); }, queue_);
 }
 
+int64_t Device::free_bytes() const {
+#ifdef SCRAWL_CUDA
+  if (kind_ == DeviceKind::cuda) return cuda::free_bytes();
+#endif
+  return host_free_bytes();
+}
+
 void Device::upload(void* device, const void* host, int64_t bytes) {
   require(!capturing(), "an upload cannot be captured");
   if (bytes == 0) return;

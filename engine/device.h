@@ -82,6 +82,8 @@ class Device {
   Allocator& memory() { return memory_; }
   /// High-water mark of tensors plus the kernels' scratch, in bytes.
   int64_t peak_bytes() const;
+  /// What the device's memory has left.
+  int64_t free_bytes() const;
 
   /// The one place that chooses a backend, and that times kernels while a profiler is attached.
   template <typename Kernel>

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <fstream>
+#include <limits>
 #include <new>
 
 #include "engine/error.h"
@@ -26,6 +28,15 @@ SystemMemory host_memory() {
           [](std::byte* memory) { std::free(memory); },
           [](std::byte* memory, std::byte value, int64_t bytes) { std::fill_n(memory, bytes, value); },
           [](std::byte* host, const std::byte* memory, int64_t bytes) { std::memcpy(host, memory, bytes); }};
+}
+
+int64_t host_free_bytes() {
+  std::ifstream in("/proc/meminfo");
+  for (std::string key; in >> key; in.ignore(std::numeric_limits<std::streamsize>::max(), '\n')) {
+    int64_t kibibytes = 0;
+    if (key == "MemAvailable:" && in >> kibibytes) return 1024 * kibibytes;
+  }
+  return int64_t{1024} * 1024 * 1024;  // no Linux as we know it: careful
 }
 
 Allocator::~Allocator() {

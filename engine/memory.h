@@ -18,6 +18,8 @@ struct SystemMemory {
   void (*copy_to_host)(std::byte* host, const std::byte* memory, int64_t bytes);
 };
 SystemMemory host_memory();
+/// What the processor's memory has left for new work, in bytes.
+int64_t host_free_bytes();
 
 /// A device's memory: blocks are kept when released and handed out again by size, so that a training step,
 /// whose shapes repeat, allocates nothing from the system after its first run.  Blocks are aligned to 256

@@ -1,5 +1,9 @@
 #include "train/batch_source.h"
 
+#include "train/batch_memory.h"
+#include "train/report/log.h"
+#include "train/stored_batches.h"
+
 namespace scrawl {
 namespace {
 
@@ -7,43 +11,61 @@ namespace {
 class LoadedBatches : public BatchSource {
  public:
   LoadedBatches(Device& device, const Dataset& dataset, const LoaderConfig& config)
-      : loader_(dataset, config),
-        image_(device, {config.batch_size, config.crop_height, config.crop_width, 3}),
-        label_(device, {config.batch_size, config.crop_height, config.crop_width}, DType::u8),
-        present_(device, {config.batch_size, dataset.classes()}, DType::u8) {}
+      : device_(device), loader_(dataset, config), memory_(device, config, dataset.classes()) {}
 
   int batches_per_epoch() const override { return loader_.batches_per_epoch(); }
   void start_epoch(int epoch) override { loader_.start_epoch(epoch); }
 
   bool next() override {
     if (!loader_.next(batch_)) return false;
-    Device& device = image_.device();
-    device.upload(image_.raw(), batch_.image.data(), batch_.image.size() * sizeof(float));
-    device.upload(label_.raw(), batch_.label.data(), batch_.label.size());
-    device.upload(present_.raw(), batch_.present.data(), batch_.present.size());
+    device_.upload(memory_.image.raw(), batch_.image.data(), batch_.image.size() * sizeof(float));
+    device_.upload(memory_.label.raw(), batch_.label.data(), batch_.label.size());
+    device_.upload(memory_.present.raw(), batch_.present.data(), batch_.present.size());
     return true;
   }
-
   const std::vector<uint8_t>& tags() const override { return batch_.present; }
-
-  DeviceBatch make() override {
-    const int64_t count = batch_.count, height = batch_.height, width = batch_.width;
-    return {.image = image_.slice(0, {count, height, width, 3}),
-            .label = label_.slice(0, {count, height, width}),
-            .present = present_.slice(0, {count, present_.dim(1)})};
-  }
+  DeviceBatch make() override { return memory_.first(batch_.count); }
 
  private:
+  Device& device_;
   Loader loader_;
   Batch batch_;
-  Tensor image_, label_, present_;  // of a full batch; the last one of a validation may be smaller
+  BatchMemory memory_;
 };
+
+/// Says where the samples are kept, and why not better.
+void log_home(SampleHome home, const Device& device, const Dataset& dataset, const LoaderConfig& config,
+              int64_t bytes, const FreeMemory& free) {
+  const std::string samples = fmt::format("{} {} images take {:.0f} MB decoded", dataset.size(),
+                                          config.train ? "training" : "validation", 1e-6 * bytes);
+  const std::string too_large =
+      fmt::format("more than half of the {:.0f} MB free on {}", 1e-6 * free.device, device.name());
+  if (home == SampleHome::device)
+    log("{} and stay in the memory of {}", samples, device.name());
+  else if (home == SampleHome::pinned)
+    log("{}, {}: they stay in pinned host memory, each batch is copied beside the step before", samples,
+        too_large);
+  else
+    log("{}, {} and of the {:.0f} MB free on the host: they are decoded again in every epoch", samples,
+        too_large, 1e-6 * free.host);
+}
 
 }  // namespace
 
 std::unique_ptr<BatchSource> make_batch_source(Device& device, const Dataset& dataset,
                                                const LoaderConfig& config) {
-  return std::make_unique<LoadedBatches>(device, dataset, config);
+  return make_batch_source(device, dataset, config, free_memory(device));
+}
+
+std::unique_ptr<BatchSource> make_batch_source(Device& device, const Dataset& dataset,
+                                               const LoaderConfig& config, const FreeMemory& free) {
+  check(dataset, config);
+  if (device.kind() == DeviceKind::cpu) return std::make_unique<LoadedBatches>(device, dataset, config);
+  SampleStore store(dataset);
+  const SampleHome home = choose_home(store.bytes(), free);
+  log_home(home, device, dataset, config, store.bytes(), free);
+  if (home == SampleHome::files) return std::make_unique<LoadedBatches>(device, dataset, config);
+  return std::make_unique<StoredBatches>(device, dataset, std::move(store), config, home);
 }
 
 }  // namespace scrawl

@@ -3,6 +3,7 @@
 
 #include "data/loader.h"
 #include "model/pfa.h"
+#include "train/sample_memory.h"
 
 namespace scrawl {
 
@@ -25,7 +26,12 @@ class BatchSource {
   virtual DeviceBatch make() = 0;
 };
 
+/// On cpu, worker threads prepare batches.  On other devices samples are decoded once, when the first epoch
+/// starts, and kernels make the batches, as long as there is memory for the samples; what is done is logged.
+/// `dataset` and `device` must outlive the source.  InputError for a configuration that gives no batch.
 std::unique_ptr<BatchSource> make_batch_source(Device& device, const Dataset& dataset,
                                                const LoaderConfig& config);
+std::unique_ptr<BatchSource> make_batch_source(Device& device, const Dataset& dataset,
+                                               const LoaderConfig& config, const FreeMemory& free);
 
 }  // namespace scrawl

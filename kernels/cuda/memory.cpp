@@ -30,6 +30,23 @@ void copy_to_host(std::byte* host, const std::byte* memory, int64_t bytes) {
   check(cudaMemcpy(host, memory, static_cast<size_t>(bytes), cudaMemcpyDeviceToHost), "reading GPU memory");
 }
 
+int64_t free_bytes() {
+  size_t free = 0, total = 0;
+  check(cudaMemGetInfo(&free, &total), "asking for the GPU's free memory");
+  return static_cast<int64_t>(free);
+}
+
+std::byte* allocate_pinned(int64_t bytes) {
+  void* memory = nullptr;
+  check(cudaMallocHost(&memory, static_cast<size_t>(bytes)),
+        [&] { return fmt::format("allocating {} bytes of pinned memory", bytes); });
+  return static_cast<std::byte*>(memory);
+}
+
+void release_pinned(std::byte* memory) {
+  cudaFreeHost(memory);
+}
+
 void copy_to_device(void* device, const void* host, int64_t bytes, Queue& queue) {
   // From pageable memory the call returns once the bytes are staged, so that they may be reused.
   check(cudaMemcpyAsync(device, host, static_cast<size_t>(bytes), cudaMemcpyHostToDevice, queue.stream()),

@@ -10,6 +10,12 @@ namespace scrawl::cuda {
 /// Device memory, aligned to 256 bytes; null when there is no more.
 std::byte* allocate(int64_t bytes);
 void release(std::byte* memory);
+/// What is left of it.
+int64_t free_bytes();
+
+/// Host memory that the GPU copies from by itself.
+std::byte* allocate_pinned(int64_t bytes);
+void release_pinned(std::byte* memory);
 
 /// Both wait for all of the GPU's work: for tests.
 void fill(std::byte* memory, std::byte value, int64_t bytes);

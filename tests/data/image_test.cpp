@@ -38,6 +38,22 @@ TEST(Image, JpegKeepsPixelsNearly) {
   for (size_t i = 0; i < image.pixels.size(); ++i) EXPECT_NEAR(read.pixels[i], image.pixels[i], 12);
 }
 
+TEST(Image, HeadersTellTheSize) {
+  const TemporaryDirectory directory;
+  const std::filesystem::path jpeg = directory.path / "a.jpg", png = directory.path / "a.png";
+  write_jpeg(jpeg, gradient(33, 50), 95);
+  write_png(png, gradient(33, 50));
+  for (const auto& path : {jpeg, png}) {
+    std::filesystem::resize_file(path, std::filesystem::file_size(path) - 20);  // the end is not looked at
+    const auto [height, width] = read_image_size(path);
+    EXPECT_EQ(height, 33);
+    EXPECT_EQ(width, 50);
+    write_bytes(path, read_file(path).substr(0, 20));
+    expect_input_error([&] { read_image_size(path); }, {path.string()});
+  }
+  expect_input_error([&] { read_image_size(directory.path / "none.jpg"); }, {"none.jpg"});
+}
+
 TEST(Image, GrayBecomesRgb) {
   const TemporaryDirectory directory;
   // 2 x 1 pixels of 8-bit gray, 10 and 200, as libpng writes them.
