@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <mutex>
 
-#include "data/palette.h"
 #include "data/scribble_strokes.h"
 #include "engine/error.h"
 #include "engine/files.h"
@@ -52,15 +51,8 @@ void check(const ScribbleStyle& style) {
 }  // namespace
 
 std::vector<std::string> find_masks(const fs::path& folder) {
-  std::error_code error;
-  if (!fs::is_directory(folder, error)) throw InputError("{}: no such directory (masks)", folder.string());
   std::vector<std::string> ids;
-  for (const auto& entry : fs::directory_iterator(folder)) {
-    if (entry.is_regular_file() && entry.path().extension() == ".png")
-      ids.push_back(entry.path().stem().string());
-  }
-  if (ids.empty()) throw InputError("{}: holds no mask, expected label maps (.png)", folder.string());
-  std::ranges::sort(ids);
+  for (const fs::path& mask : list_files(folder, ".png")) ids.push_back(mask.stem().string());
   return ids;
 }
 
@@ -116,7 +108,6 @@ LabelMap scribble_mask(const LabelMap& mask, std::string_view id, const Scribble
 ScribbleSet scribble_masks(const ScribbleSetConfig& config, const ProgressCallback& progress) {
   check(config.style);
   ScribbleSet set{.ids = find_masks(config.masks)};
-  const Palette palette = voc_palette();
   std::vector<uint8_t> marked(set.ids.size());
   std::mutex counting;
   write_folder_atomically(config.out, [&](const fs::path& out) {
@@ -124,7 +115,7 @@ ScribbleSet scribble_masks(const ScribbleSetConfig& config, const ProgressCallba
       const std::string name = set.ids[i] + ".png";
       const LabelMap mask = read_label_map(config.masks / name, config.classes, config.ignore_label);
       ScribbleCounts counts{};
-      write_label_map(out / name, scribble_mask(mask, set.ids[i], config.style, counts), palette);
+      write_label_map(out / name, scribble_mask(mask, set.ids[i], config.style, counts), config.palette);
       const std::lock_guard lock(counting);
       for (size_t label = 0; label < counts.size(); ++label) {
         marked[i] |= counts[label].strokes > 0;

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "data/for_each_index.h"
-#include "data/label_map.h"
+#include "data/palette.h"
 
 namespace scrawl {
 
@@ -43,9 +43,10 @@ std::vector<std::string> find_masks(const std::filesystem::path& folder);
 
 struct ScribbleSetConfig {
   std::filesystem::path masks, out;
-  int classes = 255;       // masks that hold others are refused
-  int ignore_label = 255;  // of the masks; scribbles have 255 where nothing is drawn
-  int threads = 0;         // 0 = all processors
+  int classes = 255;                // masks that hold others are refused
+  int ignore_label = 255;           // of the masks; scribbles have 255 where nothing is drawn
+  int threads = 0;                  // 0 = all processors
+  Palette palette = voc_palette();  // that scribbles are stored with
   ScribbleStyle style;
 };
 
@@ -55,7 +56,7 @@ struct ScribbleSet {
   ScribbleCounts counts{};
 };
 
-/// Draws scribbles for all masks of a folder into `out`, under the same names, in VOC colours.
+/// Draws scribbles for all masks of a folder into `out`, under the same names.
 /// `out` must not exist, or be empty, and appears only when all is done.
 ScribbleSet scribble_masks(const ScribbleSetConfig& config, const ProgressCallback& progress = {});
 

@@ -41,6 +41,19 @@ std::vector<std::string> read_lines(const fs::path& path) {
   return lines;
 }
 
+std::vector<fs::path> list_files(const fs::path& folder, const std::string& extension) {
+  std::error_code error;
+  if (!fs::is_directory(folder, error)) throw InputError("{}: no such folder", folder.string());
+  std::vector<fs::path> files;
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder, error)) {
+    if (entry.path().extension() == extension && entry.is_regular_file(error)) files.push_back(entry.path());
+  }
+  if (error) throw InputError("{}: cannot be read: {}", folder.string(), error.message());
+  if (files.empty()) throw InputError("{}: holds no {} files", folder.string(), extension);
+  std::ranges::sort(files);
+  return files;
+}
+
 void make_directories(const fs::path& path) {
   std::error_code error;
   fs::create_directories(path, error);

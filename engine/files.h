@@ -17,6 +17,10 @@ std::string read_beginning(const std::filesystem::path& path, size_t count);
 /// order mark, which editors on Windows leave behind.
 std::vector<std::string> read_lines(const std::filesystem::path& path);
 
+/// The files of a folder (not of those below it) with this extension, sorted; InputError when there is none.
+std::vector<std::filesystem::path> list_files(const std::filesystem::path& folder,
+                                              const std::string& extension);
+
 /// The folder and those above it; InputError when that is not possible.
 void make_directories(const std::filesystem::path& path);
 

@@ -8,8 +8,9 @@
 namespace scrawl {
 
 /// A checkpoint is a safetensors file: weights under their published names, the bank, and, in checkpoints to
-/// resume from, the optimiser.  The metadata hold the model's sizes, so that a checkpoint alone is enough to
-/// predict.  Writes beside the target and renames.  With `resumable`, moments and step counts are in it too.
+/// resume from, the optimiser.  The metadata hold the model's sizes and the classes' names and colours, so that
+/// a checkpoint alone is enough to predict.  Writes beside the target and renames.  With `resumable`, moments
+/// and step counts are in it too.
 void save_checkpoint(const std::filesystem::path& path, const Pfa& model, const CheckpointInfo& info,
                      bool resumable);
 

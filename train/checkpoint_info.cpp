@@ -1,5 +1,6 @@
 #include "train/checkpoint_info.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "engine/error.h"
@@ -15,7 +16,25 @@ NLOHMANN_JSON_SERIALIZE_ENUM(Phase, {{Phase::without, "without"},
                                      {Phase::local, "local"},
                                      {Phase::global, "global"}})
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(TrainingState, next_epoch, step, seconds, phases, best)
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(CheckpointInfo, model, class_names, state)
+
+void to_json(Json& json, const CheckpointInfo& info) {
+  const std::vector<std::string>& names = info.classes.names;
+  const auto colours = info.classes.palette.begin();
+  json = {{"model", info.model},
+          {"class_names", names},
+          {"class_colours", std::vector(colours, colours + std::ssize(names))},
+          {"state", info.state}};
+}
+
+void from_json(const Json& json, CheckpointInfo& info) {
+  json.at("model").get_to(info.model);
+  json.at("state").get_to(info.state);
+  json.at("class_names").get_to(info.classes.names);
+  std::vector<Palette::value_type> colours;
+  if (json.contains("class_colours")) json["class_colours"].get_to(colours);  // older checkpoints have VOC's
+  if (colours.size() > info.classes.palette.size()) throw InputError("{} colours of classes", colours.size());
+  std::ranges::copy(colours, info.classes.palette.begin());
+}
 
 namespace {
 

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "data/class_list.h"
 #include "engine/tensor_file.h"
 #include "model/config.h"
 #include "model/pfa.h"
@@ -26,7 +27,7 @@ inline constexpr const char* kCheckpointFormat = "scrawl checkpoint 1";
 /// What a checkpoint says of itself, in the metadata of its file.
 struct CheckpointInfo {
   ModelConfig model;
-  std::vector<std::string> class_names;
+  ClassList classes;
   TrainingState state;
 };
 

@@ -11,7 +11,6 @@
 #include "engine/error.h"
 #include "engine/files.h"
 #include "train/interrupt.h"
-#include "train/report/class_names.h"
 #include "train/report/log.h"
 #include "train/report/progress.h"
 #include "train/run_data.h"
@@ -46,7 +45,7 @@ Trainer::Trainer(Device& device, const Config& config)
       directory_{config.run_dir()},
       train_set_(training_data(config)),
       val_set_(validation_data(config)),
-      class_names_(read_class_names(config.data_root, config.model.classes)),
+      classes_(classes_of(config.data_root, config.model.classes)),
       train_batches_(make_batch_source(device, train_set_, loader_config(config, true))),
       val_batches_(make_batch_source(device, val_set_, loader_config(config, false))),
       model_(device, config.model),
@@ -87,7 +86,7 @@ void Trainer::train_and_validate(const std::function<void(const EpochSummary&)>&
   for (bool first = true; state_.next_epoch < config_.epochs; first = false) {
     const int epoch = state_.next_epoch;
     EpochSummary summary = train_epoch(epoch);
-    if (first) warn_about_labels(train_set_, class_names_, "training");
+    if (first) warn_about_labels(train_set_, classes_.names, "training");
     if (replaces_) replace_earlier_run();
     state_.next_epoch = epoch + 1;
     if ((epoch + 1) % config_.val_every == 0 || epoch + 1 == config_.epochs) {
@@ -185,7 +184,7 @@ void Trainer::warn_about_empty_classes() {
   const std::vector<int32_t> filled = model_.bank().filled().to_host<int32_t>();
   std::vector<std::string> empty;
   for (size_t k = 0; k < filled.size(); ++k)
-    if (filled[k] == 0) empty.push_back(class_names_[k]);
+    if (filled[k] == 0) empty.push_back(classes_.names[k]);
   if (!empty.empty())
     log("warning: no training image of the last epoch shows {}; the global phase starts only when every "
         "class has "
@@ -204,7 +203,7 @@ Evaluation Trainer::validate(int epoch) {
   progress.finish();
   if (!last_evaluation_) {
     warn_about_scribbles(evaluation, config_);
-    warn_about_labels(val_set_, class_names_, "validation");
+    warn_about_labels(val_set_, classes_.names, "validation");
   }
   return evaluation;
 }

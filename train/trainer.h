@@ -47,7 +47,7 @@ class Trainer {
   const TrainingState& state() const { return state_; }
   const Dataset& training_set() const { return train_set_; }
   const Dataset& validation_set() const { return val_set_; }
-  const std::vector<std::string>& class_names() const { return class_names_; }
+  const ClassList& classes() const { return classes_; }
   const std::optional<Evaluation>& last_evaluation() const { return last_evaluation_; }
   /// Over the whole of the run, before and after resuming.
   double images_per_second() const;
@@ -65,14 +65,14 @@ class Trainer {
   void append_history(const EpochSummary& summary) const;
   void cut_history() const;  // to the epochs that state_ knows of
   void warn_about_empty_classes();
-  CheckpointInfo info() const { return {model_.config(), class_names_, state_}; }
+  CheckpointInfo info() const { return {model_.config(), classes_, state_}; }
 
   Device& device_;
   Config config_;
   RunDirectory directory_;
   std::optional<FolderLock> lock_;  // from run() on
   Dataset train_set_, val_set_;
-  std::vector<std::string> class_names_;
+  ClassList classes_;
   std::unique_ptr<BatchSource> train_batches_, val_batches_;
   Pfa model_;
   TrainingStep step_;

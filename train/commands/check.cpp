@@ -1,8 +1,8 @@
+#include "data/class_list.h"
 #include "data/dataset_check.h"
 #include "engine/error.h"
 #include "train/commands/commands.h"
 #include "train/report/check_report.h"
-#include "train/report/class_names.h"
 #include "train/report/progress.h"
 #include "train/run_data.h"
 #include "train/weights/load.h"
@@ -11,13 +11,8 @@ namespace scrawl {
 namespace {
 
 SetCheck check_with_progress(const DatasetConfig& data, const std::string& name, int threads) {
-  std::optional<Progress> progress;  // from the first sample on: nobody knows their number before
-  SetCheck set = check_set(data, name, threads, [&](int done, int total) {
-    if (!progress) progress.emplace("checking the " + name + " set", total);
-    progress->update(done);
-  });
-  if (progress) progress->finish();
-  return set;
+  JobProgress progress("checking the " + name + " set");
+  return check_set(data, name, threads, std::ref(progress));
 }
 
 }  // namespace
@@ -26,10 +21,10 @@ int check_command(const CheckOptions& options) {
   const Config config = load_config(options.config, options.overrides);
   DatasetCheck check{.train = check_with_progress(training_data(config), "training", options.threads),
                      .val = check_with_progress(validation_data(config), "validation", options.threads),
-                     .class_names = default_class_names(config.model.classes)};
+                     .class_names = default_classes(config.model.classes).names};
   check.obstacle = obstacle(check.train, check.val, config.batch_size);
   try {
-    check.class_names = read_class_names(config.data_root, config.model.classes);
+    check.class_names = classes_of(config.data_root, config.model.classes).names;
     if (config.pretrained) find_pretrained(config.pretrained_path, config.backbone);
   } catch (const InputError& error) {
     if (!check.obstacle) check.obstacle = error.what();

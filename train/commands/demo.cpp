@@ -36,7 +36,7 @@ int demo_command(const DemoOptions& options) {
   trainer.run(Trainer::Start::fresh, [](const EpochSummary& summary) { log("{}", epoch_line(summary)); });
   write_result(trainer, device);
   write_run_contact_sheet(trainer, config);
-  fmt::print("{}", score_table(*trainer.last_evaluation(), trainer.class_names()));
+  fmt::print("{}", score_table(*trainer.last_evaluation(), trainer.classes().names));
   fmt::print("\ntrained for {:.0f} s at {:.1f} images/s\nlook at {}\nnumbers in {}\n",
              trainer.state().seconds, trainer.images_per_second(),
              trainer.directory().contact_sheet().string(), trainer.directory().result().string());

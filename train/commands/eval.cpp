@@ -1,8 +1,8 @@
+#include "data/class_list.h"
 #include "engine/error.h"
 #include "train/checkpoint.h"
 #include "train/commands/commands.h"
 #include "train/commands/make_device.h"
-#include "train/report/class_names.h"
 #include "train/report/log.h"
 #include "train/report/progress.h"
 #include "train/report/run_report.h"
@@ -35,7 +35,7 @@ int eval_command(const EvalOptions& options) {
     log("{} has no feature augmentation: only the plain prediction is scored", options.checkpoint.string());
   }
   warn_about_scribbles(evaluation, config);
-  const std::vector<std::string> names = read_class_names(config.data_root, config.model.classes);
+  const std::vector<std::string> names = classes_of(config.data_root, config.model.classes).names;
   fmt::print("{}", options.json ? scores_json(evaluation, names) : score_table(evaluation, names));
   return 0;
 }

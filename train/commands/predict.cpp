@@ -1,6 +1,5 @@
 #include <set>
 
-#include "data/palette.h"
 #include "engine/error.h"
 #include "train/checkpoint.h"
 #include "train/commands/commands.h"
@@ -29,14 +28,16 @@ int predict_command(const PredictOptions& options) {
     log("{} does not say, and is taken to have heads {} and strides {}", options.checkpoint.string(),
         fmt::join(model.config().heads, " "), fmt::join(model.config().strides, " "));
 
+  const Palette& palette = checkpoint.info().classes.palette;
+
   Progress progress("predicting", static_cast<int64_t>(options.images.size()));
   int64_t done = 0;
   for (const auto& path : options.images) {
     const Image image = read_image(path);
     const LabelMap prediction = predict_image(model, image);
     const std::string stem = path.stem().string();
-    write_label_map(options.out / (stem + ".png"), prediction, voc_palette());
-    write_png(options.out / (stem + "_overlay.png"), overlay(image, prediction, voc_palette()));
+    write_label_map(options.out / (stem + ".png"), prediction, palette);
+    write_png(options.out / (stem + "_overlay.png"), overlay(image, prediction, palette));
     progress.update(++done, stem);
   }
   progress.finish();

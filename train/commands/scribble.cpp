@@ -3,9 +3,7 @@
 #include "data/label_summary.h"
 #include "data/mask_scribbles.h"
 #include "engine/error.h"
-#include "engine/files.h"
 #include "train/commands/commands.h"
-#include "train/report/class_names.h"
 #include "train/report/log.h"
 #include "train/report/progress.h"
 #include "train/report/scribble_report.h"
@@ -15,11 +13,10 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// The names in a classes.txt beside the folder of masks, or none.
-std::vector<std::string> names_beside(const fs::path& masks) {
-  const fs::path root = fs::absolute(masks / "..").lexically_normal(), file = root / "classes.txt";
-  if (!fs::exists(file)) return {};
-  return read_class_names(root, static_cast<int>(read_lines(file).size()));
+/// What a classes.txt beside the folder of masks says.
+std::optional<ClassList> classes_beside(const fs::path& masks) {
+  const fs::path file = fs::absolute(masks / ".." / "classes.txt").lexically_normal();
+  return fs::exists(file) ? std::optional(read_class_list(file)) : std::nullopt;
 }
 
 /// One more than the highest class that the masks show.
@@ -34,30 +31,31 @@ int classes_in(const ScribbleCounts& counts) {
 }  // namespace
 
 int scribble_command(const ScribbleOptions& options) {
-  std::vector<std::string> names = names_beside(options.masks);
+  const std::optional<ClassList> given = classes_beside(options.masks);
   const ScribbleSetConfig config{.masks = options.masks,
                                  .out = options.out,
-                                 .classes = names.empty() ? kUnlabelled : static_cast<int>(names.size()),
+                                 .classes = given ? given->size() : kUnlabelled,
                                  .ignore_label = options.ignore_label,
                                  .threads = options.threads,
+                                 .palette = given ? given->palette : voc_palette(),
                                  .style = {.seed = options.seed,
                                            .width = options.width,
                                            .length = options.shrink,
                                            .dropped = options.drop,
                                            .minimum_area = options.min_area}};
   const std::vector<std::string> ids = find_masks(options.masks);
-  std::vector<SheetRow> rows = preview_rows(ids, options.masks, options.ignore_label, options.images);
+  std::vector<SheetRow> rows = preview_rows(ids, config, options.images);
 
   Progress progress("drawing scribbles", static_cast<int64_t>(ids.size()));
   const ScribbleSet set = scribble_masks(config, [&](int done, int) { progress.update(done); });
   progress.finish();
 
-  if (names.empty()) names = default_class_names(classes_in(set.counts));
+  const ClassList classes = given ? *given : default_classes(classes_in(set.counts));
   fs::path preview = fs::absolute(options.out).lexically_normal();
   if (preview.filename().empty()) preview = preview.parent_path();  // "DIR/" is "DIR"
   preview += "_preview.png";
-  write_preview(preview, std::move(rows), options.out, !options.images.empty(), names);
-  fmt::print("{}", scribble_table(set, names));
+  write_preview(preview, std::move(rows), options.out, !options.images.empty(), classes);
+  fmt::print("{}", scribble_table(set, classes));
   if (!set.empty.empty()) log("warning: without any stroke: {}", name_some(set.empty));
   log("{} scribble maps in {}, a preview in {}", set.ids.size(), options.out.string(), preview.string());
   return 0;

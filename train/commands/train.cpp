@@ -24,7 +24,7 @@ int train_command(const TrainOptions& options) {
 
   write_result(trainer, device);
   write_run_contact_sheet(trainer, config);
-  fmt::print("{}", score_table(*trainer.last_evaluation(), trainer.class_names()));
+  fmt::print("{}", score_table(*trainer.last_evaluation(), trainer.classes().names));
   if (options.profile) fmt::print("\n{}", profile_table(profiler, device));
   log("results in {}", trainer.directory().path.string());
   return 0;

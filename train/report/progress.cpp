@@ -114,4 +114,10 @@ void Progress::finish() {
   line_open_ = false;
 }
 
+void JobProgress::operator()(int done, int total) {
+  if (!progress_) progress_.emplace(what_, total);
+  progress_->update(done);
+  if (done == total) progress_->finish();
+}
+
 }  // namespace scrawl

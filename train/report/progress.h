@@ -2,6 +2,7 @@
 #include <chrono>
 #include <cstdint>
 #include <iostream>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -53,6 +54,17 @@ class Progress {
   int64_t shown_ = -1;            // `done` of the last line, -1 = none yet
   int64_t first_ = -1;            // the first update and its time: speed is measured from there, since the
   Clock::time_point first_at_{};  // first step sets things up and a resumed job starts in the middle
+};
+
+/// Shows a job whose number of steps its first update tells, until the last.
+class JobProgress {
+ public:
+  explicit JobProgress(std::string what) : what_(std::move(what)) {}
+  void operator()(int done, int total);
+
+ private:
+  std::string what_;
+  std::optional<Progress> progress_;
 };
 
 }  // namespace scrawl

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
-#include "data/palette.h"
 #include "engine/files.h"
 #include "train/report/contact_sheet.h"
 
@@ -92,7 +91,7 @@ std::string scores_json(const Evaluation& evaluation, const std::vector<std::str
 }
 
 void write_result(Trainer& trainer, Device& device) {
-  Json json = to_json(*trainer.last_evaluation(), trainer.class_names());
+  Json json = to_json(*trainer.last_evaluation(), trainer.classes().names);
   json["seconds"] = trainer.state().seconds;
   json["images_per_second"] = trainer.images_per_second();
   json["phases"] = Json::array();
@@ -117,8 +116,8 @@ void write_run_contact_sheet(Trainer& trainer, const Config& config) {
     rows.push_back(sheet_row(trainer.model(), val.read(i), scribbles, masks, config));
   for (int i = 0; !scribbled && i < std::min(kRows / 2, train.size()); ++i)
     rows.push_back(sheet_row(trainer.model(), train.read(i), scribbles, masks, config));
-  write_contact_sheet(trainer.directory().contact_sheet(), rows, kResultColumns, voc_palette(),
-                      trainer.class_names());
+  write_contact_sheet(trainer.directory().contact_sheet(), rows, kResultColumns, trainer.classes().palette,
+                      trainer.classes().names);
 }
 
 }  // namespace scrawl

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "data/palette.h"
 #include "data/sample_files.h"
 #include "engine/error.h"
 #include "train/report/overlay.h"
@@ -28,9 +27,9 @@ std::string percent(int64_t part, int64_t whole) {
 
 }  // namespace
 
-std::string scribble_table(const ScribbleSet& set, const std::vector<std::string>& class_names) {
+std::string scribble_table(const ScribbleSet& set, const ClassList& classes) {
   size_t width = 10;
-  for (const std::string& name : class_names) width = std::max(width, name.size());
+  for (const std::string& name : classes.names) width = std::max(width, name.size());
   const auto row = [&](std::string_view name, const auto&... cells) {
     return fmt::format("{:{}}  {:>7}  {:>7}  {:>10}  {:>8}  {:>9}  {:>8}  {:>10}  {:>9}\n", name, width,
                        cells...);
@@ -42,8 +41,8 @@ std::string scribble_table(const ScribbleSet& set, const std::vector<std::string
   std::string table =
       row("class", "images", "marked", "components", "strokes", "too small", "dropped", "pixels", "on class");
   ScribbleCount all;
-  for (size_t k = 0; k < class_names.size(); ++k) {
-    table += counts(class_names[k], set.counts[k]);
+  for (size_t k = 0; k < classes.names.size(); ++k) {
+    table += counts(classes.names[k], set.counts[k]);
     all += set.counts[k];
   }
   all.images = static_cast<int64_t>(set.ids.size());
@@ -51,28 +50,27 @@ std::string scribble_table(const ScribbleSet& set, const std::vector<std::string
   return table + counts("all", all);
 }
 
-std::vector<SheetRow> preview_rows(const std::vector<std::string>& ids, const std::filesystem::path& masks,
-                                   int ignore_label, const std::filesystem::path& images) {
+std::vector<SheetRow> preview_rows(const std::vector<std::string>& ids, const ScribbleSetConfig& config,
+                                   const std::filesystem::path& images) {
   constexpr size_t kRows = 8;
   std::vector<SheetRow> rows;
   const size_t count = std::min(kRows, ids.size());
   for (size_t i = 0; i < count; ++i) {
     SheetRow row{.id = ids[i * ids.size() / count]};
-    row.truth = read_label_map(masks / (row.id + ".png"), kUnlabelled, ignore_label);
+    row.truth = read_label_map(config.masks / (row.id + ".png"), kUnlabelled, config.ignore_label);
     // Pale colours of the mask itself stand in for a photo.
-    row.photo = images.empty() ? colourise(row.truth, voc_palette()) : read_photo(images, row.id, row.truth);
+    row.photo = images.empty() ? colourise(row.truth, config.palette) : read_photo(images, row.id, row.truth);
     rows.push_back(std::move(row));
   }
   return rows;
 }
 
 void write_preview(const std::filesystem::path& path, std::vector<SheetRow> rows,
-                   const std::filesystem::path& scribbles, bool photos,
-                   const std::vector<std::string>& class_names) {
+                   const std::filesystem::path& scribbles, bool photos, const ClassList& classes) {
   for (SheetRow& row : rows) row.scribble = read_label_map(scribbles / (row.id + ".png"), kUnlabelled);
   std::vector<SheetColumn> columns{{"mask", &SheetRow::truth}, kScribbleColumn};
   if (photos) columns.insert(columns.begin(), kPhotoColumn);
-  write_contact_sheet(path, rows, columns, voc_palette(), class_names);
+  write_contact_sheet(path, rows, columns, classes.palette, classes.names);
 }
 
 }  // namespace scrawl
