@@ -26,4 +26,11 @@ std::vector<uint8_t> present_classes(const std::vector<float>& tags);
 const std::vector<float>& tags_of(const std::string& id, const Tags& tags, int classes,
                                   const std::filesystem::path& file);
 
+/// Writes the dictionary so that numpy.load(path, allow_pickle=True).item() gives it back, ids as text, and
+/// so does read_tags; vectors hold at most 65535 numbers.
+void write_tags(const std::filesystem::path& path, const Tags& tags);
+
+/// The bytes of such a file.
+std::string encode_tags(const Tags& tags);
+
 }  // namespace scrawl

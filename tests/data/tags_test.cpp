@@ -77,6 +77,25 @@ TEST(Tags, RefusesOtherContent) {
   expect_input_error([] { read_tags("/no/such/file.npy"); }, {"/no/such/file.npy"});
 }
 
+TEST(Tags, AreWrittenAsTheyAreRead) {
+  Tags tags{{"a", {0, 1, 0.25f}},
+            {"B\xC3\xA4r", {1}},
+            {std::string(300, 'x'), {}},
+            {"many", std::vector<float>(254, 1)}};
+  for (int i = 0; i < 2000; ++i)
+    tags[fmt::format("2007_{:06}", i)] = std::vector<float>(20, static_cast<float>(i % 2));
+  const TemporaryDirectory directory;
+  write_tags(directory.path / "deep" / "cls_labels.npy", tags);
+  EXPECT_EQ(read_tags(directory.path / "deep" / "cls_labels.npy"), tags);
+  EXPECT_EQ(parse_tags(encode_tags({}), "empty"), Tags{});
+}
+
+TEST(Tags, AreWrittenAsNumPyWasSeenToReadThem) {
+  // numpy.load(…, allow_pickle=True).item() of this file, in NumPy 1.23 and 2.4, gives the same dictionary.
+  const Tags tags{{"2007_000032", {1, 0, 0.5f}}, {"B\xC3\xA4r", {0, 1, 1}}};
+  EXPECT_EQ(encode_tags(tags), read_file(kFixtures / "cls_labels_written.npy"));
+}
+
 /// Whatever a damaged file holds, the reader either reads it or says what is wrong.
 void read_or_refuse(const std::string& bytes) {
   try {
