@@ -53,7 +53,7 @@ void require_full_batch(const fs::path& list, size_t images, int batch_size) {
 
 fs::path find_image(const fs::path& folder, const std::string& id) {
   std::error_code error;
-  for (const char* extension : {".jpg", ".jpeg", ".png"}) {
+  for (const char* extension : {".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG"}) {
     fs::path path = folder / (id + extension);
     if (fs::exists(path, error)) return path;
   }

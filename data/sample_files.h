@@ -37,7 +37,7 @@ std::vector<SampleFiles> find_samples(const DatasetConfig& config);
 /// InputError when the images of a list do not fill one batch.
 void require_full_batch(const std::filesystem::path& list, size_t images, int batch_size);
 
-/// The photo of an id in a folder (.jpg, .jpeg or .png), or an empty path.
+/// The photo of an id in a folder (.jpg, .jpeg or .png, in small or capital letters), or an empty path.
 std::filesystem::path find_image(const std::filesystem::path& folder, const std::string& id);
 
 }  // namespace scrawl

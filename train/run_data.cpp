@@ -8,6 +8,7 @@ DatasetConfig training_data(const Config& config) {
   return {.root = config.data_root,
           .list = config.train_list(),
           .label_dir = config.label_path,
+          .image_dir = config.image_path,
           .classes = config.model.classes,
           .ignore_label = config.ignore_label};
 }

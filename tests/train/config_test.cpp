@@ -1,5 +1,5 @@
-#include "tests/paths.h"
 #include "train/config/config.h"
+#include "tests/paths.h"
 
 #include <gtest/gtest.h>
 
@@ -160,10 +160,10 @@ TEST(Config, PathsExpandHomeAndTakeOneFileOfWeights) {
 auto everything(const Config& c) {
   return std::tie(c.project_name, c.seed, c.backbone, c.pretrained, c.model, c.loss.without, c.loss.local_pce,
                   c.loss.local_con, c.loss.global_pce, c.loss.global_con_local, c.loss.global_con_global,
-                  c.data_root, c.label_path, c.val_label_path, c.train_data_list, c.val_data_list,
-                  c.batch_size, c.num_workers, c.crop, c.ignore_label, c.prototype_epoch, c.checkpoint_dir,
-                  c.pretrained_path, c.epochs, c.val_every, c.precision, c.learning_rate, c.betas, c.weight_decay,
-                  c.lr_policy);
+                  c.data_root, c.image_path, c.label_path, c.val_label_path, c.train_data_list,
+                  c.val_data_list, c.batch_size, c.num_workers, c.crop, c.ignore_label, c.prototype_epoch,
+                  c.checkpoint_dir, c.pretrained_path, c.epochs, c.val_every, c.precision, c.learning_rate,
+                  c.betas, c.weight_decay, c.lr_policy);
 }
 
 TEST(Config, EveryKeyIsReadAndDescriptionLoadsBackToTheSame) {
@@ -180,6 +180,7 @@ TEST(Config, EveryKeyIsReadAndDescriptionLoadsBackToTheSame) {
                           "model.drop_path=0.3",
                           "model.dropout=0.7",
                           "model.decoder_embedding_dim=66",
+                          "dataset.image_path=G",
                           "dataset.label_path=A",
                           "dataset.val_label_path=B",
                           "dataset.train_data_list=C",
@@ -231,6 +232,7 @@ TEST(Config, EveryKeyIsReadAndDescriptionLoadsBackToTheSame) {
                    .global_con_local = 6,
                    .global_con_global = 0.1f};
   expected.data_root = "voc";
+  expected.image_path = "G";
   std::tie(expected.label_path, expected.val_label_path) = std::tuple("A", "B");
   std::tie(expected.train_data_list, expected.val_data_list) = std::tuple("C", "D");
   std::tie(expected.batch_size, expected.num_workers) = std::tuple(7, 0);
@@ -279,7 +281,7 @@ TEST(Config, FilesThatAreNoConfiguration) {
   EXPECT_EQ(error("model: 3\n"), "run.yaml:1: 'model' is a group of keys, not a key");
   EXPECT_EQ(error(kMinimal, {"seed"}), "--set seed: expected key=value");
   EXPECT_EQ(error("model:\n"),
-            "run.yaml: dataset.data_root is missing: the folder that holds ImageSets and JPEGImages");
+            "run.yaml: dataset.data_root is missing: the folder that holds the images, labels and lists");
 }
 
 TEST(Config, WrongTypesSayKeyExpectedAndGot) {

@@ -46,6 +46,7 @@ std::vector<Setting> settings(Config& c) {
       {"model.encoder_embed_dim", Ignored{"the backbone sets its sizes"}},
       {"model.decoder_embedding_dim", &c.model.width, kSize},
       {"dataset.data_root", &c.data_root},
+      {"dataset.image_path", &c.image_path},
       {"dataset.label_path", &c.label_path},
       {"dataset.val_label_path", &c.val_label_path},
       {"dataset.train_data_list", &c.train_data_list},
@@ -186,11 +187,25 @@ void apply_backbone(const GivenKeys& given, Config& config) {
   }
 }
 
+bool is_there(const std::filesystem::path& path) {
+  std::error_code error;
+  return std::filesystem::exists(path, error);
+}
+
+/// val.txt; but who has one list only sees how well the images of that one are learned.
+std::string usual_val_list(const Config& config) {
+  Config usual = config;
+  usual.val_data_list = "val.txt";
+  const bool one_list =
+      is_there(config.data_root / config.train_list()) && !is_there(config.data_root / usual.val_list());
+  return one_list ? config.train_data_list : usual.val_data_list;
+}
+
 /// What only shows when several keys are seen together.
 void check_together(const GivenKeys& given, const Config& config) {
   const ModelConfig& model = config.model;
   if (config.data_root.empty()) {
-    throw InputError("{}: dataset.data_root is missing: the folder that holds ImageSets and JPEGImages",
+    throw InputError("{}: dataset.data_root is missing: the folder that holds the images, labels and lists",
                      given.where("dataset.data_root"));
   }
   if (config.ignore_label < model.classes) {
@@ -216,6 +231,11 @@ void check_together(const GivenKeys& given, const Config& config) {
 }
 
 }  // namespace
+
+std::filesystem::path Config::list(const std::string& name) const {
+  const std::filesystem::path usual = std::filesystem::path("ImageSets") / name;
+  return !is_there(data_root / usual) && is_there(data_root / name) ? std::filesystem::path(name) : usual;
+}
 
 Config load_config(const std::filesystem::path& file, const std::vector<std::string>& overrides) {
   return parse_config(read_file(file), file.string(), overrides);
@@ -244,6 +264,7 @@ Config parse_config(const std::string& text, const std::string& name,
     }
   }
   if (config.val_label_path.empty()) config.val_label_path = config.label_path;
+  if (config.val_data_list.empty()) config.val_data_list = usual_val_list(config);
   check_together(given, config);
   return config;
 }

@@ -28,10 +28,12 @@ struct Config {
   ModelConfig model;
   LossWeights loss;
 
-  std::filesystem::path data_root;  // holds ImageSets/, JPEGImages/ and the folders of labels
+  std::filesystem::path data_root;  // what the next five are relative to, unless they are absolute
+  std::string image_path = "JPEGImages";
   std::string label_path = "ScribbleLabels";
   std::string val_label_path;  // label_path when not given
-  std::string train_data_list = "train.txt", val_data_list = "val.txt";
+  std::string train_data_list = "train.txt";
+  std::string val_data_list;  // when not given: val.txt, or train_data_list where there is no val.txt
   int batch_size = 12;
   int num_workers = 2;
   CropSize crop;
@@ -56,9 +58,13 @@ struct Config {
 
   /// Where the run writes: checkpoint_dir/project_name.
   std::filesystem::path run_dir() const { return checkpoint_dir / project_name; }
-  /// The lists of ids, relative to data_root (or absolute, when given so).
-  std::filesystem::path train_list() const { return std::filesystem::path("ImageSets") / train_data_list; }
-  std::filesystem::path val_list() const { return std::filesystem::path("ImageSets") / val_data_list; }
+  /// The lists of ids, relative to data_root (or absolute, when given so): they lie in its ImageSets, or in
+  /// the folder itself.
+  std::filesystem::path train_list() const { return list(train_data_list); }
+  std::filesystem::path val_list() const { return list(val_data_list); }
+
+ private:
+  std::filesystem::path list(const std::string& name) const;
 };
 
 /// Reads a YAML file with the keys of the published code's configuration (and a few more), then applies
