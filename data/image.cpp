@@ -60,6 +60,23 @@ bool reaches_end_marker(std::string_view bytes) {
   return false;
 }
 
+/// What stb_image says of the header; bounded, since a few bytes can promise gigabytes.
+ImageSize size_in(const std::string& bytes, const fs::path& path) {
+  constexpr int64_t kMostPixels = int64_t{1} << 27;
+  if (bytes.size() > INT32_MAX) throw InputError("{}: too large for an image", path.string());
+  ImageSize size;
+  int channels = 0;
+  if (!stbi_info_from_memory(reinterpret_cast<const stbi_uc*>(bytes.data()), static_cast<int>(bytes.size()),
+                             &size.width, &size.height, &channels)) {
+    throw InputError("{}: cannot be read as an image (JPEG, PNG or BMP): {}", path.string(),
+                     stbi_failure_reason());
+  }
+  if (int64_t{size.height} * size.width > kMostPixels)
+    throw InputError("{}: {} x {} pixels are too many; at most {} are read", path.string(), size.width,
+                     size.height, kMostPixels);
+  return size;
+}
+
 void append(void* context, void* data, int size) {
   static_cast<std::string*>(context)->append(static_cast<const char*>(data), size);
 }
@@ -78,9 +95,13 @@ void write(const fs::path& path, const std::string& bytes, bool encoded) {
 
 }  // namespace
 
+ImageSize read_image_size(const fs::path& path) {
+  return size_in(read_file(path), path);
+}
+
 Image read_image(const fs::path& path) {
   const std::string bytes = read_file(path);
-  if (bytes.size() > INT32_MAX) throw InputError("{}: too large for an image", path.string());
+  size_in(bytes, path);
   if (is_jpeg(bytes) && !reaches_end_marker(bytes)) {
     throw InputError("{}: the JPEG is cut short (no end marker in {} bytes)", path.string(), bytes.size());
   }

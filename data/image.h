@@ -11,6 +11,15 @@ struct Image {
   std::vector<uint8_t> pixels;
 };
 
+struct ImageSize {
+  int height = 0, width = 0;
+  bool operator==(const ImageSize&) const = default;
+};
+
+/// The size that the header of a JPEG, PNG or BMP gives; InputError when there is none, or more than 2^27
+/// pixels.
+ImageSize read_image_size(const std::filesystem::path& path);
+
 /// Reads a JPEG, PNG or BMP; gray becomes RGB, transparency is dropped.
 /// InputError for a file that is missing, of no known format, damaged or cut short.
 Image read_image(const std::filesystem::path& path);

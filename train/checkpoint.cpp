@@ -23,7 +23,7 @@ Checkpoint::Checkpoint(const std::filesystem::path& path) : weights_(path) {
     info_ = *weights_.info();
   } else {
     info_.model = model_of(weights_);
-    if (weights_.hugging_face()) info_.class_names = weights_.hugging_face()->class_names;
+    if (weights_.hugging_face()) info_.classes.names = weights_.hugging_face()->class_names;
   }
 }
 

@@ -50,6 +50,55 @@ void add_command(CLI::App& app, const char* name, const char* what, int& exit_co
   command->callback([options, run, &exit_code] { exit_code = run(*options); });
 }
 
+/// One kind of annotations: where they are, and where their images are unless that is the same folder.
+void add_prepare_command(CLI::App& prepare, AnnotationFormat format, const char* name, const char* what,
+                         const char* annotations, const char* where, int& exit_code) {
+  add_command<PrepareOptions>(
+      prepare, name, what, exit_code,
+      [=](CLI::App& command, PrepareOptions& o) {
+        o.format = format;
+        command.add_option(annotations, o.annotations, where)->required();
+        command.add_option("--images", o.images,
+                           "folder of the annotated images; else that of the annotations");
+        command.add_option("--out", o.out, "folder to write the data set to")->required();
+        command.add_option("--width", o.width, "of strokes and points, an odd number of pixels")
+            ->check(CLI::Range(1, 99))
+            ->capture_default_str();
+        command.add_option("--classes", o.classes, "classes.txt: a name a line, with or without a colour");
+        command.add_option("--val", o.val_list, "list of images to validate on; else every tenth");
+        command.add_option("--masks", o.masks, "folder of dense masks to validate with");
+        command.add_flag("--copy", o.copy_images, "copy the images instead of linking to their folder");
+      },
+      prepare_command);
+}
+
+void add_prepare_commands(CLI::App& app, int& exit_code) {
+  CLI::App* prepare =
+      app.add_subcommand("prepare", "make a data set, or its image-level tags, of what users have");
+  prepare->require_subcommand(1);
+  add_prepare_command(*prepare, AnnotationFormat::scribblesup, "scribblesup",
+                      "draw the original scribbles of ScribbleSup", "--xml", "folder of XML files, or one",
+                      exit_code);
+  add_prepare_command(*prepare, AnnotationFormat::labelme, "labelme", "draw annotations made with LabelMe",
+                      "--json", "folder of JSON files, or one", exit_code);
+  add_prepare_command(*prepare, AnnotationFormat::cvat, "cvat", "draw annotations made with CVAT", "--xml",
+                      "XML file of \"CVAT for images\", or a folder of them", exit_code);
+  add_command<PrepareTagsOptions>(
+      *prepare, "tags", "write image-level tags (cls_labels.npy)", exit_code,
+      [](CLI::App& command, PrepareTagsOptions& o) {
+        auto* from = command.add_option_group("from");
+        from->add_option("--xml", o.objects, "folder of VOC annotations, whose objects have names");
+        from->add_option("--masks,--scribbles", o.labels, "folder of label maps, dense masks or scribbles");
+        from->require_option(1);
+        command.add_option("--out", o.out, "file to write")->required();
+        command.add_option("--classes", o.classes, "classes.txt: a name a line; else VOC's");
+        command.add_option("--ignore-label", o.ignore_label, "of unlabelled pixels")
+            ->check(CLI::Range(0, 255))
+            ->capture_default_str();
+      },
+      prepare_tags_command);
+}
+
 void add_commands(CLI::App& app, int& exit_code) {
   add_command<TrainOptions>(
       app, "train", "train as a configuration file says", exit_code,
@@ -157,6 +206,7 @@ void add_commands(CLI::App& app, int& exit_code) {
         command.add_option("file", o.file, "the file")->required();
       },
       inspect_command);
+  add_prepare_commands(app, exit_code);
   app.add_subcommand("info", "show devices, libraries and build")->callback([&exit_code] {
     exit_code = info_command();
   });
@@ -215,6 +265,14 @@ void expect_known_command(const CLI::App& app, std::string_view command) {
                    nearest(command, known));
 }
 
+/// What files of users hold may stand in messages: each must stay one line, and leave the terminal alone.
+std::string one_line(std::string text) {
+  for (char& c : text) {
+    if (static_cast<unsigned char>(c) < ' ' || c == 0x7F) c = ' ';
+  }
+  return text;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -231,7 +289,7 @@ int main(int argc, char** argv) {
     // Help asked for is success; a command line that cannot be understood is bad input.
     return app.exit(error) == 0 ? 0 : 2;
   } catch (const scrawl::InputError& error) {
-    fmt::print(stderr, "scrawl: {}\n", error.what());
+    fmt::print(stderr, "scrawl: {}\n", one_line(error.what()));
     return 2;
   } catch (const scrawl::Interrupted& stop) {
     fmt::print(stderr, "scrawl: {}\n", stop.what());

@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "data/annotations/annotation_set.h"
+
 namespace scrawl {
 
 using Paths = std::vector<std::filesystem::path>;
@@ -95,6 +97,23 @@ struct ExportOptions {
   std::string format;  // "published", "huggingface" or "safetensors"
 };
 int export_command(const ExportOptions& options);
+/// Annotations of users made into a data set to train on.
+struct PrepareOptions {
+  AnnotationFormat format{};
+  std::filesystem::path annotations, out;
+  std::filesystem::path images, classes, masks,
+      val_list;  // empty when not given; images: beside the annotations
+  int width = 3;
+  bool copy_images = false;
+};
+int prepare_command(const PrepareOptions& options);
+
+/// Either `objects` or `labels` is given.
+struct PrepareTagsOptions {
+  std::filesystem::path objects, labels, classes, out;
+  int ignore_label = 255;
+};
+int prepare_tags_command(const PrepareTagsOptions& options);
 
 int info_command();
 

@@ -1,10 +1,10 @@
 #include "train/weights/exports.h"
 
+#include "data/class_list.h"
 #include "engine/error.h"
 #include "engine/files.h"
 #include "engine/safetensors.h"
 #include "engine/torch_file.h"
-#include "train/report/class_names.h"
 #include "train/weights/hugging_face.h"
 #include "train/weights/naming.h"
 
@@ -40,8 +40,8 @@ TensorFile parameters_of(const TrainedModel& trained) {
 /// The classes' names, of which weights without metadata know none.
 std::vector<std::string> class_names(const TrainedModel& trained) {
   const int classes = trained.model.config().classes;
-  const bool complete = static_cast<int>(trained.info.class_names.size()) == classes;
-  return complete ? trained.info.class_names : default_class_names(classes);
+  const bool complete = static_cast<int>(trained.info.classes.names.size()) == classes;
+  return complete ? trained.info.classes.names : default_classes(classes).names;
 }
 
 }  // namespace

@@ -1,0 +1,68 @@
+#include "data/annotations/collect_tags.h"
+#include "data/annotations/prepared_set.h"
+#include "engine/error.h"
+#include "engine/files.h"
+#include "train/commands/commands.h"
+#include "train/interrupt.h"
+#include "train/report/log.h"
+#include "train/report/prepare_report.h"
+#include "train/report/progress.h"
+
+namespace scrawl {
+namespace {
+
+/// Shows progress, and lets Ctrl-C end a job where nothing is left half-done.
+ProgressCallback shown(JobProgress& progress) {
+  return [&progress](int done, int total) {
+    stop_if_interrupted();
+    progress(done, total);
+  };
+}
+
+std::filesystem::path folder_of(const std::filesystem::path& path) {
+  return std::filesystem::is_directory(path) ? path : std::filesystem::absolute(path).parent_path();
+}
+
+}  // namespace
+
+int prepare_command(const PrepareOptions& options) {
+  if (options.width % 2 == 0) throw InputError("--width {}: expected an odd number of pixels", options.width);
+  const PrepareConfig config{
+      .images = options.images.empty() ? folder_of(options.annotations) : options.images,
+      .masks = options.masks,
+      .val_list = options.val_list,
+      .width = options.width,
+      .copy_images = options.copy_images};
+  note_interrupts();
+  std::string report;
+  int count = 0;
+  write_folder_atomically(options.out, [&](const std::filesystem::path& out) {
+    JobProgress reading("reading"), drawing("drawing");
+    const AnnotationSet annotations = read_annotations(options.format, options.annotations, shown(reading));
+    const ClassList classes =
+        options.classes.empty() ? annotations.classes : read_class_list(options.classes);
+    const PreparedSet set = prepare_set(out, annotations, classes, config, shown(drawing));
+    count = classes.size();
+    report = prepare_report(set, classes);
+    write_file_atomically(out / "report.txt", [&](std::ostream& file) { file << report; });
+  });
+  fmt::print("{}", report);
+  log("to train on it: scrawl train CONFIG --set dataset.data_root={} --set dataset.num_classes={} --set "
+      "dataset.val_label_path={}",
+      options.out.string(), count, options.masks.empty() ? "ScribbleLabels" : "SegmentationClass");
+  return 0;
+}
+
+int prepare_tags_command(const PrepareTagsOptions& options) {
+  const ClassList classes = options.classes.empty() ? voc_classes() : read_class_list(options.classes);
+  JobProgress reading("reading");
+  const Tags tags = options.objects.empty()
+                        ? tags_of_label_maps(options.labels, classes, options.ignore_label, shown(reading))
+                        : tags_of_voc_objects(options.objects, classes, shown(reading));
+  write_tags(options.out, tags);
+  fmt::print("{}", tags_report(tags, classes));
+  log("written to {}; a data set uses the cls_labels.npy in its folder", options.out.string());
+  return 0;
+}
+
+}  // namespace scrawl
