@@ -119,23 +119,6 @@ Image read_image(const fs::path& path) {
   return image;
 }
 
-ImageSize read_image_size(const fs::path& path) {
-  std::ifstream in(path, std::ios::binary);
-  const stbi_io_callbacks callbacks{
-      [](void* stream, char* data, int size) {
-        auto& from = *static_cast<std::ifstream*>(stream);
-        from.read(data, size);
-        return static_cast<int>(from.gcount());
-      },
-      [](void* stream, int bytes) { static_cast<std::ifstream*>(stream)->seekg(bytes, std::ios::cur); },
-      [](void* stream) { return static_cast<int>(static_cast<std::ifstream*>(stream)->eof()); }};
-  ImageSize size;
-  int channels = 0;
-  if (stbi_info_from_callbacks(&callbacks, &in, &size.width, &size.height, &channels)) return size;
-  const Image image = read_image(path);  // says what is wrong
-  return {image.height, image.width};
-}
-
 void write_jpeg(const fs::path& path, const Image& image, int quality) {
   check_writable(path, image);
   std::string bytes;

@@ -24,13 +24,6 @@ ImageSize read_image_size(const std::filesystem::path& path);
 /// InputError for a file that is missing, of no known format, damaged or cut short.
 Image read_image(const std::filesystem::path& path);
 
-struct ImageSize {
-  int height = 0, width = 0;
-};
-/// The size that a file's header tells, without decoding it.  InputError as above, as far as the header
-/// shows.
-ImageSize read_image_size(const std::filesystem::path& path);
-
 /// `quality` 1 … 100.  Both appear under their name only once they are complete.
 void write_jpeg(const std::filesystem::path& path, const Image& image, int quality);
 void write_png(const std::filesystem::path& path, const Image& image);

@@ -204,9 +204,9 @@ TEST_F(MaskScribbleSet, RefusesWhatIsNoMaskAndLeavesNothingBehind) {
   write_bytes(masks() / "m3.png", "no picture");
   refused({"m3.png", "cannot be read"});
   for (int i = 0; i < 6; ++i) fs::remove(masks() / fmt::format("m{}.png", i));
-  refused({"masks", "holds no mask"});
+  refused({"masks", "holds no .png files"});
   fs::remove(masks());
-  refused({"masks", "no such directory"});
+  refused({"masks", "no such folder"});
 }
 
 TEST_F(MaskScribbleSet, RefusesStylesThatDrawNothingSensible) {

@@ -87,7 +87,7 @@ TEST_F(Weights, HuggingFacesModelsGiveTheirLogits) {
   for (const fs::path& path : {kModels / "huggingface", kModels / "huggingface" / "model.safetensors"}) {
     const Checkpoint checkpoint(path);
     EXPECT_EQ(checkpoint.info().model.strides, kSizes.strides);
-    EXPECT_EQ(checkpoint.info().class_names, (std::vector<std::string>{"background", "cat", "dog"}));
+    EXPECT_EQ(checkpoint.info().classes.names, (std::vector<std::string>{"background", "cat", "dog"}));
     EXPECT_FALSE(checkpoint.has_feature_augmentation());
     checkpoint.load(model_);
     EXPECT_LT(error("huggingface_logits"), kRounding);
@@ -257,7 +257,8 @@ class Exports : public Weights {
  protected:
   Exports() {
     Checkpoint(kModels / "published.pth").load(model_);
-    info_ = {.model = model_.config(), .class_names = {"background", "cat", "dog"}, .state = {.step = 7}};
+    info_ = {
+        .model = model_.config(), .classes = {.names = {"background", "cat", "dog"}}, .state = {.step = 7}};
   }
   CheckpointInfo info_;
 };
@@ -281,7 +282,7 @@ TEST_F(Exports, HoldWhatPyTorchWrote) {
     expect_same_tensors(read_tensor_file(directory_.path / name), want);
     const Checkpoint back(directory_.path / name);
     EXPECT_EQ(back.info().model, model_.config());
-    EXPECT_EQ(back.info().class_names, info_.class_names);
+    EXPECT_EQ(back.info().classes.names, info_.classes.names);
   }
   expect_input_error(
       [&] {
@@ -297,7 +298,7 @@ TEST_F(Exports, HoldWhatTransformersWrote) {
   const auto config = read_hugging_face_config(directory_.path / "hf");
   EXPECT_EQ(config->heads, kSizes.heads);
   EXPECT_EQ(config->strides, kSizes.strides);
-  EXPECT_EQ(config->class_names, info_.class_names);
+  EXPECT_EQ(config->class_names, info_.classes.names);
   EXPECT_NE(read_file(directory_.path / "hf" / "preprocessor_config.json").find("0.485"), std::string::npos);
 }
 
