@@ -131,6 +131,14 @@ void Device::download(void* host, const void* device, int64_t bytes) {
   std::memcpy(host, device, bytes);
 }
 
+void Device::attach(Profiler* profiler) {
+  profiler_ = profiler;
+#ifdef SCRAWL_CUDA
+  if (cuda::Queue* queue = cuda_queue(); profiler && queue && !stopwatch_)
+    stopwatch_ = std::make_unique<cuda::Stopwatch>(*queue);
+#endif
+}
+
 void Device::synchronise() {
   std::visit([](auto& queue) { queue->synchronise(); }, queue_);
 }

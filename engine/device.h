@@ -17,6 +17,7 @@
 #ifdef SCRAWL_CUDA
 #include "kernels/cuda/profiler_range.h"
 #include "kernels/cuda/queue.h"
+#include "kernels/cuda/stopwatch.h"
 #endif
 #ifdef SCRAWL_CUDNN
 #include "kernels/cuda/cudnn/queue.h"
@@ -95,11 +96,7 @@ class Device {
     const detail::ProfilerRange range(kernel.name);
     const auto launch = [&](auto& queue) { detail::launch(kernel, *queue); };
     if (!profiler_) return std::visit(launch, queue_);
-    const auto begin = std::chrono::steady_clock::now();
-    std::visit(launch, queue_);
-    synchronise();
-    const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
-    profiler_->add(kernel.name, seconds.count(), kernel.cost());
+    profiler_->add(kernel.name, seconds_of([&] { std::visit(launch, queue_); }), kernel.cost());
   }
 
   /// Captures the kernels that `body` launches instead of running them.  It must not copy between host and
@@ -114,7 +111,8 @@ class Device {
   /// Waits for all kernels; throws what went wrong in them.
   void synchronise();
 
-  void attach(Profiler* profiler) { profiler_ = profiler; }
+  /// Every kernel from here on is timed by itself; null ends that.
+  void attach(Profiler* profiler);
   /// Whether each kernel is looked at by itself, by a profiler or by waiting for it; captures would hide
   /// them.
   bool watches_each_launch() const { return profiler_ != nullptr || synchronises_; }
@@ -144,12 +142,31 @@ class Device {
                              >;
   static Queue make_queue(const Options& options);
 
+  /// Runs a kernel to its end; on a GPU by the GPU's own clock, without the time of launching.
+  template <typename Launch>
+  double seconds_of(Launch launch) {
+#ifdef SCRAWL_CUDA
+    if (stopwatch_) {
+      stopwatch_->start();
+      launch();
+      return stopwatch_->stop();
+    }
+#endif
+    const auto begin = std::chrono::steady_clock::now();
+    launch();
+    synchronise();
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  }
+
   DeviceKind kind_;
   Queue queue_;  // first: it finds out whether the device is there
   Allocator memory_;
   bool synchronises_;
   Profiler* profiler_ = nullptr;
   Graph* capturing_ = nullptr;
+#ifdef SCRAWL_CUDA
+  std::unique_ptr<cuda::Stopwatch> stopwatch_;  // there once a profiler was attached
+#endif
 };
 
 }  // namespace scrawl

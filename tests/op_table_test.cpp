@@ -19,17 +19,29 @@ void PrintTo(const OpCase& op, std::ostream* out) {
 
 namespace {
 
-using Parameters = std::tuple<DeviceKind, DType, OpCase>;
+struct Backend {
+  DeviceKind kind = DeviceKind::cpu;
+  bool cudnn = false;
+};
+void PrintTo(const Backend& backend, std::ostream* out) {
+  *out << name_of(backend.kind) << (backend.cudnn ? " with cuDNN" : "");
+}
+
+using Parameters = std::tuple<Backend, DType, OpCase>;
 
 class OpTable : public ::testing::TestWithParam<Parameters> {};
 
 TEST_P(OpTable, MatchesDoublePrecision) {
-  const auto& [device, storage, op] = GetParam();
-  check(op, {.kind = device}, storage);
+  const auto& [backend, storage, op] = GetParam();
+  if (const std::string reason = Device::absence(backend.kind); !reason.empty()) GTEST_SKIP() << reason;
+  if (const std::string reason = backend.cudnn ? Device::cudnn_absence() : ""; !reason.empty())
+    GTEST_SKIP() << reason;
+  check(op, {.kind = backend.kind, .cudnn = backend.cudnn}, storage,
+        backend.cudnn ? cudnn_tolerance(storage) : Tolerance{});
 }
 
-auto table(DeviceKind device, DType storage) {
-  return ::testing::Combine(::testing::Values(device), ::testing::Values(storage),
+auto table(Backend backend, DType storage) {
+  return ::testing::Combine(::testing::Values(backend), ::testing::Values(storage),
                             ::testing::ValuesIn(all_op_cases(storage)));
 }
 
@@ -37,11 +49,26 @@ std::string name_of_test(const ::testing::TestParamInfo<Parameters>& test) {
   return std::get<OpCase>(test.param).name;
 }
 
-INSTANTIATE_TEST_SUITE_P(Cpu, OpTable, table(DeviceKind::cpu, DType::f32), name_of_test);
+INSTANTIATE_TEST_SUITE_P(Cpu, OpTable, table({DeviceKind::cpu}, DType::f32), name_of_test);
 #ifdef SCRAWL_SIMT
 // The kernels of the GPU, run by the simulator.
-INSTANTIATE_TEST_SUITE_P(Simt, OpTable, table(DeviceKind::simt, DType::f32), name_of_test);
-INSTANTIATE_TEST_SUITE_P(SimtBf16, OpTable, table(DeviceKind::simt, DType::bf16), name_of_test);
+INSTANTIATE_TEST_SUITE_P(Simt, OpTable, table({DeviceKind::simt}, DType::f32), name_of_test);
+INSTANTIATE_TEST_SUITE_P(SimtBf16, OpTable, table({DeviceKind::simt}, DType::bf16), name_of_test);
+#endif
+#ifdef SCRAWL_CUDA
+INSTANTIATE_TEST_SUITE_P(Cuda, OpTable, table({DeviceKind::cuda}, DType::f32), name_of_test);
+INSTANTIATE_TEST_SUITE_P(CudaBf16, OpTable, table({DeviceKind::cuda}, DType::bf16), name_of_test);
+#endif
+#ifdef SCRAWL_CUDNN
+/// The cases of operations that have a second implementation.
+auto cudnn_table(DType storage) {
+  std::vector<OpCase> cases = convolution_cases();
+  for (OpCase& op : batch_norm_cases()) cases.push_back(std::move(op));
+  return ::testing::Combine(::testing::Values(Backend{DeviceKind::cuda, true}), ::testing::Values(storage),
+                            ::testing::ValuesIn(cases));
+}
+INSTANTIATE_TEST_SUITE_P(Cudnn, OpTable, cudnn_table(DType::f32), name_of_test);
+INSTANTIATE_TEST_SUITE_P(CudnnBf16, OpTable, cudnn_table(DType::bf16), name_of_test);
 #endif
 
 /// What the argument structs of kernels/*.h are called.

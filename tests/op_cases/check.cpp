@@ -146,9 +146,8 @@ class Check {
   }
 
   /// `want`, reached in another way through values of at most `scale`.
-  static void expect_equivalent(const Stored& got, const Values& want, double scale,
-                                const std::string& what) {
-    expect_close(got.values, want, 1e-5, 1e-9 + 2.0 * rounding_of(got.dtype) * scale, what);
+  void expect_equivalent(const Stored& got, const Values& want, double scale, const std::string& what) const {
+    expect_close(got.values, want, tolerance_.again, 1e-9 + 2.0 * rounding_of(got.dtype) * scale, what);
   }
 
   void expect_accumulation(const Outcome& first) const {
