@@ -36,7 +36,7 @@ struct ConvolutionForward {
   ConvolutionShape shape;
   const void* x = nullptr;
   const void* w = nullptr;
-  const float* bias = nullptr;
+  const void* bias = nullptr;  // in y's type, as libraries want it
   void* y = nullptr;
   Cost cost() const { return shape.cost(size_of(dtype)); }
 };

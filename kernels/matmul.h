@@ -21,7 +21,7 @@ struct MatMul {
   int64_t ldb = 0;
   void* c = nullptr;
   int64_t ldc = 0;
-  const float* bias = nullptr;  // [n] or null
+  const void* bias = nullptr;  // [n] in c's type, or null
   float* a_sum = nullptr;  // [m] (+)= Σ_k op(a), or null: a layer's bias gradient beside its weight gradient
   bool accumulate = false;  // adds to c and a_sum instead of overwriting them
 

@@ -31,7 +31,7 @@ enum class LinearInit { truncated_normal, uniform };
 struct Linear {
   Linear(const Scope& scope, int in, int out, LinearInit init);
   Tensor operator()(Tape& tape, const Tensor& x) const {
-    return ops::linear(tape, x, weight.matrix, bias.value);
+    return ops::linear(tape, x, weight.matrix, bias.matrix);
   }
   Parameter& weight;
   Parameter& bias;
@@ -51,7 +51,7 @@ struct LayerNorm {
 struct Convolution {
   Convolution(const Scope& scope, int in, int out, int kernel, int stride_, int padding_);
   Tensor operator()(Tape& tape, const Tensor& x) const {
-    return ops::convolution(tape, x, weight.matrix, bias.value, stride, padding);
+    return ops::convolution(tape, x, weight.matrix, bias.matrix, stride, padding);
   }
   Parameter& weight;
   Parameter& bias;

@@ -7,7 +7,7 @@ namespace scrawl::ops {
 Tensor convolution(Tape& tape, const Tensor& x, const Tensor& weight, const Tensor& bias, int stride,
                    int padding) {
   require(x.shape().rank() == 4 && weight.shape().rank() == 4 && weight.dim(1) == weight.dim(2) &&
-              weight.dim(3) == x.dim(3) && bias.shape() == Shape{weight.dim(0)},
+              weight.dim(3) == x.dim(3) && bias.shape() == Shape{weight.dim(0)} && bias.dtype() == x.dtype(),
           "convolution: x {}, weight {}, bias {}", x.shape().text(), weight.shape().text(),
           bias.shape().text());
   const ConvolutionShape shape{.images = x.dim(0),
@@ -23,12 +23,8 @@ Tensor convolution(Tape& tape, const Tensor& x, const Tensor& weight, const Tens
           shape.kernel, shape.kernel);
   Tensor y(tape.device(), {shape.images, shape.out_height(), shape.out_width(), shape.out_channels},
            x.dtype());
-  tape.device().run(ConvolutionForward{.dtype = x.dtype(),
-                                       .shape = shape,
-                                       .x = x.raw(),
-                                       .w = weight.raw(),
-                                       .bias = bias.data<float>(),
-                                       .y = y.raw()});
+  tape.device().run(ConvolutionForward{
+      .dtype = x.dtype(), .shape = shape, .x = x.raw(), .w = weight.raw(), .bias = bias.raw(), .y = y.raw()});
 
   tape.record(y, {&x, &weight, &bias}, [=, &device = tape.device()](const Tensor& dy) {
     if (const auto to = gradient_target(device, x.gradient(), x.shape(), x.dtype()); to.data)

@@ -6,8 +6,8 @@ namespace scrawl::ops {
 Tensor linear(Tape& tape, const Tensor& x, const Tensor& weight, const Tensor& bias) {
   require(weight.shape().rank() == 2 && x.shape().rank() >= 1 && x.dim(-1) == weight.dim(1),
           "linear: x {} does not fit weight {}", x.shape().text(), weight.shape().text());
-  require(!bias.defined() || bias.shape() == Shape{weight.dim(0)}, "linear: bias {} does not fit weight {}",
-          bias.shape().text(), weight.shape().text());
+  require(!bias.defined() || (bias.shape() == Shape{weight.dim(0)} && bias.dtype() == x.dtype()),
+          "linear: bias {} does not fit weight {}, or x's type", bias.shape().text(), weight.shape().text());
   const int64_t rows = x.shape().rows(), out = weight.dim(0), in = weight.dim(1);
   Tensor y(tape.device(), x.shape().with_last(out), x.dtype());
   tape.device().run(MatMul{.name = "linear.forward",
@@ -23,7 +23,7 @@ Tensor linear(Tape& tape, const Tensor& x, const Tensor& weight, const Tensor& b
                            .ldb = in,
                            .c = y.raw(),
                            .ldc = out,
-                           .bias = bias.defined() ? bias.data<float>() : nullptr});
+                           .bias = bias.defined() ? bias.raw() : nullptr});
 
   tape.record(y, {&x, &weight, &bias},
               [=, &device = tape.device(), dx = x.gradient(), dw = weight.gradient(),

@@ -127,7 +127,7 @@ void run(const ConvolutionForward& args, Queue& queue) {
     gemm(end - begin, outputs, patch, {columns, patch}, {turned, outputs}, 0.0f, y, outputs);
     for (int64_t row = 0; row < end - begin; ++row) {
 #pragma omp simd
-      for (int64_t c = 0; c < outputs; ++c) y[row * outputs + c] += args.bias[c];
+      for (int64_t c = 0; c < outputs; ++c) y[row * outputs + c] += static_cast<const float*>(args.bias)[c];
     }
   });
 }

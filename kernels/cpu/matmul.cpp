@@ -88,7 +88,7 @@ void reduce_products(const MatMul& args, const float* partials, int64_t parts, f
       reduce_partials(queue, partials + row * args.n, parts, args.m * args.n, args.n, c + row * args.ldc,
                       args.accumulate);
   }
-  if (args.bias) add_bias(args.bias, args.m, args.n, c, args.ldc);
+  if (args.bias) add_bias(static_cast<const float*>(args.bias), args.m, args.n, c, args.ldc);
 }
 
 }  // namespace
@@ -125,7 +125,9 @@ void run(const MatMul& args, Queue& queue) {
       float* target = c + tile.row * args.ldc + tile.column;
       gemm(tile.rows, tile.columns, tile.depths, left, right, args.accumulate ? 1.0f : 0.0f, target,
            args.ldc);
-      if (args.bias) add_bias(args.bias + tile.column, tile.rows, tile.columns, target, args.ldc);
+      if (args.bias)
+        add_bias(static_cast<const float*>(args.bias) + tile.column, tile.rows, tile.columns, target,
+                 args.ldc);
     }
     if (args.a_sum && tile.column == 0)
       sum_terms(left, tile.rows, tile.depths, a_sums + tile.depth_part * args.m + tile.row);

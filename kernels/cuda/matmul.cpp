@@ -1,11 +1,9 @@
 // Matrix products on the GPU, by cuBLASLt: plans are chosen once for each problem (matmul_plans.h), with a
 // workspace of the queue's own, in an order of summation that does not change from run to run.  A bias is
 // added where c is written; the sums of a's terms (a layer's bias gradient) are taken from the product's own
-// reads where cuBLASLt can, else by a pass over a.
-// cuBLASLt wants a bias in c's type, so for bf16 it is rounded first: a launch more.
+// reads where cuBLASLt can, else by a pass over a.  Shapes that it computes badly have kernels of our own.
 #include "kernels/matmul.h"
 
-#include <cstddef>
 #include <stdexcept>
 
 #include "kernels/cuda/check.h"
@@ -17,41 +15,29 @@ namespace scrawl::cuda {
 
 namespace {
 
-/// The bias in c's type, or null.
-const void* bias_of(const MatMul& args, Queue& queue) {
-  if (!args.bias || args.c_dtype == DType::f32) return args.bias;
-  constexpr int64_t kMost = MatMulPlans::kBiasBytes / size_of(DType::bf16);
-  if (args.n > kMost)
-    throw std::invalid_argument(fmt::format("{}: a bias has at most {} values", describe(args), kMost));
-  auto* workspace = static_cast<std::byte*>(queue.blas_workspace());
-  auto* rounded = reinterpret_cast<bf16*>(workspace + queue.matmul_plans().product_bytes());
-  round_bias(args.bias, args.n, rounded, queue);
-  return rounded;
-}
-
-void execute(const MatMulPlan& plan, const MatMul& args, const void* bias, Queue& queue) {
+void execute(const MatMulPlan& plan, const MatMul& args, Queue& queue) {
   const auto checked = [&](auto status) { check(status, [&] { return describe(args); }); };
-  if (const void* vector = plan.sums ? args.a_sum : bias)
+  if (const void* vector = plan.sums ? args.a_sum : args.bias)
     checked(cublasLtMatmulDescSetAttribute(plan.operation.get(), CUBLASLT_MATMUL_DESC_BIAS_POINTER, &vector,
                                            sizeof vector));
   const float alpha = 1.0f, beta = args.accumulate ? 1.0f : 0.0f;
   checked(cublasLtMatmul(queue.blas(), plan.operation.get(), &alpha, args.b, plan.b.get(), args.a,
                          plan.a.get(), &beta, args.c, plan.c.get(), args.c, plan.c.get(), &plan.algorithm,
-                         queue.blas_workspace(), queue.matmul_plans().product_bytes(), queue.stream()));
+                         queue.blas_workspace(), queue.blas_workspace_bytes(), queue.stream()));
   if (queue.options().synchronise_each_launch) checked(cudaStreamSynchronize(queue.stream()));
 }
 
 /// The product, and a_sum where it comes for free; returns whether it did.
 bool multiply(const MatMul& args, Queue& queue) {
-  const void* bias = bias_of(args, queue);
-  const MatMulPlan& plan = queue.matmul_plans().plan(args, bias);
-  execute(plan, args, bias, queue);
+  const MatMulPlan& plan = queue.matmul_plans().plan(args);
+  execute(plan, args, queue);
   return plan.sums;
 }
 
 /// cuBLASLt has no products of fp32 that come out in bf16: they take the queue's scratch, which their callers
 /// must not use, and are rounded from there.
 void multiply_and_round(const MatMul& args, Queue& queue) {
+  if (args.bias) throw std::invalid_argument(describe(args) + ": takes no bias");
   MatMul product = args;
   product.c_dtype = DType::f32;
   product.ldc = args.n;
@@ -67,6 +53,8 @@ void multiply_and_round(const MatMul& args, Queue& queue) {
 
 void run(const MatMul& args, Queue& queue) {
   if (args.m == 0) return;
+  if (is_deep(args)) return multiply_deep(args, queue);
+  if (is_narrow(args)) return multiply_narrow(args, queue);
   bool summed = false;
   if (args.n > 0 && args.k == 0)
     set_to_bias(args, queue);

@@ -30,12 +30,12 @@ __global__ void __launch_bounds__(kThreads)
 
 template <typename T>
 __global__ void __launch_bounds__(kThreads)
-    set_rows(const float* bias, int64_t rows, int64_t columns, T* c, int64_t ldc, bool accumulate) {
+    set_rows(const T* bias, int64_t rows, int64_t columns, T* c, int64_t ldc, bool accumulate) {
   const int64_t index = int64_t{blockIdx.x} * kThreads + threadIdx.x;
   if (index >= rows * columns) return;
   const int64_t column = index % columns;
   T& to = c[index / columns * ldc + column];
-  to = as_storage<T>((accumulate ? as_float(to) : 0.0f) + (bias ? bias[column] : 0.0f));
+  to = as_storage<T>((accumulate ? as_float(to) : 0.0f) + (bias ? as_float(bias[column]) : 0.0f));
 }
 
 __global__ void __launch_bounds__(kThreads)
@@ -44,11 +44,6 @@ __global__ void __launch_bounds__(kThreads)
   if (index >= rows * columns) return;
   bf16& to = c[index / columns * ldc + index % columns];
   to = as_storage<bf16>((accumulate ? as_float(to) : 0.0f) + from[index]);
-}
-
-__global__ void __launch_bounds__(kThreads) round_values(const float* from, int64_t count, bf16* to) {
-  const int64_t i = int64_t{blockIdx.x} * kThreads + threadIdx.x;
-  if (i < count) to[i] = as_storage<bf16>(from[i]);
 }
 
 }  // namespace
@@ -72,19 +67,14 @@ void sum_terms(const MatMul& args, Queue& queue) {
 void set_to_bias(const MatMul& args, Queue& queue) {
   with_storage(args.c_dtype, args.name, [&]<typename T>(Storage<T>) {
     launch(queue, {.name = args.name, .grid = {ceil_div(args.m * args.n, kThreads)}, .block = {kThreads}},
-           set_rows<T>, args.bias, args.m, args.n, static_cast<T*>(args.c), args.ldc, args.accumulate);
+           set_rows<T>, static_cast<const T*>(args.bias), args.m, args.n, static_cast<T*>(args.c), args.ldc,
+           args.accumulate);
   });
 }
 
 void round_product(const float* from, const MatMul& args, Queue& queue) {
   launch(queue, {.name = args.name, .grid = {ceil_div(args.m * args.n, kThreads)}, .block = {kThreads}},
          round_rows, from, args.m, args.n, static_cast<bf16*>(args.c), args.ldc, args.accumulate);
-}
-
-void round_bias(const float* from, int64_t count, bf16* to, Queue& queue) {
-  const LaunchShape shape{
-      .name = "matmul.round_bias", .grid = {ceil_div(count, kThreads)}, .block = {kThreads}};
-  launch(queue, shape, round_values, from, count, to);
 }
 
 }  // namespace scrawl::SCRAWL_GPU

@@ -1,6 +1,5 @@
 #pragma once
 // What a matrix product of ours needs beside the product itself.
-#include "kernels/bf16.h"
 #include "kernels/matmul.h"
 
 namespace scrawl::cuda {
@@ -10,11 +9,19 @@ void sum_terms(const MatMul&, Queue&);
 void set_to_bias(const MatMul&, Queue&);
 /// c (+)= `from` [m,n], rounded to bf16.
 void round_product(const float* from, const MatMul&, Queue&);
-/// to[i] = from[i] rounded, for i < count.
-void round_bias(const float* from, int64_t count, bf16* to, Queue&);
+/// Whether multiply_deep() takes a product; it computes a_sum too.
+bool is_deep(const MatMul&);
+void multiply_deep(const MatMul&, Queue&);
+/// Whether multiply_narrow() takes a product.
+bool is_narrow(const MatMul&);
+void multiply_narrow(const MatMul&, Queue&);
 }  // namespace scrawl::cuda
 
 namespace scrawl::simt {
 void sum_terms(const MatMul&, Queue&);
+bool is_narrow(const MatMul&);
+void multiply_narrow(const MatMul&, Queue&);
+bool is_deep(const MatMul&);
+void multiply_deep(const MatMul&, Queue&);
 void round_product(const float* from, const MatMul&, Queue&);
 }  // namespace scrawl::simt

@@ -83,7 +83,7 @@ cublasStatus_t MatMulPlans::choose(const MatMul& args, const Problem& problem, c
   plan.c = layout_of(type_of(args.c_dtype, what), args.n, args.m, args.ldc, what);
 
   Preference preference(what);
-  preference.set(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, static_cast<uint64_t>(product_bytes_));
+  preference.set(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, static_cast<uint64_t>(workspace_bytes_));
   // Sums that are cut into parts: parts stay in fp32 and are added in a step of their own, in order, so that
   // two runs give the same bits.
   preference.set(
@@ -105,7 +105,7 @@ cublasStatus_t MatMulPlans::choose(const MatMul& args, const Problem& problem, c
   return CUBLAS_STATUS_SUCCESS;
 }
 
-const MatMulPlan& MatMulPlans::plan(const MatMul& args, const void* bias) {
+const MatMulPlan& MatMulPlans::plan(const MatMul& args) {
   const Problem problem{args.dtype,
                         args.c_dtype,
                         args.transpose_a,
@@ -120,15 +120,15 @@ const MatMulPlan& MatMulPlans::plan(const MatMul& args, const void* bias) {
                         alignment_of(args.a),
                         alignment_of(args.b),
                         alignment_of(args.c),
-                        alignment_of(bias),
+                        alignment_of(args.bias),
                         alignment_of(args.a_sum)};
   if (const auto known = plans_.find(problem); known != plans_.end()) return known->second;
   MatMulPlan plan;
   // The sum of our a's terms comes for free where cuBLASLt can: it writes in c's type, and never adds.
-  plan.sums = args.a_sum && !bias && !args.accumulate && args.c_dtype == DType::f32;
+  plan.sums = args.a_sum && !args.bias && !args.accumulate && args.c_dtype == DType::f32;
   if (!plan.sums || choose(args, problem, args.a_sum, plan) != CUBLAS_STATUS_SUCCESS) {
     plan.sums = false;
-    check(choose(args, problem, bias, plan), describe(args) + ": choosing an algorithm");
+    check(choose(args, problem, args.bias, plan), describe(args) + ": choosing an algorithm");
   }
   return plans_.emplace(problem, std::move(plan)).first->second;
 }

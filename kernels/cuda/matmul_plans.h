@@ -28,18 +28,12 @@ struct MatMulPlan {
 
 class MatMulPlans {
  public:
-  static constexpr int64_t kBiasBytes = 128 * 1024;  // at the workspace's end, for a bias rounded to bf16
-
   /// `workspace_bytes`: of the queue's workspace.  `tf32`: see Options.
   MatMulPlans(cublasLtContext* blas, int64_t workspace_bytes, bool tf32)
-      : blas_(blas), product_bytes_(workspace_bytes - kBiasBytes), tf32_(tf32) {}
+      : blas_(blas), workspace_bytes_(workspace_bytes), tf32_(tf32) {}
 
-  /// What a product may use of the workspace.
-  int64_t product_bytes() const { return product_bytes_; }
-
-  /// The plan for a product with `bias` in c's type, or null.  Valid as long as this object.  Throws
-  /// std::runtime_error when cuBLASLt has no algorithm for it.
-  const MatMulPlan& plan(const MatMul& args, const void* bias);
+  /// Valid as long as this object.  Throws std::runtime_error when cuBLASLt has no algorithm.
+  const MatMulPlan& plan(const MatMul& args);
 
  private:
   /// What a choice may depend on.
@@ -53,7 +47,7 @@ class MatMulPlans {
   cublasStatus_t choose(const MatMul& args, const Problem& problem, const void* vector, MatMulPlan& plan);
 
   cublasLtContext* blas_;
-  int64_t product_bytes_;
+  int64_t workspace_bytes_;
   bool tf32_;
   std::map<Problem, MatMulPlan> plans_;
 };

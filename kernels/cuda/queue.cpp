@@ -97,6 +97,12 @@ float* Queue::scratch(int64_t elements) {
   return scratch_.back();
 }
 
+float* Queue::product_scratch(int64_t elements) {
+  if (elements * static_cast<int64_t>(sizeof(float)) > kBlasWorkspaceBytes)
+    throw std::invalid_argument(fmt::format("a product of ours asks for {} floats of scratch", elements));
+  return static_cast<float*>(blas_workspace_);
+}
+
 void Queue::synchronise() {
   check(cudaStreamSynchronize(stream_), [&] { return "waiting for kernels on " + device_name_; });
 }

@@ -56,6 +56,9 @@ class Queue {
   /// the queue, since captured graphs may still use them.
   float* scratch(int64_t elements);
   int64_t scratch_bytes() const { return scratch_total_; }
+  /// The same for matrix products of our own, whose callers keep their factors in scratch(): the memory that
+  /// cuBLASLt works in.  Throws std::invalid_argument for more than there is.
+  float* product_scratch(int64_t elements);
   /// Waits until all kernels are done; throws what went wrong in them.
   void synchronise();
 

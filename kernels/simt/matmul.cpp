@@ -1,5 +1,6 @@
 // Matrix products of the simulator: the GPU's come from a library, so here the CPU's take their place, in
-// fp32.  Rounding them, once at the end, and sums of a's terms are the GPU's own kernels.
+// fp32.  Rounding them, once at the end, sums of a's terms, and products of some shapes are the GPU's own
+// kernels.
 #include "kernels/matmul.h"
 
 #include <vector>
@@ -25,10 +26,12 @@ std::vector<float> widened(const void* matrix, int64_t rows, int64_t columns, in
 }  // namespace
 
 void run(const MatMul& args, Queue& queue) {
+  if (args.m > 0 && is_deep(args)) return multiply_deep(args, queue);
+  if (args.m > 0 && is_narrow(args)) return multiply_narrow(args, queue);
   MatMul product = args;
   product.dtype = product.c_dtype = DType::f32;
   product.a_sum = nullptr;
-  std::vector<float> a, b, c;  // empty where the matrix is fp32 already
+  std::vector<float> a, b, c, bias;  // empty where they are fp32 already
   if (args.dtype == DType::bf16) {
     a = args.transpose_a ? widened(args.a, args.k, args.m, args.lda)
                          : widened(args.a, args.m, args.k, args.lda);
@@ -40,6 +43,10 @@ void run(const MatMul& args, Queue& queue) {
     product.ldb = args.transpose_b ? args.k : args.n;
   }
   if (args.c_dtype == DType::bf16) {
+    if (args.bias) {
+      bias = widened(args.bias, 1, args.n, args.n);
+      product.bias = bias.data();
+    }
     c.resize(args.m * args.n);
     product.c = c.data();
     product.ldc = args.n;

@@ -18,15 +18,22 @@ void Queue::Free::operator()(float* pointer) const {
   std::free(pointer);
 }
 
-float* Queue::scratch(int64_t elements) {
+float* Queue::Buffer::renewed(int64_t elements) {
   // Allocated anew, of the size asked for, so that the address sanitizer sees stale pointers and steps
   // beyond.
-  const int64_t bytes = std::max<int64_t>(elements, 1) * static_cast<int64_t>(sizeof(float));
-  scratch_.reset(static_cast<float*>(std::aligned_alloc(256, (bytes + 255) / 256 * 256)));
-  if (!scratch_) throw std::bad_alloc();
-  capacity_ = elements;
-  std::memset(scratch_.get(), kUnwritten, bytes);
-  return scratch_.get();
+  bytes = std::max<int64_t>(elements, 1) * static_cast<int64_t>(sizeof(float));
+  data.reset(static_cast<float*>(std::aligned_alloc(256, (bytes + 255) / 256 * 256)));
+  if (!data) throw std::bad_alloc();
+  std::memset(data.get(), kUnwritten, bytes);
+  return data.get();
+}
+
+float* Queue::scratch(int64_t elements) {
+  return scratch_.renewed(elements);
+}
+
+float* Queue::product_scratch(int64_t elements) {
+  return product_scratch_.renewed(elements);
 }
 
 }  // namespace scrawl::simt

@@ -7,8 +7,8 @@
 
 namespace scrawl::simt {
 
-/// Where simulated kernels run: how they are scheduled, and one scratch buffer.  Kernels of a queue run one
-/// after another, so they may all use the same scratch.  A kernel's fault (see fault.h) is thrown from its
+/// Where simulated kernels run: how they are scheduled, and two buffers for passing results.  Kernels of a
+/// queue run one after another, so they may all use the same ones.  A kernel's fault (see fault.h) is thrown from its
 /// launch.
 class Queue {
  public:
@@ -21,7 +21,9 @@ class Queue {
   /// At least `elements` floats, aligned to 256 bytes; valid until the next call.  Filled with NaN, so that
   /// reads of what no kernel wrote show in the results.
   float* scratch(int64_t elements);
-  int64_t scratch_bytes() const { return capacity_ * static_cast<int64_t>(sizeof(float)); }
+  /// The same for matrix products, whose callers keep their factors in scratch().
+  float* product_scratch(int64_t elements);
+  int64_t scratch_bytes() const { return scratch_.bytes + product_scratch_.bytes; }
   /// Kernels are done when their launch returns.
   void synchronise() {}
   /// Launches so far: shuffled orders differ from one to the next.
@@ -31,11 +33,15 @@ class Queue {
   struct Free {
     void operator()(float* pointer) const;
   };
+  struct Buffer {
+    std::unique_ptr<float[], Free> data;
+    int64_t bytes = 0;
+    float* renewed(int64_t elements);
+  };
   Options options_;
   int threads_;
   uint64_t launches_ = 0;
-  int64_t capacity_ = 0;
-  std::unique_ptr<float[], Free> scratch_;
+  Buffer scratch_, product_scratch_;
 };
 
 }  // namespace scrawl::simt

@@ -37,7 +37,7 @@ OpCase convolution_case(std::string name, const Geometry& g) {
   return {.name = "convolution_" + name,
           .inputs = {{"x", {g.images, g.height, g.width, g.channels}, normal()},
                      {"weight", {g.out, g.kernel, g.kernel, g.channels}, normal(), parameter},
-                     {"bias", {g.out}, normal(), parameter, DType::f32}},
+                     {"bias", {g.out}, normal(), parameter}},
           .run =
               [=](Tape& tape, const std::vector<Tensor>& t) {
                 return std::vector{ops::convolution(tape, t[0], t[1], t[2], g.stride, g.padding)};

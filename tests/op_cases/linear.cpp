@@ -25,7 +25,7 @@ OpCase linear_case(std::string name, const Shape& x, int64_t out, bool with_bias
                     }
                   return Outputs{y};
                 }};
-  if (with_bias) op.inputs.push_back({"bias", {out}, normal(), parameter, DType::f32});
+  if (with_bias) op.inputs.push_back({"bias", {out}, normal(), parameter});
   return op;
 }
 

@@ -43,7 +43,7 @@ OpCase matmul_case(std::string name, const Product& p) {
   return {.name = "matmul_" + name,
           .inputs = {{"a", stored(p.m, p.k, p.transpose_a, p.gap), normal(), constant, p.factors_dtype},
                      {"b", stored(p.k, p.n, p.transpose_b, p.gap), normal(), constant, p.factors_dtype},
-                     {"bias", {p.n}, normal(), constant, DType::f32},
+                     {"bias", {p.n}, normal(), constant, p.c_dtype},
                      {"c", {p.m, p.n + p.gap}, normal(), state, p.c_dtype},
                      {"a_sum", {p.m}, normal(), state, DType::f32}},
           .run =
@@ -61,7 +61,7 @@ OpCase matmul_case(std::string name, const Product& p) {
                                          .ldb = t[1].dim(1),
                                          .c = t[3].raw(),
                                          .ldc = t[3].dim(1),
-                                         .bias = p.bias ? t[2].data<float>() : nullptr,
+                                         .bias = p.bias ? t[2].raw() : nullptr,
                                          .a_sum = p.sum ? t[4].data<float>() : nullptr,
                                          .accumulate = p.accumulate});
                 return std::vector{t[3], t[4]};
@@ -109,6 +109,26 @@ std::vector<OpCase> matmul_cases() {
       matmul_case("strided_transposed", {33, 13, 7, true, true, true, true, true, 5}),
       // As weight gradients and as products of weights are made under bf16.
       matmul_case("bf16_to_f32", {.m = 33, .n = 21, .k = 132, .accumulate = true, .c_dtype = DType::f32}),
+      // Results of many tiles, terms of several parts, a factor with odd rows; larger tiles.
+      matmul_case("weight_gradient",
+                  {.m = 72, .n = 88, .k = 1025, .transpose_a = true, .sum = true, .c_dtype = DType::f32}),
+      matmul_case("weight_gradient_odd", {.m = 21,
+                                          .n = 72,
+                                          .k = 260,
+                                          .transpose_a = true,
+                                          .sum = true,
+                                          .accumulate = true,
+                                          .c_dtype = DType::f32}),
+      matmul_case("weight_gradient_gaps",
+                  {.m = 24, .n = 147, .k = 33, .transpose_a = true, .gap = 5, .c_dtype = DType::f32}),
+      matmul_case("weight_gradient_large",
+                  {.m = 504, .n = 136, .k = 260, .transpose_a = true, .sum = true, .c_dtype = DType::f32}),
+      // As a classifier's forward pass and input gradient are.
+      matmul_case("few_columns", {.m = 265, .n = 21, .k = 96, .transpose_b = true, .bias = true}),
+      matmul_case("few_columns_odd_end", {.m = 17, .n = 3, .k = 32, .transpose_b = true}),
+      matmul_case("few_columns_32", {.m = 33, .n = 32, .k = 64, .transpose_b = true, .bias = true}),
+      matmul_case("few_terms", {.m = 145, .n = 64, .k = 21, .accumulate = true}),
+      matmul_case("few_terms_32", {.m = 129, .n = 96, .k = 32}),
       matmul_case("f32_to_bf16", {.m = 33, .n = 21, .k = 132, .factors_dtype = DType::f32}),
       column_sum_case("1x1", 1, 1, false),
       column_sum_case("1025x33", 1025, 33, false),

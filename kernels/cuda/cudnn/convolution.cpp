@@ -1,4 +1,4 @@
-// Convolutions by cuDNN.  Its operands are all of one type, so for bf16 the bias is rounded first, and the
+// Convolutions by cuDNN.  Its operands are all of one type, so for bf16 the
 // gradient of the weights comes out rounded to bf16 before it becomes fp32.  The bias gradient is our own sum
 // over columns, in fp32.
 #include "kernels/convolution.h"
@@ -9,7 +9,6 @@
 #include "kernels/cuda/cudnn/convolution_plans.h"
 #include "kernels/cuda/cudnn/library.h"
 #include "kernels/cuda/cudnn/queue.h"
-#include "kernels/cuda/matmul_parts.h"
 
 namespace scrawl::cudnn {
 
@@ -27,14 +26,6 @@ std::byte* scratch(Queue& queue, size_t bytes) {
   return reinterpret_cast<std::byte*>(queue.scratch(static_cast<int64_t>((bytes + 255) / 256 * 64)));
 }
 
-/// The bias in y's type.
-const void* bias_of(const ConvolutionForward& args, Queue& queue) {
-  if (args.dtype == DType::f32) return args.bias;
-  auto* rounded = reinterpret_cast<bf16*>(scratch(queue, args.shape.out_channels * sizeof(bf16)));
-  cuda::round_bias(args.bias, args.shape.out_channels, rounded, queue);
-  return rounded;
-}
-
 }  // namespace
 
 void run(const ConvolutionForward& args, Queue& queue) {
@@ -47,9 +38,9 @@ void run(const ConvolutionForward& args, Queue& queue) {
                                       plan.y.get(), args.y),
         what);
   if (args.bias)
-    check(library().add_tensor(queue.handle(), &kOne, plan.bias.get(), bias_of(args, queue), &kOne,
-                               plan.y.get(), args.y),
-          what);
+    check(
+        library().add_tensor(queue.handle(), &kOne, plan.bias.get(), args.bias, &kOne, plan.y.get(), args.y),
+        what);
   if (queue.options().synchronise_each_launch) queue.synchronise();
 }
 
