@@ -1,7 +1,8 @@
 // Matrix products on the GPU, by cuBLASLt: plans are chosen once for each problem (matmul_plans.h), with a
 // workspace of the queue's own, in an order of summation that does not change from run to run.  A bias is
-// added where c is written; the sums of a's terms (a layer's bias gradient) are taken from the product's own
-// reads where cuBLASLt can, else by a pass over a.  Shapes that it computes badly have kernels of our own.
+// added where c is written; the sums of a's terms (a layer's bias gradient) take a pass over a: cuBLASLt could
+// take them from its own reads (BGRADB), but then chooses slow algorithms.  Shapes that it computes badly have
+// kernels of our own.
 #include "kernels/matmul.h"
 
 #include <stdexcept>
@@ -15,23 +16,17 @@ namespace scrawl::cuda {
 
 namespace {
 
-void execute(const MatMulPlan& plan, const MatMul& args, Queue& queue) {
+void multiply(const MatMul& args, Queue& queue) {
+  const MatMulPlan& plan = queue.matmul_plans().plan(args);
   const auto checked = [&](auto status) { check(status, [&] { return describe(args); }); };
-  if (const void* vector = plan.sums ? args.a_sum : args.bias)
-    checked(cublasLtMatmulDescSetAttribute(plan.operation.get(), CUBLASLT_MATMUL_DESC_BIAS_POINTER, &vector,
-                                           sizeof vector));
+  if (args.bias)
+    checked(cublasLtMatmulDescSetAttribute(plan.operation.get(), CUBLASLT_MATMUL_DESC_BIAS_POINTER,
+                                           &args.bias, sizeof args.bias));
   const float alpha = 1.0f, beta = args.accumulate ? 1.0f : 0.0f;
   checked(cublasLtMatmul(queue.blas(), plan.operation.get(), &alpha, args.b, plan.b.get(), args.a,
                          plan.a.get(), &beta, args.c, plan.c.get(), args.c, plan.c.get(), &plan.algorithm,
                          queue.blas_workspace(), queue.blas_workspace_bytes(), queue.stream()));
   if (queue.options().synchronise_each_launch) checked(cudaStreamSynchronize(queue.stream()));
-}
-
-/// The product, and a_sum where it comes for free; returns whether it did.
-bool multiply(const MatMul& args, Queue& queue) {
-  const MatMulPlan& plan = queue.matmul_plans().plan(args);
-  execute(plan, args, queue);
-  return plan.sums;
 }
 
 /// cuBLASLt has no products of fp32 that come out in bf16: they take the queue's scratch, which their callers
@@ -55,14 +50,13 @@ void run(const MatMul& args, Queue& queue) {
   if (args.m == 0) return;
   if (is_deep(args)) return multiply_deep(args, queue);
   if (is_narrow(args)) return multiply_narrow(args, queue);
-  bool summed = false;
   if (args.n > 0 && args.k == 0)
     set_to_bias(args, queue);
   else if (args.n > 0 && args.dtype == DType::f32 && args.c_dtype == DType::bf16)
     multiply_and_round(args, queue);
   else if (args.n > 0)
-    summed = multiply(args, queue);
-  if (args.a_sum && !summed) sum_terms(args, queue);
+    multiply(args, queue);
+  if (args.a_sum) sum_terms(args, queue);
 }
 
 }  // namespace scrawl::cuda

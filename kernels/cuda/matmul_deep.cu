@@ -5,8 +5,8 @@
 // multiplied by ones.
 // Cost: one read of a and b from memory (each tile of c reads its columns again, from the second-level cache)
 // and two passes over parts · m · n floats there.
-// Limits: up to 2²² results; columns of a and b are read by packs of 8, but for a factor a with odd rows (as
-// many as there are classes), which is read value by value.
+// Limits: few results and many terms (see is_deep); columns of a and b are read by packs of 8, but for a
+// factor a with odd rows (as many as there are classes), which is read value by value.
 #include "kernels/cuda/attention_fragments.cuh"
 #include "kernels/cuda/device/columns.cuh"
 #include "kernels/cuda/device/elementwise.cuh"
@@ -19,7 +19,6 @@ namespace {
 constexpr int kTerms = 32;  // of a stage
 constexpr int kStages = 4;
 constexpr int kWarpColumns = 32;
-constexpr int64_t kMostResults = int64_t{1} << 22;  // in scratch, even when there is but one part
 
 /// How a block's warps share a tile of c: down × across warps of `rows` × 32 results.
 template <int rows, int down, int across>
@@ -29,7 +28,7 @@ struct Tile {
   static constexpr int kThreads = down * across * kWarpSize;
 };
 using SmallTile = Tile<32, 2, 2>;
-using LargeTile = Tile<64, 2, 4>;
+using FlatTile = Tile<32, 1, 4>;
 
 /// A product, cut into tiles and parts.
 struct DeepProduct {
@@ -227,18 +226,16 @@ void launch_deep(const MatMul& args, Queue& queue) {
 }  // namespace
 
 bool is_deep(const MatMul& args) {
+  // More results than that keep tensor cores busy, and libraries know better how.
+  constexpr int64_t kMostResults = 256 * 128, kFewestTerms = 2048;
   return args.dtype == DType::bf16 && args.c_dtype == DType::f32 && args.transpose_a && !args.transpose_b &&
-         !args.bias && args.n > 0 && args.k > 0 && args.m * args.n <= kMostResults &&
+         !args.bias && args.n > 0 && args.m * args.n <= kMostResults && args.k >= kFewestTerms &&
          packable(args.ldb, {args.b}) % 8 == 0 && ceil_div(args.n, 8) * 8 <= args.ldb;
 }
 
 void multiply_deep(const MatMul& args, Queue& queue) {
-  // Large tiles read less from the second-level cache, where they don't reach far beyond c.
-  const auto covered = [&](int64_t side) {
-    return ceil_div(args.m, side) * ceil_div(args.n, side) * side * side;
-  };
-  if (args.m * args.n >= 512 * 128 && 5 * args.m * args.n >= 4 * covered(128))
-    launch_deep<LargeTile>(args, queue);
+  if (args.m <= FlatTile::kRows)
+    launch_deep<FlatTile>(args, queue);
   else
     launch_deep<SmallTile>(args, queue);
 }

@@ -8,10 +8,12 @@ namespace scrawl::cuda {
 
 namespace {
 
-/// The largest power of two up to 256 that divides an address; 0 for null.
-int alignment_of(const void* pointer) {
-  const auto address = reinterpret_cast<uintptr_t>(pointer);
-  return address == 0 ? 0 : static_cast<int>((address | 256) & ~((address | 256) - 1));
+/// The largest power of two up to 256 that divides the addresses of rows that are `stride` bytes apart; 0 for
+/// null.  Told of the first row alone, cuBLASLt has taken algorithms that are hundreds of times slower.
+int alignment_of(const void* pointer, int64_t stride = 256) {
+  if (!pointer) return 0;
+  const uintptr_t bits = reinterpret_cast<uintptr_t>(pointer) | static_cast<uintptr_t>(stride) | 256;
+  return static_cast<int>(bits & ~(bits - 1));
 }
 
 cudaDataType_t type_of(DType dtype, const std::string& what) {
@@ -54,10 +56,8 @@ std::string describe(const MatMul& args) {
                      name_of(args.dtype), name_of(args.c_dtype));
 }
 
-/// Not a success when cuBLASLt has no algorithm.  `vector`: the bias that is added, or where a_sum goes; or
-/// null.
-cublasStatus_t MatMulPlans::choose(const MatMul& args, const Problem& problem, const void* vector,
-                                   MatMulPlan& plan) {
+MatMulPlan MatMulPlans::chosen(const MatMul& args, const Problem& problem) {
+  MatMulPlan plan;
   const std::string what = describe(args);
   const cudaDataType_t type = type_of(args.dtype, what);
   // By default products of f32 are computed in f32 all the way.
@@ -72,9 +72,9 @@ cublasStatus_t MatMulPlans::choose(const MatMul& args, const Problem& problem, c
   };
   set(CUBLASLT_MATMUL_DESC_TRANSA, args.transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N);
   set(CUBLASLT_MATMUL_DESC_TRANSB, args.transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N);
-  if (vector) {
-    set(CUBLASLT_MATMUL_DESC_EPILOGUE, plan.sums ? CUBLASLT_EPILOGUE_BGRADB : CUBLASLT_EPILOGUE_BIAS);
-    set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, vector);  // its alignment matters
+  if (args.bias) {
+    set(CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BIAS);
+    set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, args.bias);  // its alignment matters
   }
   plan.a = args.transpose_a ? layout_of(type, args.m, args.k, args.lda, what)
                             : layout_of(type, args.k, args.m, args.lda, what);
@@ -96,13 +96,12 @@ cublasStatus_t MatMulPlans::choose(const MatMul& args, const Problem& problem, c
 
   cublasLtMatmulHeuristicResult_t result{};
   int found = 0;
-  const cublasStatus_t status =
-      cublasLtMatmulAlgoGetHeuristic(blas_, operation, plan.b.get(), plan.a.get(), plan.c.get(), plan.c.get(),
-                                     preference.get(), 1, &result, &found);
-  if (status != CUBLAS_STATUS_SUCCESS) return status;
-  if (found == 0) return CUBLAS_STATUS_NOT_SUPPORTED;
+  check(cublasLtMatmulAlgoGetHeuristic(blas_, operation, plan.b.get(), plan.a.get(), plan.c.get(),
+                                       plan.c.get(), preference.get(), 1, &result, &found),
+        what + ": choosing an algorithm");
+  if (found == 0) throw std::runtime_error(what + ": cuBLASLt has no algorithm");
   plan.algorithm = result.algo;
-  return CUBLAS_STATUS_SUCCESS;
+  return plan;
 }
 
 const MatMulPlan& MatMulPlans::plan(const MatMul& args) {
@@ -117,20 +116,12 @@ const MatMulPlan& MatMulPlans::plan(const MatMul& args) {
                         args.lda,
                         args.ldb,
                         args.ldc,
-                        alignment_of(args.a),
-                        alignment_of(args.b),
-                        alignment_of(args.c),
-                        alignment_of(args.bias),
-                        alignment_of(args.a_sum)};
+                        alignment_of(args.a, args.lda * size_of(args.dtype)),
+                        alignment_of(args.b, args.ldb * size_of(args.dtype)),
+                        alignment_of(args.c, args.ldc * size_of(args.c_dtype)),
+                        alignment_of(args.bias)};
   if (const auto known = plans_.find(problem); known != plans_.end()) return known->second;
-  MatMulPlan plan;
-  // The sum of our a's terms comes for free where cuBLASLt can: it writes in c's type, and never adds.
-  plan.sums = args.a_sum && !args.bias && !args.accumulate && args.c_dtype == DType::f32;
-  if (!plan.sums || choose(args, problem, args.a_sum, plan) != CUBLAS_STATUS_SUCCESS) {
-    plan.sums = false;
-    check(choose(args, problem, args.bias, plan), describe(args) + ": choosing an algorithm");
-  }
-  return plans_.emplace(problem, std::move(plan)).first->second;
+  return plans_.emplace(problem, chosen(args, problem)).first->second;
 }
 
 }  // namespace scrawl::cuda

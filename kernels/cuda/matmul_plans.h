@@ -23,7 +23,6 @@ struct MatMulPlan {
   std::unique_ptr<cublasLtMatmulDescOpaque_t, Destroy> operation;
   Layout a, b, c;  // of our a, b and c
   cublasLtMatmulAlgo_t algorithm{};
-  bool sums = false;  // the product writes a_sum too
 };
 
 class MatMulPlans {
@@ -41,10 +40,10 @@ class MatMulPlans {
     DType dtype, c_dtype;
     bool transpose_a, transpose_b, accumulate;
     int64_t m, n, k, lda, ldb, ldc;
-    int a_alignment, b_alignment, c_alignment, bias_alignment, sum_alignment;  // in bytes; 0 without
+    int a_alignment, b_alignment, c_alignment, bias_alignment;  // of every row, in bytes; 0 without
     auto operator<=>(const Problem&) const = default;
   };
-  cublasStatus_t choose(const MatMul& args, const Problem& problem, const void* vector, MatMulPlan& plan);
+  MatMulPlan chosen(const MatMul& args, const Problem& problem);
 
   cublasLtContext* blas_;
   int64_t workspace_bytes_;

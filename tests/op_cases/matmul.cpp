@@ -109,20 +109,18 @@ std::vector<OpCase> matmul_cases() {
       matmul_case("strided_transposed", {33, 13, 7, true, true, true, true, true, 5}),
       // As weight gradients and as products of weights are made under bf16.
       matmul_case("bf16_to_f32", {.m = 33, .n = 21, .k = 132, .accumulate = true, .c_dtype = DType::f32}),
-      // Results of many tiles, terms of several parts, a factor with odd rows; larger tiles.
+      // Few results from many terms: several tiles and parts, a factor with odd rows, rows with gaps.
       matmul_case("weight_gradient",
-                  {.m = 72, .n = 88, .k = 1025, .transpose_a = true, .sum = true, .c_dtype = DType::f32}),
+                  {.m = 72, .n = 40, .k = 2080, .transpose_a = true, .sum = true, .c_dtype = DType::f32}),
       matmul_case("weight_gradient_odd", {.m = 21,
-                                          .n = 72,
-                                          .k = 260,
+                                          .n = 136,
+                                          .k = 2085,
                                           .transpose_a = true,
                                           .sum = true,
                                           .accumulate = true,
                                           .c_dtype = DType::f32}),
       matmul_case("weight_gradient_gaps",
-                  {.m = 24, .n = 147, .k = 33, .transpose_a = true, .gap = 5, .c_dtype = DType::f32}),
-      matmul_case("weight_gradient_large",
-                  {.m = 504, .n = 136, .k = 260, .transpose_a = true, .sum = true, .c_dtype = DType::f32}),
+                  {.m = 35, .n = 19, .k = 2049, .transpose_a = true, .gap = 5, .c_dtype = DType::f32}),
       // As a classifier's forward pass and input gradient are.
       matmul_case("few_columns", {.m = 265, .n = 21, .k = 96, .transpose_b = true, .bias = true}),
       matmul_case("few_columns_odd_end", {.m = 17, .n = 3, .k = 32, .transpose_b = true}),
