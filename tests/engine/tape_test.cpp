@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <utility>
+
 #include "engine/ops.h"
 
 namespace scrawl {
@@ -107,6 +109,55 @@ TEST_F(TapeTest, GivesConstantsNoGradient) {
   tape_.backward(dot(tape_, ops::residual(tape_, x, of_constant), {1.0f}));
   EXPECT_EQ(constant.gradient(), nullptr);
   EXPECT_EQ(x.gradient()->value.to_host(), std::vector<float>{1.0f});
+}
+
+/// What came back to an operation with two outputs; empty where no gradient did.
+struct Received {
+  int calls = 0;
+  std::vector<float> dy, dz;
+};
+
+std::pair<Tensor, Tensor> two_outputs(Tape& tape, const Tensor& x, Received& received) {
+  Tensor y = Tensor::zeros(tape.device(), {1, 2}), z = Tensor::zeros(tape.device(), {3});
+  tape.record(y, z, {&x}, [&received](const Tensor& dy, const Tensor& dz) {
+    ++received.calls;
+    if (dy.defined()) received.dy = dy.to_host();
+    if (dz.defined()) received.dz = dz.to_host();
+  });
+  return {y, z};
+}
+
+TEST_F(TapeTest, GivesAnOperationTheGradientsOfBothOutputsAtOnce) {
+  Received received;
+  const auto [y, z] = two_outputs(tape_, leaf(device_, {1}, {1.0f}), received);
+  const Tensor of_z = dot(tape_, z, {3.0f, 4.0f, 5.0f}), of_y = dot(tape_, y.reshape({2}), {1.0f, 2.0f});
+  tape_.backward(ops::weighted_sum(tape_, {{of_y, 1.0f}, {of_z, 1.0f}}));
+  EXPECT_EQ(received.calls, 1);
+  EXPECT_EQ(received.dy, (std::vector<float>{1.0f, 2.0f}));
+  EXPECT_EQ(received.dz, (std::vector<float>{3.0f, 4.0f, 5.0f}));
+  EXPECT_FALSE(y.gradient()->value.defined()) << "gradients are let go once they are used";
+  EXPECT_FALSE(z.gradient()->value.defined());
+}
+
+TEST_F(TapeTest, AnOutputThatDidNotReachTheLossHasNoGradient) {
+  Received first, second, neither;
+  const Tensor x = leaf(device_, {1}, {1.0f});
+  const Tensor y = two_outputs(tape_, x, first).first, z = two_outputs(tape_, x, second).second;
+  two_outputs(tape_, x, neither);
+  const Tensor of_y = dot(tape_, y, {1.0f, 2.0f}), of_z = dot(tape_, z, {3.0f, 4.0f, 5.0f});
+  tape_.backward(ops::weighted_sum(tape_, {{of_y, 1.0f}, {of_z, 1.0f}}));
+  EXPECT_EQ(first.dy, (std::vector<float>{1.0f, 2.0f}));
+  EXPECT_TRUE(first.dz.empty());
+  EXPECT_TRUE(second.dy.empty());
+  EXPECT_EQ(second.dz, (std::vector<float>{3.0f, 4.0f, 5.0f}));
+  EXPECT_EQ(neither.calls, 0);
+}
+
+TEST_F(TapeTest, TwoOutputsOfConstantsHaveNoGradient) {
+  Received received;
+  const auto [y, z] = two_outputs(tape_, Tensor::zeros(device_, {1}), received);
+  EXPECT_EQ(y.gradient(), nullptr);
+  EXPECT_EQ(z.gradient(), nullptr);
 }
 
 TEST_F(TapeTest, RecordsNothingWhenEvaluating) {
