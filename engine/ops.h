@@ -44,6 +44,8 @@ Tensor batch_norm(Tape&, const Tensor& x, const Tensor& gamma, const Tensor& bet
                   const Tensor& running_var, float eps, float momentum);
 
 Tensor relu(Tape&, const Tensor& x);
+/// relu(a + b)
+Tensor add_relu(Tape&, const Tensor& a, const Tensor& b);
 
 /// Whole channels of a sample are zeroed with probability `rate` while training; x [N,H,W,C].
 Tensor channel_dropout(Tape&, const Tensor& x, float rate);

@@ -34,9 +34,9 @@ class TapeTest : public ::testing::Test {
 };
 
 TEST_F(TapeTest, AddsGradientsOfATensorThatSeveralOperationsUse) {
-  const Tensor x = leaf(device_, {1, 2}, {1.0f, -2.0f});
-  const Tensor twice = ops::residual(tape_, x, x);
-  const Tensor thrice = ops::residual(tape_, twice, x);
+  const Tensor x = leaf(device_, {1, 2}, {1.0f, 2.0f});
+  const Tensor twice = ops::add_relu(tape_, x, x);
+  const Tensor thrice = ops::add_relu(tape_, twice, x);
   tape_.backward(dot(tape_, thrice, {10.0f, 100.0f}));
   EXPECT_EQ(x.gradient()->value.to_host(), (std::vector<float>{30.0f, 300.0f}));
 }
@@ -45,8 +45,8 @@ TEST_F(TapeTest, AddsGradientsOfATensorThatSeveralOperationsUse) {
 TEST_F(TapeTest, CopiesSharedGradientsBeforeAddingToThem) {
   const Tensor x = leaf(device_, {1, 1}, {3.0f}), other = leaf(device_, {1, 1}, {5.0f});
   const Tensor positive = ops::relu(tape_, x);
-  const Tensor sum = ops::residual(tape_, positive, other);  // lends its gradient to both
-  const Tensor total = ops::residual(tape_, sum, positive);  // and adds to one
+  const Tensor sum = ops::add_relu(tape_, positive, other);  // lends its gradient to both
+  const Tensor total = ops::add_relu(tape_, sum, positive);  // and adds to one
   tape_.backward(dot(tape_, total, {7.0f}));
   EXPECT_EQ(x.gradient()->value.to_host(), std::vector<float>{14.0f});
   EXPECT_EQ(other.gradient()->value.to_host(), std::vector<float>{7.0f});
@@ -106,7 +106,7 @@ TEST_F(TapeTest, GivesConstantsNoGradient) {
   const Tensor x = leaf(device_, {1, 1}, {1.0f}), constant = Tensor::from(device_, {1, 1}, std::vector{2.0f});
   const Tensor of_constant = ops::relu(tape_, constant);
   EXPECT_EQ(of_constant.gradient(), nullptr);
-  tape_.backward(dot(tape_, ops::residual(tape_, x, of_constant), {1.0f}));
+  tape_.backward(dot(tape_, ops::add_relu(tape_, x, of_constant), {1.0f}));
   EXPECT_EQ(constant.gradient(), nullptr);
   EXPECT_EQ(x.gradient()->value.to_host(), std::vector<float>{1.0f});
 }
