@@ -160,6 +160,29 @@ TEST_F(TapeTest, TwoOutputsOfConstantsHaveNoGradient) {
   EXPECT_EQ(z.gradient(), nullptr);
 }
 
+// A residual sum writes its gradient over that of the next one, if nobody else holds that.
+TEST_F(TapeTest, ResidualSumsLeaveGradientsAloneThatOthersHold) {
+  const Tensor gamma = Tensor::from(device_, {2}, std::vector{1.0f, 1.0f}),
+               beta = Tensor::zeros(device_, {2});
+  const Tensor x = leaf(device_, {1, 2}, {1.0f, -1.0f}), branch = leaf(device_, {1, 2}, {3.0f, 4.0f}),
+               other = leaf(device_, {1, 2}, {7.0f, 11.0f});
+  const auto norm = [&](const Tensor& a, const Tensor& b) {
+    return ops::residual_norm(tape_, a, b, 0.0f, gamma, beta, 1e-5f);
+  };
+  const auto [sum, normed] = norm(x, branch);
+  const auto [next, unused] = norm(sum, other);  // lends its gradient to `sum` and `other`
+  // Of two channels a norm makes ±1, whatever they are: nearly no gradient.
+  tape_.backward(ops::weighted_sum(
+      tape_, {{dot(tape_, next, {10.0f, 100.0f}), 1.0f}, {dot(tape_, normed, {1000.0f, -1000.0f}), 1.0f}}));
+  EXPECT_EQ(other.gradient()->value.to_host(), (std::vector<float>{10.0f, 100.0f}));
+  const std::vector<float> dx = x.gradient()->value.to_host();
+  EXPECT_NE(dx, (std::vector<float>{10.0f, 100.0f})) << "nothing came through the norm";
+  EXPECT_NEAR(dx[0], 10.0f, 1.0f);
+  EXPECT_NEAR(dx[1], 100.0f, 1.0f);
+  EXPECT_EQ(branch.gradient()->value.to_host(), dx);
+  EXPECT_EQ(branch.gradient()->value.raw(), x.gradient()->value.raw()) << "they share one memory";
+}
+
 TEST_F(TapeTest, RecordsNothingWhenEvaluating) {
   Tape tape(device_, Tape::Mode::evaluate);
   const Tensor y = ops::relu(tape, leaf(device_, {1}, {1.0f}));
