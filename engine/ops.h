@@ -26,8 +26,13 @@ Tensor depthwise_gelu(Tape&, const Tensor& x, const Tensor& weight, const Tensor
 /// Both are differentiated, or neither.
 Tensor attention(Tape&, const Tensor& q, const Tensor& kv, int heads);
 
-/// x + branch, the branch dropped per sample with probability `drop_rate` while training.
-Tensor residual(Tape&, const Tensor& x, const Tensor& branch, float drop_rate = 0.0f);
+/// A residual sum, x + branch, the branch dropped per sample with probability `drop_rate` while training; and
+/// the layer norm that follows it.
+struct NormedSum {
+  Tensor sum, normed;
+};
+NormedSum residual_norm(Tape&, const Tensor& x, const Tensor& branch, float drop_rate, const Tensor& gamma,
+                        const Tensor& beta, float eps);
 
 /// Bilinear resize of x [N,H,W,C] to [N,height,width,C].
 Tensor upsample(Tape&, const Tensor& x, int height, int width, bool align_corners);
@@ -44,6 +49,8 @@ Tensor batch_norm(Tape&, const Tensor& x, const Tensor& gamma, const Tensor& bet
                   const Tensor& running_var, float eps, float momentum);
 
 Tensor relu(Tape&, const Tensor& x);
+/// relu(a + b)
+Tensor add_relu(Tape&, const Tensor& a, const Tensor& b);
 
 /// Whole channels of a sample are zeroed with probability `rate` while training; x [N,H,W,C].
 Tensor channel_dropout(Tape&, const Tensor& x, float rate);

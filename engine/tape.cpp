@@ -1,5 +1,7 @@
 #include "engine/tape.h"
 
+#include <algorithm>
+
 #include "kernels/cast.h"
 #include "kernels/elementwise.h"
 
@@ -16,15 +18,37 @@ void copy(Device& device, const Tensor& x, const GradientTarget& y) {
                   .accumulate = y.accumulate});
 }
 
+bool any_differentiated(std::initializer_list<const Tensor*> tensors) {
+  return std::any_of(tensors.begin(), tensors.end(),
+                     [](const Tensor* x) { return x->gradient() != nullptr; });
+}
+
 }  // namespace
 
-void Tape::record(Tensor& y, std::initializer_list<const Tensor*> inputs, Backward backward) {
-  if (mode_ != Mode::train) return;
-  bool differentiated = false;
-  for (const Tensor* input : inputs) differentiated |= input->gradient() != nullptr;
-  if (!differentiated) return;
+/// Gives an output its gradient slot.
+Tape::Output Tape::Output::of(Tensor& y) {
   y.set_gradient(std::make_shared<Gradient>());
-  nodes_.push_back({y.gradient(), y.shape(), std::move(backward)});
+  return {y.gradient(), y.shape()};
+}
+
+/// What has flowed into it, which the slot then lets go; undefined when nothing has.
+Tensor Tape::Output::take_gradient() const {
+  if (!gradient || !gradient->written) return {};
+  const Tensor dy = std::move(gradient->value);
+  *gradient = {};
+  return dy.reshape(shape);
+}
+
+void Tape::record(Tensor& y, std::initializer_list<const Tensor*> inputs, Backward backward) {
+  if (mode_ != Mode::train || !any_differentiated(inputs)) return;
+  nodes_.push_back({Output::of(y), {}, [backward = std::move(backward)](const Tensor& dy, const Tensor&) {
+                      backward(dy);
+                    }});
+}
+
+void Tape::record(Tensor& y, Tensor& z, std::initializer_list<const Tensor*> inputs, BackwardOfTwo backward) {
+  if (mode_ != Mode::train || !any_differentiated(inputs)) return;
+  nodes_.push_back({Output::of(y), Output::of(z), std::move(backward)});
 }
 
 void Tape::backward(const Tensor& loss) {
@@ -36,10 +60,8 @@ void Tape::backward(const Tensor& loss) {
   while (!nodes_.empty()) {
     Node node = std::move(nodes_.back());
     nodes_.pop_back();
-    if (!node.gradient->written) continue;  // its output did not reach the loss
-    const Tensor dy = std::move(node.gradient->value);
-    *node.gradient = {};
-    node.backward(dy.reshape(node.shape));
+    const Tensor dy = node.first.take_gradient(), dz = node.second.take_gradient();
+    if (dy.defined() || dz.defined()) node.backward(dy, dz);  // else it did not reach the loss
   }
 }
 

@@ -34,6 +34,7 @@ class Tape {
     train,     // batch statistics, dropout, recorded
   };
   using Backward = std::function<void(const Tensor& dy)>;
+  using BackwardOfTwo = std::function<void(const Tensor& dy, const Tensor& dz)>;
 
   /// `state` lies in device memory and gives seed and step to random operations; null when none is used.
   Tape(Device& device, Mode mode, const StepState* state = nullptr)
@@ -47,15 +48,23 @@ class Tape {
   /// Notes how to go back from y to its inputs, unless none of them is differentiated.  Call it after y's
   /// values are under way; it gives y its gradient slot.
   void record(Tensor& y, std::initializer_list<const Tensor*> inputs, Backward backward);
+  /// The same from two outputs.  The gradient of one that did not reach the loss is undefined.
+  void record(Tensor& y, Tensor& z, std::initializer_list<const Tensor*> inputs, BackwardOfTwo backward);
 
   /// Walks the list backwards from a loss of one element, releasing nodes as they are used.
   void backward(const Tensor& loss);
 
  private:
-  struct Node {
-    std::shared_ptr<Gradient> gradient;  // of the node's output
+  struct Output {
+    std::shared_ptr<Gradient> gradient;  // null where a node has no second output
     Shape shape;
-    Backward backward;
+
+    static Output of(Tensor& y);
+    Tensor take_gradient() const;
+  };
+  struct Node {
+    Output first, second;
+    BackwardOfTwo backward;
   };
 
   Device& device_;

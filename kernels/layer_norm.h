@@ -1,7 +1,9 @@
 #pragma once
+// Layer norm, alone and after a residual sum.
 #include <string_view>
 
 #include "kernels/cost.h"
+#include "kernels/drop_path.h"
 #include "kernels/dtype.h"
 #include "kernels/queue.h"
 
@@ -21,7 +23,9 @@ struct LayerNormForward {
   int64_t rows = 0;
   int channels = 0;
   float eps = 1e-5f;
-  Cost cost() const { return {2 * rows * channels * size_of(dtype), 8 * rows * channels}; }
+  Cost cost() const {
+    return {2 * rows * channels * size_of(dtype) + 8 * (rows + channels), 8 * rows * channels};
+  }
 };
 
 /// dx (+)= rstd · (g − mean(g) − x̂ · mean(g · x̂)) with g = dy · gamma; dgamma (+)= Σ dy · x̂, dbeta (+)= Σ dy.
@@ -42,21 +46,114 @@ struct LayerNormBackward {
   bool accumulate_dx = false;
   bool accumulate_parameters = false;
   Cost cost() const {
-    return {(accumulate_dx ? 4 : 3) * rows * channels * size_of(dtype), 14 * rows * channels};
+    const int64_t maps = 2 + (dx != nullptr) + (dx && accumulate_dx);
+    const int64_t parameters = 1 + (dgamma ? (accumulate_parameters ? 4 : 2) : 0);
+    return {maps * rows * channels * size_of(dtype) + 8 * rows + 4 * parameters * channels,
+            14 * rows * channels};
   }
 };
+
+/// sum = x + drop_path(branch), over `images` samples of `rows` rows each, and y = layer_norm(sum).  What is
+/// normalised is the sum as it is stored: the backward pass reads it there.
+struct ResidualNormForward {
+  static constexpr std::string_view name = "residual_norm.forward";
+  DType dtype = DType::f32;
+  const void* x = nullptr;
+  const void* branch = nullptr;
+  const float* gamma = nullptr;
+  const float* beta = nullptr;
+  void* sum = nullptr;
+  void* y = nullptr;
+  float* mean = nullptr;  // [images · rows], and so is rstd
+  float* rstd = nullptr;
+  int64_t images = 0, rows = 0;
+  int channels = 0;
+  float eps = 1e-5f;
+  DropPath drop_path;
+  Cost cost() const {
+    const int64_t values = images * rows * channels;
+    return {4 * values * size_of(dtype) + 8 * (images * rows + channels), 10 * values};
+  }
+};
+
+/// With ds = dsum + what layer norm makes of dy (see LayerNormBackward): dx = ds, dbranch = ds · scale of the
+/// sample.
+/// An output that did not reach the loss has no gradient: dsum is null, or dy and then dgamma and dbeta, too.
+/// Of the results those are null that nobody wants.  dx may be dsum itself.
+struct ResidualNormBackward {
+  static constexpr std::string_view name = "residual_norm.backward";
+  DType dtype = DType::f32;
+  const void* sum = nullptr;
+  const float* gamma = nullptr;
+  const float* mean = nullptr;
+  const float* rstd = nullptr;
+  const void* dsum = nullptr;
+  const void* dy = nullptr;
+  void* dx = nullptr;
+  void* dbranch = nullptr;
+  float* dgamma = nullptr;
+  float* dbeta = nullptr;
+  int64_t images = 0, rows = 0;
+  int channels = 0;
+  DropPath drop_path;
+  bool accumulate_parameters = false;
+  Cost cost() const {
+    const int64_t values = images * rows * channels;
+    const int64_t maps = (dy ? 2 : 0) + (dsum != nullptr) + (dx != nullptr) + (dbranch != nullptr);
+    const int64_t parameters = (dy ? 1 : 0) + (dgamma ? (accumulate_parameters ? 4 : 2) : 0);
+    return {maps * values * size_of(dtype) + (dy ? 8 * images * rows : 0) + 4 * parameters * channels,
+            ((dy ? 14 : 0) + (dsum != nullptr) + (dbranch != nullptr)) * values};
+  }
+};
+
+// For those who compute all of them by one kernel: a layer norm alone is one without a branch.
+inline ResidualNormForward without_branch(const LayerNormForward& args) {
+  return {.dtype = args.dtype,
+          .x = args.x,
+          .gamma = args.gamma,
+          .beta = args.beta,
+          .y = args.y,
+          .mean = args.mean,
+          .rstd = args.rstd,
+          .images = 1,
+          .rows = args.rows,
+          .channels = args.channels,
+          .eps = args.eps};
+}
+inline ResidualNormBackward without_branch(const LayerNormBackward& args) {
+  return {.dtype = args.dtype,
+          .sum = args.x,
+          .gamma = args.gamma,
+          .mean = args.mean,
+          .rstd = args.rstd,
+          .dsum = args.accumulate_dx ? args.dx : nullptr,
+          .dy = args.dy,
+          .dx = args.dx,
+          .dgamma = args.dgamma,
+          .dbeta = args.dbeta,
+          .images = 1,
+          .rows = args.rows,
+          .channels = args.channels,
+          .accumulate_parameters = args.accumulate_parameters};
+}
 
 namespace cpu {
 void run(const LayerNormForward&, Queue&);
 void run(const LayerNormBackward&, Queue&);
+void run(const ResidualNormForward&, Queue&);
+void run(const ResidualNormBackward&, Queue&);
 }  // namespace cpu
 namespace cuda {
 void run(const LayerNormForward&, Queue&);
 void run(const LayerNormBackward&, Queue&);
+void run(const ResidualNormForward&, Queue&);
+void run(const ResidualNormBackward&, Queue&);
 }  // namespace cuda
 namespace simt {
 void run(const LayerNormForward&, Queue&);
 void run(const LayerNormBackward&, Queue&);
+void run(const ResidualNormForward&, Queue&);
+void run(const ResidualNormBackward&, Queue&);
 }  // namespace simt
 
 }  // namespace scrawl

@@ -7,14 +7,16 @@
 
 namespace scrawl {
 
-/// y = max(x, 0).  NaN stays NaN, as in PyTorch: a diverging run must show.
+/// y = max(x + addend, 0), the addend null for zero.  NaN stays NaN, as in PyTorch: a diverging run must
+/// show.
 struct ReluForward {
   static constexpr std::string_view name = "relu.forward";
   DType dtype = DType::f32;
   const void* x = nullptr;
+  const void* addend = nullptr;
   void* y = nullptr;
   int64_t elements = 0;
-  Cost cost() const { return {2 * elements * size_of(dtype), elements}; }
+  Cost cost() const { return {(addend ? 3 : 2) * elements * size_of(dtype), (addend ? 2 : 1) * elements}; }
 };
 
 /// dx (+)= dy where y > 0.

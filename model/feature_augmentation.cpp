@@ -14,7 +14,7 @@ Tensor FeatureAugmentation::operator()(Tape& tape, const Tensor& feat, const Ten
   const Tensor p = prototype_fc_(tape, prototypes);
   const Tensor q = feature_fc_(tape, f);
   const Tensor h = ops::relu(tape, fc3_(tape, ops::prototype_attention(tape, q, p, present)));
-  return ops::relu(tape, ops::residual(tape, f, fc4_(tape, h))).reshape(feat.shape());
+  return ops::add_relu(tape, f, fc4_(tape, h)).reshape(feat.shape());
 }
 
 }  // namespace scrawl

@@ -43,6 +43,10 @@ struct LayerNorm {
   Tensor operator()(Tape& tape, const Tensor& x) const {
     return ops::layer_norm(tape, x, gamma.value, beta.value, *eps);
   }
+  /// Of x + branch, which comes along; see ops::residual_norm.
+  ops::NormedSum of_sum(Tape& tape, const Tensor& x, const Tensor& branch, float drop_path) const {
+    return ops::residual_norm(tape, x, branch, drop_path, gamma.value, beta.value, *eps);
+  }
   Parameter& gamma;
   Parameter& beta;
   const float* eps;

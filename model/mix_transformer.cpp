@@ -13,9 +13,9 @@ TransformerBlock::TransformerBlock(const Scope& scope, const ModelConfig& config
       mix_ffn(scope.inner("mlp"), config.embed_dims[stage], config.mlp_ratio),
       drop_path(drop_path_rate) {}
 
-Tensor TransformerBlock::operator()(Tape& tape, Tensor x) const {
-  x = ops::residual(tape, x, attention(tape, norm1(tape, x)), drop_path);
-  return ops::residual(tape, x, mix_ffn(tape, norm2(tape, x)), drop_path);
+ops::NormedSum TransformerBlock::operator()(Tape& tape, ops::NormedSum x, const LayerNorm& next) const {
+  x = norm2.of_sum(tape, x.sum, attention(tape, x.normed), drop_path);
+  return next.of_sum(tape, x.sum, mix_ffn(tape, x.normed), drop_path);
 }
 
 MixTransformer::MixTransformer(const Scope& scope, const ModelConfig& config) {
@@ -41,11 +41,12 @@ MixTransformer::MixTransformer(const Scope& scope, const ModelConfig& config) {
 
 std::array<Tensor, 4> MixTransformer::operator()(Tape& tape, const Tensor& image) const {
   std::array<Tensor, 4> maps;
-  Tensor x = image;
   for (int s = 0; s < 4; ++s) {
-    x = stages_[s].patch_embed(tape, x);
-    for (const TransformerBlock& block : stages_[s].blocks) x = block(tape, x);
-    x = maps[s] = stages_[s].norm(tape, x);
+    const Stage& stage = stages_[s];
+    const Tensor embedded = stage.patch_embed(tape, s == 0 ? image : maps[s - 1]);
+    ops::NormedSum x{embedded, stage.norm_ahead_of(0)(tape, embedded)};
+    for (size_t i = 0; i < stage.blocks.size(); ++i) x = stage.blocks[i](tape, x, stage.norm_ahead_of(i + 1));
+    maps[s] = x.normed;
   }
   return maps;
 }

@@ -10,9 +10,11 @@
 namespace scrawl {
 
 /// One block: x += drop_path(attention(norm1(x))); x += drop_path(mix_ffn(norm2(x))).
+/// A norm follows every sum and is computed along with it.  So a block gets x with norm1 of it, and gives x
+/// with the norm that comes next: norm1 of the next block, or the stage's norm.
 struct TransformerBlock {
   TransformerBlock(const Scope& scope, const ModelConfig& config, int stage, float drop_path_rate);
-  Tensor operator()(Tape& tape, Tensor x) const;
+  ops::NormedSum operator()(Tape& tape, ops::NormedSum x, const LayerNorm& next) const;
 
   LayerNorm norm1;
   EfficientAttention attention;
@@ -35,6 +37,8 @@ class MixTransformer {
     PatchEmbed patch_embed;
     std::deque<TransformerBlock> blocks;
     LayerNorm norm;
+    /// The norm ahead of block i, or of the stage's end.
+    const LayerNorm& norm_ahead_of(size_t i) const { return i < blocks.size() ? blocks[i].norm1 : norm; }
   };
   std::deque<Stage> stages_;
 };

@@ -22,4 +22,23 @@ Tensor relu(Tape& tape, const Tensor& x) {
   return y;
 }
 
+Tensor add_relu(Tape& tape, const Tensor& a, const Tensor& b) {
+  require(a.shape() == b.shape(), "add_relu: a {}, b {}", a.shape().text(), b.shape().text());
+  Tensor y(tape.device(), a.shape(), a.dtype());
+  tape.device().run(ReluForward{
+      .dtype = a.dtype(), .x = a.raw(), .addend = b.raw(), .y = y.raw(), .elements = a.elements()});
+
+  tape.record(
+      y, {&a, &b},
+      [y = y.slice(0, y.shape()), &device = tape.device(), da = a.gradient(),
+       db = b.gradient()](const Tensor& dy) {
+        const Tensor dsum(device, y.shape(), y.dtype());  // the gradient of both
+        device.run(ReluBackward{
+            .dtype = y.dtype(), .y = y.raw(), .dy = dy.raw(), .dx = dsum.raw(), .elements = y.elements()});
+        pass_gradient(device, da, dsum);
+        pass_gradient(device, db, dsum);
+      });
+  return y;
+}
+
 }  // namespace scrawl::ops

@@ -1,6 +1,7 @@
-// Layer norm over rows of channels: a row is read into the first-level cache once; mean, variance (two
-// passes, see the header) and result follow from there.  The backward pass needs two sums a row and leaves
-// partial sums of dgamma and dbeta for every fixed chunk of rows. Cost: bound by memory from 64 channels on.
+// Layer norm over rows of channels: a row is read into the first-level cache once; residual sum, mean,
+// variance (two passes, see the header) and result follow from there.  The backward pass needs two sums a row
+// and leaves partial sums of dgamma and dbeta for every fixed chunk of rows.  A layer norm alone is one
+// without a branch.  Cost: bound by memory from 64 channels on.
 // Limits: fewer channels pay for the sums across a register.
 #include "kernels/layer_norm.h"
 
@@ -15,10 +16,36 @@ namespace scrawl::cpu {
 
 namespace {
 
-void normalise(const LayerNormForward& args, int64_t row) {
+/// Where a row of a map starts; null when there is no map.
+const float* row_of(const void* map, int64_t row, int channels) {
+  return map ? static_cast<const float*>(map) + row * channels : nullptr;
+}
+float* row_of(void* map, int64_t row, int channels) {
+  return map ? static_cast<float*>(map) + row * channels : nullptr;
+}
+
+/// Calls body(row, scale of its image) for rows of all images.
+template <typename Arguments, typename Body>
+void for_each_row(const Arguments& args, int64_t begin, int64_t end, Body body) {
+  for (int64_t row = begin; row < end;) {
+    const int64_t image = row / args.rows;
+    const float scale = args.drop_path.scale(static_cast<uint32_t>(image));
+    for (const int64_t last = std::min(end, (image + 1) * args.rows); row < last; ++row) body(row, scale);
+  }
+}
+
+// --- forward ----------------------------------------------------------------------------------------------
+
+void normalise(const ResidualNormForward& args, int64_t row, float scale) {
   const int channels = args.channels;
-  const float* x = static_cast<const float*>(args.x) + row * channels;
-  float* y = static_cast<float*>(args.y) + row * channels;
+  const float* x = row_of(args.x, row, channels);
+  if (args.branch) {
+    const float* branch = row_of(args.branch, row, channels);
+    float* total = row_of(args.sum, row, channels);
+#pragma omp simd
+    for (int c = 0; c < channels; ++c) total[c] = x[c] + scale * branch[c];
+    x = total;
+  }
   float sum = 0.0f;
 #pragma omp simd reduction(+ : sum)
   for (int c = 0; c < channels; ++c) sum += x[c];
@@ -31,17 +58,25 @@ void normalise(const LayerNormForward& args, int64_t row) {
   }
   const float shift = rest / channels, mean = about + shift;
   const float rstd = 1.0f / std::sqrt(std::max(squares / channels - shift * shift, 0.0f) + args.eps);
+  float* y = row_of(args.y, row, channels);
 #pragma omp simd
   for (int c = 0; c < channels; ++c) y[c] = (x[c] - mean) * rstd * args.gamma[c] + args.beta[c];
   args.mean[row] = mean;
   args.rstd[row] = rstd;
 }
 
-void input_gradient(const LayerNormBackward& args, int64_t row) {
+void forward(const ResidualNormForward& args, Queue& queue) {
+  parallel_chunks(queue, args.images * args.rows, grain_for(args.channels), [&](int64_t begin, int64_t end) {
+    for_each_row(args, begin, end, [&](int64_t row, float scale) { normalise(args, row, scale); });
+  });
+}
+
+// --- backward ---------------------------------------------------------------------------------------------
+
+/// ds = dsum + the gradient of the norm's input; dsum may be null, or ds itself.
+void input_gradient(const ResidualNormBackward& args, int64_t row, const float* dsum, float* ds) {
   const int channels = args.channels;
-  const float* x = static_cast<const float*>(args.x) + row * channels;
-  const float* dy = static_cast<const float*>(args.dy) + row * channels;
-  float* dx = static_cast<float*>(args.dx) + row * channels;
+  const float *x = row_of(args.sum, row, channels), *dy = row_of(args.dy, row, channels);
   const float* gamma = args.gamma;
   const float mean = args.mean[row], rstd = args.rstd[row];
   float sum = 0.0f, product = 0.0f;  // Σ g and Σ g · x̂
@@ -53,20 +88,36 @@ void input_gradient(const LayerNormBackward& args, int64_t row) {
   }
   const float mean_g = sum / channels;
   const float slope = product * rstd * rstd / channels;
-  if (args.accumulate_dx) {
+  if (dsum) {
 #pragma omp simd
-    for (int c = 0; c < channels; ++c) dx[c] += rstd * (dy[c] * gamma[c] - mean_g - (x[c] - mean) * slope);
+    for (int c = 0; c < channels; ++c)
+      ds[c] = dsum[c] + rstd * (dy[c] * gamma[c] - mean_g - (x[c] - mean) * slope);
   } else {
 #pragma omp simd
-    for (int c = 0; c < channels; ++c) dx[c] = rstd * (dy[c] * gamma[c] - mean_g - (x[c] - mean) * slope);
+    for (int c = 0; c < channels; ++c) ds[c] = rstd * (dy[c] * gamma[c] - mean_g - (x[c] - mean) * slope);
   }
 }
 
-/// Adds one row's share to dgamma and dbeta.
-void parameter_gradient(const LayerNormBackward& args, int64_t row, float* dgamma, float* dbeta) {
+/// dx and dbranch of one row, as far as they are wanted.
+void input_gradients(const ResidualNormBackward& args, int64_t row, float scale) {
   const int channels = args.channels;
-  const float* x = static_cast<const float*>(args.x) + row * channels;
-  const float* dy = static_cast<const float*>(args.dy) + row * channels;
+  float *dx = row_of(args.dx, row, channels), *dbranch = row_of(args.dbranch, row, channels);
+  float* ds = dx ? dx : dbranch;
+  if (!ds) return;
+  const float* dsum = row_of(args.dsum, row, channels);
+  if (args.dy)
+    input_gradient(args, row, dsum, ds);
+  else if (ds != dsum)
+    std::copy_n(dsum, channels, ds);
+  if (!dbranch) return;
+#pragma omp simd
+  for (int c = 0; c < channels; ++c) dbranch[c] = scale * ds[c];
+}
+
+/// Adds one row's share to dgamma and dbeta.
+void parameter_gradient(const ResidualNormBackward& args, int64_t row, float* dgamma, float* dbeta) {
+  const int channels = args.channels;
+  const float *x = row_of(args.sum, row, channels), *dy = row_of(args.dy, row, channels);
   const float mean = args.mean[row], rstd = args.rstd[row];
 #pragma omp simd
   for (int c = 0; c < channels; ++c) {
@@ -75,33 +126,45 @@ void parameter_gradient(const LayerNormBackward& args, int64_t row, float* dgamm
   }
 }
 
-}  // namespace
-
-void run(const LayerNormForward& args, Queue& queue) {
-  require_f32(args.dtype, args.name);
-  parallel_chunks(queue, args.rows, grain_for(args.channels), [&](int64_t begin, int64_t end) {
-    for (int64_t row = begin; row < end; ++row) normalise(args, row);
-  });
-}
-
-void run(const LayerNormBackward& args, Queue& queue) {
-  require_f32(args.dtype, args.name);
+void backward(const ResidualNormBackward& args, Queue& queue) {
   const int64_t grain = std::min<int64_t>(grain_for(args.channels), 1024);
-  const int64_t chunks = ceil_div(args.rows, grain);
+  const int64_t rows = args.images * args.rows, chunks = ceil_div(rows, grain);
   const int64_t width = 2 * int64_t{args.channels};  // a chunk's dgamma, then its dbeta
   float* partials = args.dgamma ? queue.scratch(chunks * width) : nullptr;
-  parallel_chunks(queue, args.rows, grain, [&](int64_t begin, int64_t end) {
+  parallel_chunks(queue, rows, grain, [&](int64_t begin, int64_t end) {
     float* dgamma = partials ? partials + begin / grain * width : nullptr;
     if (dgamma) std::fill(dgamma, dgamma + width, 0.0f);
-    for (int64_t row = begin; row < end; ++row) {
+    for_each_row(args, begin, end, [&](int64_t row, float scale) {
       if (dgamma) parameter_gradient(args, row, dgamma, dgamma + args.channels);
-      if (args.dx) input_gradient(args, row);
-    }
+      input_gradients(args, row, scale);
+    });
   });
   if (!partials) return;
   reduce_partials(queue, partials, chunks, width, args.channels, args.dgamma, args.accumulate_parameters);
   reduce_partials(queue, partials + args.channels, chunks, width, args.channels, args.dbeta,
                   args.accumulate_parameters);
+}
+
+}  // namespace
+
+void run(const LayerNormForward& args, Queue& queue) {
+  require_f32(args.dtype, args.name);
+  forward(without_branch(args), queue);
+}
+
+void run(const LayerNormBackward& args, Queue& queue) {
+  require_f32(args.dtype, args.name);
+  backward(without_branch(args), queue);
+}
+
+void run(const ResidualNormForward& args, Queue& queue) {
+  require_f32(args.dtype, args.name);
+  forward(args, queue);
+}
+
+void run(const ResidualNormBackward& args, Queue& queue) {
+  require_f32(args.dtype, args.name);
+  backward(args, queue);
 }
 
 }  // namespace scrawl::cpu

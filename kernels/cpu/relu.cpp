@@ -9,10 +9,14 @@ namespace scrawl::cpu {
 void run(const ReluForward& args, Queue& queue) {
   require_f32(args.dtype, args.name);
   const auto* x = static_cast<const float*>(args.x);
+  const auto* addend = static_cast<const float*>(args.addend);
   auto* y = static_cast<float*>(args.y);
   parallel_chunks(queue, args.elements, grain_for(1), [=](int64_t begin, int64_t end) {
 #pragma omp simd
-    for (int64_t i = begin; i < end; ++i) y[i] = x[i] < 0.0f ? 0.0f : x[i];
+    for (int64_t i = begin; i < end; ++i) {
+      const float sum = x[i] + (addend ? addend[i] : 0.0f);
+      y[i] = sum < 0.0f ? 0.0f : sum;
+    }
   });
 }
 

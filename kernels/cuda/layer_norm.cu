@@ -1,11 +1,13 @@
-// Layer norm over rows of channels.  A row is shared by up to 32 lanes, as many as it has packs of 16 bytes,
-// so that a warp takes several short rows at a time.  Lanes keep their packs in registers: the row is read
-// once, and mean, variance (two passes, see the header) and result follow from there.
-// Backward: the same layout; each block walks over the rows of one part and keeps its share of dgamma and
-// dbeta in registers, too, so that x and dy are read once for all three gradients.  Partial sums are added
-// in a second launch, in fixed order.
-// Cost: bound by memory.  Limits: rows of more than 128 packs, and channels that are not whole packs, are
-// read value by value, once for every pass, and their dgamma and dbeta take a launch of their own.
+// Layer norm over rows of channels, alone or after a residual sum.  A row is shared by up to 32 lanes, as
+// many as it has packs of 16 bytes, so that a warp takes several short rows at a time, and a thread has two
+// of them under way.  Lanes keep their packs in registers: the row is read once, and sum, mean, variance (two
+// passes, see the header) and result follow from there.  A block stays within one image, whose drop path's
+// scale one thread draws (ten rounds of Philox) while the loads are under way.  A layer norm alone is one
+// without a branch. Backward: the same layout.  When dgamma and dbeta are wanted, each block walks over the
+// rows of one part and keeps its share of them in registers, too, so that all gradients take one reading;
+// partial sums are added in a second launch, in fixed order. Cost: bound by memory.  Limits: rows of more
+// than 128 packs, and channels that are not whole packs, are read value by value, once for every pass, and
+// their dgamma and dbeta take a launch of their own.
 #include "kernels/layer_norm.h"
 
 #include "kernels/cuda/device/columns.cuh"
@@ -16,152 +18,247 @@ namespace scrawl::SCRAWL_GPU {
 
 namespace {
 
-/// This lane's share of a row: packs threadIdx.x, threadIdx.x + lanes, … of `width` channels.  `held` of them
-/// are kept in registers; 0 stands for any number, read anew at each use.
+/// Calls body(i, first channel) for every pack of this lane in a row: packs threadIdx.x, threadIdx.x + lanes,
+/// … of `width` channels.  They are at most `held`, or any number when that is 0.
+template <int width, int held, typename Body>
+__device__ __forceinline__ void for_each_pack(int channels, Body body) {
+  if constexpr (held > 0) {
+#pragma unroll
+    for (int i = 0; i < held; ++i)
+      if (const int channel = (threadIdx.x + i * blockDim.x) * width; channel < channels) body(i, channel);
+  } else {
+    for (int i = 0, channel = threadIdx.x * width; channel < channels; channel += blockDim.x * width)
+      body(i++, channel);
+  }
+}
+
+/// This lane's share of a row, read at once into registers; if `held` is 0 it is read anew at each use.
 template <typename T, int width, int held>
 class RowShare {
  public:
-  __device__ RowShare(const T* row, int channels, bool exists) : row_(row), end_(exists ? channels : 0) {
-    if constexpr (held > 0) for_each([&](int i, int channel) { held_[i] = load<width>(row_ + channel); });
+  /// Null stands for zeros.
+  __device__ void open(const T* row, int channels) {
+    row_ = row;
+    if (held > 0 && row != nullptr)
+      for_each_pack<width, held>(channels,
+                                 [&](int i, int channel) { held_[i] = load_pack<width>(row + channel); });
   }
   __device__ Floats<width> values(int i, int channel) const {
-    if constexpr (held > 0) return held_[i];
-    return load<width>(row_ + channel);
+    if constexpr (held > 0) return to_floats(held_[i]);
+    return row_ != nullptr ? load<width>(row_ + channel) : Floats<width>{};
   }
-  /// Calls body(i, first channel) for every pack of this lane.
-  template <typename Body>
-  __device__ void for_each(Body body) const {
-    if constexpr (held > 0) {
+  /// Adds scale · other and stores the sum; from here on the row is what was stored.
+  __device__ void add(float scale, const RowShare& other, T* sum, int channels) {
+    for_each_pack<width, held>(channels, [&](int i, int channel) {
+      auto result = values(i, channel);
+      const auto addends = other.values(i, channel);
 #pragma unroll
-      for (int i = 0; i < held; ++i)
-        if (const int channel = channel_of(i); channel < end_) body(i, channel);
-    } else {
-      for (int channel = channel_of(0), i = 0; channel < end_; channel = channel_of(++i)) body(i, channel);
-    }
+      for (int k = 0; k < width; ++k) result[k] += scale * addends[k];
+      const auto stored = to_pack<T>(result);
+      store_pack(sum + channel, stored);
+      if constexpr (held > 0) held_[i] = stored;
+    });
+    row_ = sum;
   }
 
  private:
-  __device__ static int channel_of(int i) {
-    return (threadIdx.x + i * blockDim.x) * width;
-  }
-
-  const T* row_;
-  int end_;
-  Floats<width> held_[held > 0 ? held : 1] = {};
+  const T* row_ = nullptr;
+  Pack<T, width> held_[held > 0 ? held : 1] = {};
 };
 
-/// Σ over the lanes of a row.
-__device__ __forceinline__ float row_sum(float value) {
-  return warp_sum_of(blockDim.x, value);
+/// The rows that a thread has under way together.
+template <int held>
+inline constexpr int kRowsAtOnce = held == 1 ? 2 : 1;
+
+/// For how many blocks a multiprocessor shall have registers, so that enough loads are under way.
+template <int held, bool learns = false>
+inline constexpr int kBlocksAtOnce = held > 2 ? 1
+                                     : learns ? 2
+                                              : 3;
+
+/// Where row `row` of a map starts; null when there is no map or, as −1 says, no row.
+template <typename T>
+__device__ __forceinline__ const T* row_of(const void* map, int64_t row, int channels) {
+  return map != nullptr && row >= 0 ? static_cast<const T*>(map) + row * channels : nullptr;
+}
+template <typename T>
+__device__ __forceinline__ T* row_of(void* map, int64_t row, int channels) {
+  return map != nullptr && row >= 0 ? static_cast<T*>(map) + row * channels : nullptr;
+}
+
+/// Σ over the lanes of a row, of N values at a time.
+template <int N>
+__device__ __forceinline__ Floats<N> row_sums(const Floats<N>& values) {
+  return warp_sums_of(blockDim.x, values);
+}
+
+/// The scale of the image that this block works on.  All threads call it.
+__device__ __forceinline__ float scale_of_block(const DropPath& drop_path, unsigned image) {
+  if (drop_path.rate == 0.0f) return 1.0f;
+  auto& scale = shared<float, struct BlockScale>();
+  if (thread_rank() == 0) scale = drop_path.scale(image);
+  __syncthreads();
+  return scale;
 }
 
 // --- forward ----------------------------------------------------------------------------------------------
 
-template <typename T, int width, int held>
-__global__ void __launch_bounds__(kColumnThreads) normalise(LayerNormForward args) {
+template <typename T, int width, int held, bool residual>
+__global__ void __launch_bounds__(kColumnThreads, kBlocksAtOnce<held>)
+    normalise(ResidualNormForward args, unsigned blocks_per_image) {
+  constexpr int rows = kRowsAtOnce<held>;
   const int channels = args.channels;
-  const int64_t row = int64_t{blockIdx.x} * blockDim.y + threadIdx.y;
-  const bool exists = row < args.rows;
-  const RowShare<T, width, held> x(static_cast<const T*>(args.x) + row * channels, channels, exists);
+  const float share = 1.0f / channels;
+  const unsigned image = blockIdx.x / blocks_per_image, block = blockIdx.x % blocks_per_image;
 
-  float sum = 0.0f;
-  x.for_each([&](int pack, int channel) {
-    const auto values = x.values(pack, channel);
+  RowShare<float, width, held> gamma, beta;
+  RowShare<T, width, held> x[rows], branch[rows];
+  int64_t row[rows];  // −1 beyond the image's last
 #pragma unroll
-    for (int i = 0; i < width; ++i) sum += values[i];
-  });
-  const float about = row_sum(sum) / channels;  // off by the sum's rounding: the second pass sets it right
-  float squares = 0.0f, rest = 0.0f;
-  x.for_each([&](int pack, int channel) {
-    const auto values = x.values(pack, channel);
+  for (int r = 0; r < rows; ++r) {
+    const int64_t in_image = (int64_t{block} * rows + r) * blockDim.y + threadIdx.y;
+    row[r] = in_image < args.rows ? image * args.rows + in_image : -1;
+    x[r].open(row_of<T>(args.x, row[r], channels), channels);
+    if constexpr (residual) branch[r].open(row_of<T>(args.branch, row[r], channels), channels);
+  }
+  gamma.open(args.gamma, channels);
+  beta.open(args.beta, channels);
+  if constexpr (residual) {
+    const float scale = scale_of_block(args.drop_path, image);
 #pragma unroll
-    for (int i = 0; i < width; ++i) {
-      const float distance = values[i] - about;
-      squares += distance * distance;
-      rest += distance;
+    for (int r = 0; r < rows; ++r)
+      if (row[r] >= 0) x[r].add(scale, branch[r], row_of<T>(args.sum, row[r], channels), channels);
+  }
+
+  Floats<rows> about{};
+  for_each_pack<width, held>(channels, [&](int pack, int channel) {
+#pragma unroll
+    for (int r = 0; r < rows; ++r) {
+      const auto values = x[r].values(pack, channel);
+#pragma unroll
+      for (int i = 0; i < width; ++i) about[r] += values[i];
     }
   });
-  squares = row_sum(squares);
-  const float shift = row_sum(rest) / channels, mean = about + shift;
-  const float rstd = 1.0f / sqrtf(max(squares / channels - shift * shift, 0.0f) + args.eps);
-
-  T* y = static_cast<T*>(args.y) + row * channels;
-  x.for_each([&](int pack, int channel) {
-    auto values = x.values(pack, channel);
-    const auto gamma = load_unaligned<width>(args.gamma + channel);
-    const auto beta = load_unaligned<width>(args.beta + channel);
+  about = row_sums(about);
 #pragma unroll
-    for (int i = 0; i < width; ++i) values[i] = (values[i] - mean) * rstd * gamma[i] + beta[i];
-    store<width>(y + channel, values);
+  for (int r = 0; r < rows; ++r)
+    about[r] *= share;  // off by the sum's rounding: the second pass sets it right
+
+  Floats<2 * rows> distances{};  // their sum, and that of their squares, for each row
+  for_each_pack<width, held>(channels, [&](int pack, int channel) {
+#pragma unroll
+    for (int r = 0; r < rows; ++r) {
+      const auto values = x[r].values(pack, channel);
+#pragma unroll
+      for (int i = 0; i < width; ++i) {
+        const float distance = values[i] - about[r];
+        distances[2 * r] += distance;
+        distances[2 * r + 1] += distance * distance;
+      }
+    }
   });
-  if (!exists || threadIdx.x > 0) return;
-  args.mean[row] = mean;
-  args.rstd[row] = rstd;
+  distances = row_sums(distances);
+  float mean[rows], rstd[rows];
+#pragma unroll
+  for (int r = 0; r < rows; ++r) {
+    const float shift = distances[2 * r] * share;
+    mean[r] = about[r] + shift;
+    rstd[r] = rsqrt(max(distances[2 * r + 1] * share - shift * shift, 0.0f) + args.eps);
+    if (row[r] < 0 || threadIdx.x > 0) continue;
+    args.mean[row[r]] = mean[r];
+    args.rstd[row[r]] = rstd[r];
+  }
+
+  for_each_pack<width, held>(channels, [&](int pack, int channel) {
+    const auto slopes = gamma.values(pack, channel), offsets = beta.values(pack, channel);
+#pragma unroll
+    for (int r = 0; r < rows; ++r) {
+      if (row[r] < 0) continue;
+      auto values = x[r].values(pack, channel);
+#pragma unroll
+      for (int i = 0; i < width; ++i) values[i] = (values[i] - mean[r]) * rstd[r] * slopes[i] + offsets[i];
+      store<width>(row_of<T>(args.y, row[r], channels) + channel, values);
+    }
+  });
 }
 
 // --- backward ---------------------------------------------------------------------------------------------
 
-/// dx of one row.
-template <typename T, int width, int held>
-__device__ void input_gradient(const LayerNormBackward& args, int64_t row, float mean, float rstd,
-                               const RowShare<T, width, held>& x, const RowShare<T, width, held>& dy) {
+/// dx and dbranch for the rows of one part of an image; and with `learns` sums [parts, 2, channels] receives
+/// the part's dgamma and dbeta.
+template <typename T, int width, int held, bool learns>
+__global__ void __launch_bounds__(kColumnThreads, kBlocksAtOnce<held, learns>)
+    gradients_of_part(ResidualNormBackward args, float* sums, unsigned parts_per_image,
+                      int64_t rows_per_part) {
+  constexpr int rows = kRowsAtOnce<held>, kept = held > 0 ? held : 1;
   const int channels = args.channels;
-  float sum = 0.0f, product = 0.0f;  // Σ g and Σ g · (x − mean)
-  x.for_each([&](int pack, int channel) {
-    const auto inputs = x.values(pack, channel), gradients = dy.values(pack, channel);
-    const auto gamma = load_unaligned<width>(args.gamma + channel);
-#pragma unroll
-    for (int i = 0; i < width; ++i) {
-      const float g = gradients[i] * gamma[i];
-      sum += g;
-      product += g * (inputs[i] - mean);
-    }
-  });
-  const float mean_g = row_sum(sum) / channels;
-  const float slope = row_sum(product) * rstd * rstd / channels;
+  const float share = 1.0f / channels;
+  const unsigned image = blockIdx.x / parts_per_image, part = blockIdx.x % parts_per_image;
+  const int64_t first = part * rows_per_part, end = min(args.rows, first + rows_per_part);
 
-  T* dx = static_cast<T*>(args.dx) + row * channels;
-  x.for_each([&](int pack, int channel) {
-    const auto inputs = x.values(pack, channel), gradients = dy.values(pack, channel);
-    const auto gamma = load_unaligned<width>(args.gamma + channel);
-    Floats<width> result{};
-    if (args.accumulate_dx) result = load<width>(dx + channel);
-#pragma unroll
-    for (int i = 0; i < width; ++i)
-      result[i] += rstd * (gradients[i] * gamma[i] - mean_g - (inputs[i] - mean) * slope);
-    store<width>(dx + channel, result);
-  });
-}
-
-/// All gradients for the rows of part blockIdx.x.  sums [parts, 2, channels] receives the part's dgamma and
-/// dbeta; it is null when nobody wants them, or when `held` is 0.
-template <typename T, int width, int held>
-__global__ void __launch_bounds__(kColumnThreads)
-    gradients_of_part(LayerNormBackward args, float* sums, int64_t rows_per_part) {
-  const int channels = args.channels;
-  constexpr int kept = held > 0 ? held : 1;
+  RowShare<float, width, held> gamma;
+  gamma.open(args.gamma, channels);
   Floats<width> dgamma[kept] = {}, dbeta[kept] = {};
-  const int64_t first = blockIdx.x * rows_per_part, end = min(args.rows, first + rows_per_part);
+  float scale = 1.0f;
   // All threads take every turn: lanes of a warp that are out of rows still meet in its sums.
-  for (int64_t begin = first; begin < end; begin += blockDim.y) {
-    const int64_t row = begin + threadIdx.y;
-    const bool exists = row < end;
-    const float mean = exists ? args.mean[row] : 0.0f, rstd = exists ? args.rstd[row] : 0.0f;
-    const RowShare<T, width, held> x(static_cast<const T*>(args.x) + row * channels, channels, exists);
-    const RowShare<T, width, held> dy(static_cast<const T*>(args.dy) + row * channels, channels, exists);
-    if (held > 0 && sums != nullptr)
-      x.for_each([&](int pack, int channel) {
-        const auto inputs = x.values(pack, channel), gradients = dy.values(pack, channel);
+  for (int64_t begin = first; begin < end; begin += rows * blockDim.y) {
+    RowShare<T, width, held> x[rows], dy[rows], dsum[rows];
+    float mean[rows] = {}, rstd[rows] = {};
+    int64_t row[rows];  // −1 beyond the part's last
+#pragma unroll
+    for (int r = 0; r < rows; ++r) {
+      const int64_t in_image = begin + r * blockDim.y + threadIdx.y;
+      row[r] = in_image < end ? image * args.rows + in_image : -1;
+      dsum[r].open(row_of<T>(args.dsum, row[r], channels), channels);
+      if (row[r] < 0 || args.dy == nullptr) continue;
+      x[r].open(row_of<T>(args.sum, row[r], channels), channels);
+      dy[r].open(row_of<T>(args.dy, row[r], channels), channels);
+      mean[r] = args.mean[row[r]];
+      rstd[r] = args.rstd[row[r]];
+    }
+    if (begin == first && args.dbranch != nullptr) scale = scale_of_block(args.drop_path, image);
+
+    Floats<2 * rows> totals{};  // Σ g and Σ g · (x − mean) of each row, with g = dy · gamma
+    for_each_pack<width, held>(channels, [&](int pack, int channel) {
+      const auto slopes = gamma.values(pack, channel);
+#pragma unroll
+      for (int r = 0; r < rows; ++r) {
+        const auto inputs = x[r].values(pack, channel), gradients = dy[r].values(pack, channel);
 #pragma unroll
         for (int i = 0; i < width; ++i) {
-          dgamma[pack][i] += gradients[i] * ((inputs[i] - mean) * rstd);
-          dbeta[pack][i] += gradients[i];
+          const float g = gradients[i] * slopes[i], distance = inputs[i] - mean[r];
+          totals[2 * r] += g;
+          totals[2 * r + 1] += g * distance;
+          if constexpr (learns) {
+            dgamma[pack][i] += gradients[i] * (distance * rstd[r]);
+            dbeta[pack][i] += gradients[i];
+          }
         }
-      });
-    if (args.dx != nullptr) input_gradient(args, row, mean, rstd, x, dy);
+      }
+    });
+    if (args.dx == nullptr && args.dbranch == nullptr) continue;
+    totals = row_sums(totals);
+    for_each_pack<width, held>(channels, [&](int pack, int channel) {
+      const auto slopes = gamma.values(pack, channel);
+#pragma unroll
+      for (int r = 0; r < rows; ++r) {
+        if (row[r] < 0) continue;
+        const auto inputs = x[r].values(pack, channel), gradients = dy[r].values(pack, channel);
+        auto result = dsum[r].values(pack, channel);
+        const float mean_g = totals[2 * r] * share, slope = totals[2 * r + 1] * rstd[r] * rstd[r] * share;
+#pragma unroll
+        for (int i = 0; i < width; ++i)
+          result[i] += rstd[r] * (gradients[i] * slopes[i] - mean_g - (inputs[i] - mean[r]) * slope);
+        if (args.dx != nullptr) store<width>(row_of<T>(args.dx, row[r], channels) + channel, result);
+        if (args.dbranch == nullptr) continue;
+#pragma unroll
+        for (int i = 0; i < width; ++i) result[i] *= scale;
+        store<width>(row_of<T>(args.dbranch, row[r], channels) + channel, result);
+      }
+    });
   }
-  if (held == 0 || sums == nullptr) return;
-  float* part = sums + blockIdx.x * int64_t{2} * channels;
+  if constexpr (!learns) return;
+  float* sums_of_part = sums + blockIdx.x * int64_t{2} * channels;
 #pragma unroll
   for (int pack = 0; pack < kept; ++pack) {
     add_over_groups(dgamma[pack]);
@@ -172,23 +269,23 @@ __global__ void __launch_bounds__(kColumnThreads)
     if (threadIdx.y > 0 || channel >= channels) continue;
 #pragma unroll
     for (int i = 0; i < width; ++i) {
-      part[channel + i] = dgamma[pack][i];
-      part[channels + channel + i] = dbeta[pack][i];
+      sums_of_part[channel + i] = dgamma[pack][i];
+      sums_of_part[channels + channel + i] = dbeta[pack][i];
     }
   }
 }
 
-/// dgamma and dbeta of part blockIdx.x for channels of any number.
+/// dgamma and dbeta of part blockIdx.x of all rows, for channels of any number.
 template <typename T>
 __global__ void __launch_bounds__(kColumnThreads)
-    parameters_of_part(LayerNormBackward args, float* sums, int64_t rows_per_part) {
+    parameters_of_part(ResidualNormBackward args, float* sums, int64_t rows_per_part) {
   const int64_t channel = my_column<1>(), channels = args.channels;
-  const int64_t first = blockIdx.x * rows_per_part, end = min(args.rows, first + rows_per_part);
+  const int64_t first = blockIdx.x * rows_per_part, end = min(args.images * args.rows, first + rows_per_part);
   Floats<2> total{};
   for (int64_t row = first + threadIdx.y; row < end && channel < channels; row += blockDim.y) {
     const int64_t index = row * channels + channel;
     const float dy = as_float(static_cast<const T*>(args.dy)[index]);
-    total[0] += dy * ((as_float(static_cast<const T*>(args.x)[index]) - args.mean[row]) * args.rstd[row]);
+    total[0] += dy * ((as_float(static_cast<const T*>(args.sum)[index]) - args.mean[row]) * args.rstd[row]);
     total[1] += dy;
   }
   add_over_groups(total);
@@ -200,7 +297,7 @@ __global__ void __launch_bounds__(kColumnThreads)
 
 /// dgamma and dbeta (+)= Σ over parts.
 __global__ void __launch_bounds__(kPartColumns* kPartThreads)
-    add_parts(LayerNormBackward args, const float* sums, int64_t parts) {
+    add_parts(ResidualNormBackward args, const float* sums, int64_t parts) {
   const int64_t columns = 2 * int64_t{args.channels}, column = column_of_parts();
   const double total = sum_of_parts(column < columns ? parts : 0,
                                     [=](int64_t part) { return double{sums[part * columns + column]}; });
@@ -231,32 +328,67 @@ LaunchShape over_rows(std::string_view name, const ColumnBlock& block, int64_t b
   return {.name = name, .grid = {blocks}, .block = {block.lanes, block.groups}};
 }
 
-}  // namespace
-
-void run(const LayerNormForward& args, Queue& queue) {
-  with_storage(args.dtype, args.name, [&]<typename T>(Storage<T>) {
-    with_layout<T>(args.channels, {args.x, args.y}, [&]<typename L>(L, const ColumnBlock& block) {
-      launch(queue, over_rows(args.name, block, ceil_div(args.rows, block.groups)),
-             normalise<T, L::width, L::held>, args);
+void forward(std::string_view name, const ResidualNormForward& args, Queue& queue) {
+  with_storage(args.dtype, name, [&]<typename T>(Storage<T>) {
+    const std::initializer_list<const void*> pointers = {args.x,    args.branch, args.gamma,
+                                                         args.beta, args.sum,    args.y};
+    with_layout<T>(args.channels, pointers, [&]<typename L>(L, const ColumnBlock& block) {
+      const int64_t blocks = ceil_div(args.rows, block.groups * kRowsAtOnce<L::held>);
+      launch(queue, over_rows(name, block, args.images * blocks),
+             args.branch ? normalise<T, L::width, L::held, true> : normalise<T, L::width, L::held, false>,
+             args, static_cast<unsigned>(blocks));
     });
   });
 }
 
-void run(const LayerNormBackward& args, Queue& queue) {
-  with_storage(args.dtype, args.name, [&]<typename T>(Storage<T>) {
-    const auto pointers = {args.x, args.dy, static_cast<const void*>(args.dx)};
+void backward(std::string_view name, const ResidualNormBackward& args, Queue& queue) {
+  with_storage(args.dtype, name, [&]<typename T>(Storage<T>) {
+    const std::initializer_list<const void*> pointers = {args.sum,  args.gamma, args.dy,
+                                                         args.dsum, args.dx,    args.dbranch};
     with_layout<T>(args.channels, pointers, [&]<typename L>(L, const ColumnBlock& block) {
-      const RowParts parts(args.rows, block);
-      float* sums = args.dgamma ? queue.scratch(parts.count * 2 * args.channels) : nullptr;
-      if (L::held > 0 || args.dx)
-        launch(queue, over_rows(args.name, block, parts.count), gradients_of_part<T, L::width, L::held>, args,
-               sums, parts.rows);
-      if (!sums) return;
-      if (L::held == 0)
-        launch(queue, block.shape(args.name, parts.count), parameters_of_part<T>, args, sums, parts.rows);
-      launch(queue, shape_for_parts(args.name, 2 * args.channels), add_parts, args, sums, parts.count);
+      const auto launch_gradients = [&](auto kernel, float* sums, int64_t parts, int64_t rows) {
+        launch(queue, over_rows(name, block, args.images * parts), kernel, args, sums,
+               static_cast<unsigned>(parts), rows);
+      };
+      const auto add = [&](const float* sums, int64_t parts) {
+        launch(queue, shape_for_parts(name, 2 * args.channels), add_parts, args, sums, parts);
+      };
+      if (L::held > 0 && args.dgamma) {
+        const RowParts parts(args.rows, block, args.images);
+        float* sums = queue.scratch(args.images * parts.count * 2 * args.channels);
+        launch_gradients(gradients_of_part<T, L::width, L::held, L::held != 0>, sums, parts.count,
+                         parts.rows);
+        return add(sums, args.images * parts.count);
+      }
+      const int64_t rows = block.groups * kRowsAtOnce<L::held>;
+      if (args.dx || args.dbranch)
+        launch_gradients(gradients_of_part<T, L::width, L::held, false>, nullptr, ceil_div(args.rows, rows),
+                         rows);
+      if (!args.dgamma) return;
+      const RowParts parts(args.images * args.rows, block);
+      float* sums = queue.scratch(parts.count * 2 * args.channels);
+      launch(queue, block.shape(name, parts.count), parameters_of_part<T>, args, sums, parts.rows);
+      add(sums, parts.count);
     });
   });
+}
+
+}  // namespace
+
+void run(const LayerNormForward& args, Queue& queue) {
+  forward(args.name, without_branch(args), queue);
+}
+
+void run(const LayerNormBackward& args, Queue& queue) {
+  backward(args.name, without_branch(args), queue);
+}
+
+void run(const ResidualNormForward& args, Queue& queue) {
+  forward(args.name, args, queue);
+}
+
+void run(const ResidualNormBackward& args, Queue& queue) {
+  backward(args.name, args, queue);
 }
 
 }  // namespace scrawl::SCRAWL_GPU

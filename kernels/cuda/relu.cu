@@ -12,12 +12,18 @@ namespace {
 template <typename T>
 struct Forward {
   const T* x;
+  const T* addend;
   T* y;
   template <int width>
   __device__ void operator()(int64_t index) const {
     auto values = load<width>(x + index);
+    Floats<width> addends{};
+    if (addend != nullptr) addends = load<width>(addend + index);
 #pragma unroll
-    for (int i = 0; i < width; ++i) values[i] = values[i] < 0.0f ? 0.0f : values[i];
+    for (int i = 0; i < width; ++i) {
+      values[i] += addends[i];
+      values[i] = values[i] < 0.0f ? 0.0f : values[i];
+    }
     store<width>(y + index, values);
   }
 };
@@ -43,8 +49,9 @@ struct Backward {
 
 void run(const ReluForward& args, Queue& queue) {
   with_storage(args.dtype, args.name, [&]<typename T>(Storage<T>) {
-    const Forward<T> body{static_cast<const T*>(args.x), static_cast<T*>(args.y)};
-    launch_elementwise<T>(queue, args.name, args.elements, {args.x, args.y}, body);
+    const Forward<T> body{static_cast<const T*>(args.x), static_cast<const T*>(args.addend),
+                          static_cast<T*>(args.y)};
+    launch_elementwise<T>(queue, args.name, args.elements, {args.x, args.addend, args.y}, body);
   });
 }
 

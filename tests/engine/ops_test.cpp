@@ -52,7 +52,17 @@ TEST_F(OpsTest, RefuseShapesThatDoNotFitAndShowThem) {
   expect_refused([&] { ops::depthwise_gelu(tape_, of({1, 4, 4, 3}), of({3, 3, 4}), of({3})); }, "[3, 3, 4]");
   expect_refused([&] { ops::attention(tape_, of({1, 4, 6}), of({1, 2, 6}), 2); }, "[1, 2, 6]");
   expect_refused([&] { ops::attention(tape_, of({1, 4, 6}), of({1, 2, 12}), 4); }, "4 heads");
-  expect_refused([&] { ops::residual(tape_, of({1, 4}), of({4, 1})); }, "[4, 1]");
+  expect_refused(
+      [&] {
+        ops::residual_norm(tape_, of({1, 4}), of({4, 1}), 0.0f, of({4}), of({4}), 1e-5f);
+      },
+      "[4, 1]");
+  expect_refused(
+      [&] {
+        ops::residual_norm(tape_, of({1, 4}), of({1, 4}), 0.0f, of({4}), of({3}), 1e-5f);
+      },
+      "[3]");
+  expect_refused([&] { ops::add_relu(tape_, of({1, 4}), of({4, 1})); }, "[4, 1]");
   expect_refused(
       [&] {
         ops::batch_norm(tape_, of({3, 4}), of({4}), of({4}), of({4}), of({3}), 1e-5f, 0.1f);

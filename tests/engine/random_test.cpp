@@ -6,7 +6,7 @@
 #include <set>
 
 #include "kernels/channel_dropout.h"
-#include "kernels/residual.h"
+#include "kernels/drop_path.h"
 
 namespace scrawl {
 namespace {

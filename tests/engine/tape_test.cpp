@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <utility>
+
 #include "engine/ops.h"
 
 namespace scrawl {
@@ -32,9 +34,9 @@ class TapeTest : public ::testing::Test {
 };
 
 TEST_F(TapeTest, AddsGradientsOfATensorThatSeveralOperationsUse) {
-  const Tensor x = leaf(device_, {1, 2}, {1.0f, -2.0f});
-  const Tensor twice = ops::residual(tape_, x, x);
-  const Tensor thrice = ops::residual(tape_, twice, x);
+  const Tensor x = leaf(device_, {1, 2}, {1.0f, 2.0f});
+  const Tensor twice = ops::add_relu(tape_, x, x);
+  const Tensor thrice = ops::add_relu(tape_, twice, x);
   tape_.backward(dot(tape_, thrice, {10.0f, 100.0f}));
   EXPECT_EQ(x.gradient()->value.to_host(), (std::vector<float>{30.0f, 300.0f}));
 }
@@ -43,8 +45,8 @@ TEST_F(TapeTest, AddsGradientsOfATensorThatSeveralOperationsUse) {
 TEST_F(TapeTest, CopiesSharedGradientsBeforeAddingToThem) {
   const Tensor x = leaf(device_, {1, 1}, {3.0f}), other = leaf(device_, {1, 1}, {5.0f});
   const Tensor positive = ops::relu(tape_, x);
-  const Tensor sum = ops::residual(tape_, positive, other);  // lends its gradient to both
-  const Tensor total = ops::residual(tape_, sum, positive);  // and adds to one
+  const Tensor sum = ops::add_relu(tape_, positive, other);  // lends its gradient to both
+  const Tensor total = ops::add_relu(tape_, sum, positive);  // and adds to one
   tape_.backward(dot(tape_, total, {7.0f}));
   EXPECT_EQ(x.gradient()->value.to_host(), std::vector<float>{14.0f});
   EXPECT_EQ(other.gradient()->value.to_host(), std::vector<float>{7.0f});
@@ -104,9 +106,81 @@ TEST_F(TapeTest, GivesConstantsNoGradient) {
   const Tensor x = leaf(device_, {1, 1}, {1.0f}), constant = Tensor::from(device_, {1, 1}, std::vector{2.0f});
   const Tensor of_constant = ops::relu(tape_, constant);
   EXPECT_EQ(of_constant.gradient(), nullptr);
-  tape_.backward(dot(tape_, ops::residual(tape_, x, of_constant), {1.0f}));
+  tape_.backward(dot(tape_, ops::add_relu(tape_, x, of_constant), {1.0f}));
   EXPECT_EQ(constant.gradient(), nullptr);
   EXPECT_EQ(x.gradient()->value.to_host(), std::vector<float>{1.0f});
+}
+
+/// What came back to an operation with two outputs; empty where no gradient did.
+struct Received {
+  int calls = 0;
+  std::vector<float> dy, dz;
+};
+
+std::pair<Tensor, Tensor> two_outputs(Tape& tape, const Tensor& x, Received& received) {
+  Tensor y = Tensor::zeros(tape.device(), {1, 2}), z = Tensor::zeros(tape.device(), {3});
+  tape.record(y, z, {&x}, [&received](const Tensor& dy, const Tensor& dz) {
+    ++received.calls;
+    if (dy.defined()) received.dy = dy.to_host();
+    if (dz.defined()) received.dz = dz.to_host();
+  });
+  return {y, z};
+}
+
+TEST_F(TapeTest, GivesAnOperationTheGradientsOfBothOutputsAtOnce) {
+  Received received;
+  const auto [y, z] = two_outputs(tape_, leaf(device_, {1}, {1.0f}), received);
+  const Tensor of_z = dot(tape_, z, {3.0f, 4.0f, 5.0f}), of_y = dot(tape_, y.reshape({2}), {1.0f, 2.0f});
+  tape_.backward(ops::weighted_sum(tape_, {{of_y, 1.0f}, {of_z, 1.0f}}));
+  EXPECT_EQ(received.calls, 1);
+  EXPECT_EQ(received.dy, (std::vector<float>{1.0f, 2.0f}));
+  EXPECT_EQ(received.dz, (std::vector<float>{3.0f, 4.0f, 5.0f}));
+  EXPECT_FALSE(y.gradient()->value.defined()) << "gradients are let go once they are used";
+  EXPECT_FALSE(z.gradient()->value.defined());
+}
+
+TEST_F(TapeTest, AnOutputThatDidNotReachTheLossHasNoGradient) {
+  Received first, second, neither;
+  const Tensor x = leaf(device_, {1}, {1.0f});
+  const Tensor y = two_outputs(tape_, x, first).first, z = two_outputs(tape_, x, second).second;
+  two_outputs(tape_, x, neither);
+  const Tensor of_y = dot(tape_, y, {1.0f, 2.0f}), of_z = dot(tape_, z, {3.0f, 4.0f, 5.0f});
+  tape_.backward(ops::weighted_sum(tape_, {{of_y, 1.0f}, {of_z, 1.0f}}));
+  EXPECT_EQ(first.dy, (std::vector<float>{1.0f, 2.0f}));
+  EXPECT_TRUE(first.dz.empty());
+  EXPECT_TRUE(second.dy.empty());
+  EXPECT_EQ(second.dz, (std::vector<float>{3.0f, 4.0f, 5.0f}));
+  EXPECT_EQ(neither.calls, 0);
+}
+
+TEST_F(TapeTest, TwoOutputsOfConstantsHaveNoGradient) {
+  Received received;
+  const auto [y, z] = two_outputs(tape_, Tensor::zeros(device_, {1}), received);
+  EXPECT_EQ(y.gradient(), nullptr);
+  EXPECT_EQ(z.gradient(), nullptr);
+}
+
+// A residual sum writes its gradient over that of the next one, if nobody else holds that.
+TEST_F(TapeTest, ResidualSumsLeaveGradientsAloneThatOthersHold) {
+  const Tensor gamma = Tensor::from(device_, {2}, std::vector{1.0f, 1.0f}),
+               beta = Tensor::zeros(device_, {2});
+  const Tensor x = leaf(device_, {1, 2}, {1.0f, -1.0f}), branch = leaf(device_, {1, 2}, {3.0f, 4.0f}),
+               other = leaf(device_, {1, 2}, {7.0f, 11.0f});
+  const auto norm = [&](const Tensor& a, const Tensor& b) {
+    return ops::residual_norm(tape_, a, b, 0.0f, gamma, beta, 1e-5f);
+  };
+  const auto [sum, normed] = norm(x, branch);
+  const auto [next, unused] = norm(sum, other);  // lends its gradient to `sum` and `other`
+  // Of two channels a norm makes ±1, whatever they are: nearly no gradient.
+  tape_.backward(ops::weighted_sum(
+      tape_, {{dot(tape_, next, {10.0f, 100.0f}), 1.0f}, {dot(tape_, normed, {1000.0f, -1000.0f}), 1.0f}}));
+  EXPECT_EQ(other.gradient()->value.to_host(), (std::vector<float>{10.0f, 100.0f}));
+  const std::vector<float> dx = x.gradient()->value.to_host();
+  EXPECT_NE(dx, (std::vector<float>{10.0f, 100.0f})) << "nothing came through the norm";
+  EXPECT_NEAR(dx[0], 10.0f, 1.0f);
+  EXPECT_NEAR(dx[1], 100.0f, 1.0f);
+  EXPECT_EQ(branch.gradient()->value.to_host(), dx);
+  EXPECT_EQ(branch.gradient()->value.raw(), x.gradient()->value.raw()) << "they share one memory";
 }
 
 TEST_F(TapeTest, RecordsNothingWhenEvaluating) {

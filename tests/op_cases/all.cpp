@@ -12,7 +12,7 @@ std::vector<OpCase> all_op_cases(DType storage) {
                      convolution_cases,
                      depthwise_gelu_cases,
                      attention_cases,
-                     residual_cases,
+                     residual_norm_cases,
                      upsample_cases,
                      decoder_fuse_cases,
                      batch_norm_cases,

@@ -1,5 +1,6 @@
 #include "engine/ops.h"
 #include "tests/op_cases/draws.h"
+#include "tests/op_cases/normalised.h"
 
 namespace scrawl::op_table {
 namespace {
@@ -8,32 +9,19 @@ using enum Input::Role;
 
 OpCase layer_norm_case(std::string name, const Shape& x, float eps, Draw draw = normal(2.0, 0.5),
                        double slack = 1.0, double absolute = 1e-9) {
-  const int64_t rows = x.rows(), channels = x[-1];
-  return {.name = "layer_norm_" + name,
-          .inputs = {{"x", x, draw},
-                     {"gamma", {channels}, normal(0.5, 1.0), parameter, DType::f32},
-                     {"beta", {channels}, normal(), parameter, DType::f32}},
-          .run =
-              [=](Tape& tape, const std::vector<Tensor>& t) {
-                return std::vector{ops::layer_norm(tape, t[0], t[1], t[2], eps)};
-              },
-          .reference =
-              [=](const std::vector<Numbers>& v) {
-                Numbers y(rows * channels);
-                for (int64_t r = 0; r < rows; ++r) {
-                  const Number* row = &v[0][r * channels];
-                  Number mean, variance;
-                  for (int64_t c = 0; c < channels; ++c) mean += row[c] / channels;
-                  for (int64_t c = 0; c < channels; ++c)
-                    variance += (row[c] - mean) * (row[c] - mean) / channels;
-                  const Number rstd = 1.0 / sqrt(variance + eps);
-                  for (int64_t c = 0; c < channels; ++c)
-                    y[r * channels + c] = (row[c] - mean) * rstd * v[1][c] + v[2][c];
-                }
-                return Outputs{y};
-              },
-          .slack = slack,
-          .absolute = absolute};
+  const int64_t channels = x[-1];
+  return {
+      .name = "layer_norm_" + name,
+      .inputs = {{"x", x, draw},
+                 {"gamma", {channels}, normal(0.5, 1.0), parameter, DType::f32},
+                 {"beta", {channels}, normal(), parameter, DType::f32}},
+      .run =
+          [=](Tape& tape, const std::vector<Tensor>& t) {
+            return std::vector{ops::layer_norm(tape, t[0], t[1], t[2], eps)};
+          },
+      .reference = [=](const std::vector<Numbers>& v) { return Outputs{normalised(v[0], v[1], v[2], eps)}; },
+      .slack = slack,
+      .absolute = absolute};
 }
 
 }  // namespace

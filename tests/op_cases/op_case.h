@@ -50,7 +50,7 @@ std::vector<OpCase> layer_norm_cases();
 std::vector<OpCase> convolution_cases();
 std::vector<OpCase> depthwise_gelu_cases();
 std::vector<OpCase> attention_cases();
-std::vector<OpCase> residual_cases();
+std::vector<OpCase> residual_norm_cases();
 std::vector<OpCase> upsample_cases();
 std::vector<OpCase> decoder_fuse_cases();
 std::vector<OpCase> batch_norm_cases();

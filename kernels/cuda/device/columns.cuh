@@ -53,8 +53,10 @@ __device__ __forceinline__ Floats<N> load_unaligned(const float* source) {
 struct RowParts {
   int64_t count = 0, rows = 1;  // rows of all parts but the last
 
-  RowParts(int64_t all_rows, const ColumnBlock& block) {
-    const int64_t wanted = std::min(ceil_div(512, block.chunks), ceil_div(all_rows, 8 * block.groups));
+  /// `matrices` of this many rows are cut alike.
+  RowParts(int64_t all_rows, const ColumnBlock& block, int64_t matrices = 1) {
+    const int64_t most = ceil_div(512, block.chunks * std::max<int64_t>(1, matrices));
+    const int64_t wanted = std::min(most, ceil_div(all_rows, 8 * block.groups));
     const int64_t parts = std::max(wanted, ceil_div(all_rows, 1024 * block.groups));
     if (parts == 0) return;
     rows = ceil_div(all_rows, parts);

@@ -45,19 +45,17 @@ __device__ __forceinline__ void store_pack(T* target, const Pack<T, N>& pack) {
   *reinterpret_cast<Pack<T, N>*>(target) = pack;
 }
 
-/// N values of storage type T as floats.
-template <int N, typename T>
-__device__ __forceinline__ Floats<N> load(const T* source) {
-  const Pack<T, N> pack = load_pack<N>(source);
+template <typename T, int N>
+__device__ __forceinline__ Floats<N> to_floats(const Pack<T, N>& pack) {
   Floats<N> result;
 #pragma unroll
   for (int i = 0; i < N; ++i) result[i] = as_float(pack[i]);
   return result;
 }
 
-/// Rounds N floats to storage type T and stores them.
-template <int N, typename T>
-__device__ __forceinline__ void store(T* target, const Floats<N>& values) {
+/// Rounds N floats to storage type T.
+template <typename T, int N>
+__device__ __forceinline__ Pack<T, N> to_pack(const Floats<N>& values) {
   Pack<T, N> pack;
   if constexpr (sizeof(T) == 2 && N % 2 == 0) {
 #pragma unroll
@@ -70,7 +68,19 @@ __device__ __forceinline__ void store(T* target, const Floats<N>& values) {
 #pragma unroll
     for (int i = 0; i < N; ++i) pack[i] = as_storage<T>(values[i]);
   }
-  store_pack<N>(target, pack);
+  return pack;
+}
+
+/// N values of storage type T as floats.
+template <int N, typename T>
+__device__ __forceinline__ Floats<N> load(const T* source) {
+  return to_floats(load_pack<N>(source));
+}
+
+/// Rounds N floats to storage type T and stores them.
+template <int N, typename T>
+__device__ __forceinline__ void store(T* target, const Floats<N>& values) {
+  store_pack<N>(target, to_pack<T>(values));
 }
 
 }  // namespace scrawl::SCRAWL_GPU

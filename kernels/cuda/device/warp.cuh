@@ -4,6 +4,7 @@
 // Every order of addition is fixed, so that two runs give the same bits.
 #include "kernels/cuda/device/shared.cuh"
 #include "kernels/cuda/device/thread.cuh"
+#include "kernels/cuda/device/vector.cuh"
 
 namespace scrawl::SCRAWL_GPU {
 
@@ -44,6 +45,19 @@ __device__ __forceinline__ T warp_sum(T value, unsigned mask = kFullWarp) {
 template <typename T>
 __device__ __forceinline__ T warp_sum_of(int width, T value, unsigned mask = kFullWarp) {
   return warp_reduce(width, value, Add{}, mask);
+}
+
+/// The same of N values at a time, whose shuffles don't wait for each other.
+template <int N>
+__device__ __forceinline__ Floats<N> warp_sums_of(int width, Floats<N> values, unsigned mask = kFullWarp) {
+#ifdef __CUDACC__
+  for (int offset = width / 2; offset > 0; offset /= 2)
+#pragma unroll
+    for (int i = 0; i < N; ++i) values[i] += __shfl_xor_sync(mask, values[i], offset);
+#else
+  for (float& value : values.values) value = warp_butterfly(width, value, Add{}, mask);
+#endif
+  return values;
 }
 
 template <int width = kWarpSize, typename T>
