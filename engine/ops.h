@@ -87,6 +87,9 @@ void update_bank(const Tensor& prototypes, const Tensor& present, float rate, co
 /// The class of every pixel, u8 [N,height,width], from logits [N,h,w,K] resized with align_corners = true.
 Tensor arg_max(const Tensor& logits, int height, int width);
 
+/// Which classes a prediction u8 [N,H,W] shows: tags u8 [N,classes], background always 1.
+Tensor predicted_tags(const Tensor& prediction, int classes);
+
 /// counts i64 [K,K] (truth, prediction) += one for every pixel of truth that is labelled.
 void count_confusion(const Tensor& prediction, const Tensor& truth, const Tensor& counts);
 

@@ -34,17 +34,31 @@ struct ConfusionCount {
   Cost cost() const { return {2 * pixels, 0}; }
 };
 
+/// tags[image, class] = 1 if the class is background or that of any pixel of the image, else 0.
+/// prediction [images, pixels], tags [images, classes].
+struct PredictedTags {
+  static constexpr std::string_view name = "segmentation.tags";
+  const uint8_t* prediction = nullptr;
+  uint8_t* tags = nullptr;
+  int64_t images = 0, pixels = 0;  // pixels: of one image
+  int classes = 0;
+  Cost cost() const { return {images * (pixels + classes), 0}; }
+};
+
 namespace cpu {
 void run(const UpsampledArgMax&, Queue&);
 void run(const ConfusionCount&, Queue&);
+void run(const PredictedTags&, Queue&);
 }  // namespace cpu
 namespace cuda {
 void run(const UpsampledArgMax&, Queue&);
 void run(const ConfusionCount&, Queue&);
+void run(const PredictedTags&, Queue&);
 }  // namespace cuda
 namespace simt {
 void run(const UpsampledArgMax&, Queue&);
 void run(const ConfusionCount&, Queue&);
+void run(const PredictedTags&, Queue&);
 }  // namespace simt
 
 }  // namespace scrawl

@@ -1,43 +1,49 @@
 #pragma once
 #include <functional>
-#include <string>
-#include <vector>
+#include <optional>
 
 #include "model/pfa.h"
 #include "train/batch_source.h"
-#include "train/metrics.h"
+#include "train/confusions.h"
 
 namespace scrawl {
 
-/// One way to predict, and how well it did.
-struct Prediction {
-  std::string name;  // "without", "local" or "global"
-  /// Without augmentation nothing but the image is looked at.  Local and global predictions choose their
-  /// prototypes by tags: those of the ground truth, as published, leak labels; those of the plain prediction
-  /// do not.
-  bool label_free = true;
-  Scores scores;
-
-  std::string title() const { return label_free ? name : name + " (true tags)"; }
-};
-
-struct Evaluation {
-  std::vector<Prediction> predictions;
-  int images = 0;
-  double labelled_share = 1.0;  // of pixels; dense masks label nearly all
-
-  const Prediction* find(std::string_view name, bool label_free) const;
-  /// The plain prediction, which needs no tags.
-  const Scores& plain() const { return predictions.front().scores; }
-};
-
 /// Scores a model on validation batches, single scale, as published: all labelled pixels of centre crops go
 /// into one confusion matrix a prediction.  The global predictions are there once the bank is full.
-/// `progress(done, total)` is called after every batch.
-Evaluation evaluate(const Pfa& model, BatchSource& batches,
-                    const std::function<void(int, int)>& progress = {});
+class Evaluator {
+ public:
+  /// Both must outlive it.
+  Evaluator(const Pfa& model, BatchSource& batches) : model_(model), batches_(batches) {}
 
-/// As above, over whole images one by one instead of centre crops.
+  /// One pass over the batches.  The first full batch of all passes runs kernel by kernel, the second is
+  /// captured, and from then on full batches are replayed; that starts over when the global predictions are
+  /// added.  A smaller last batch always runs kernel by kernel.  `progress(done, total)` is called after
+  /// every batch, which a GPU may still be working on.
+  Evaluation run(const std::function<void(int, int)>& progress = {});
+
+  /// Whether run() captures, unless each launch is watched; without, every kernel is launched for itself.
+  void use_graphs(bool use) { graphs_ = use; }
+
+ private:
+  /// What is replayed for full batches.
+  struct Captured {
+    size_t tags = 0;  // of a full batch, once one has run
+    Graph graph;
+    DeviceBatch batch;
+  };
+
+  void start();
+  DeviceBatch count_next();
+  DeviceBatch count(const DeviceBatch& batch) const;
+
+  const Pfa& model_;
+  BatchSource& batches_;
+  std::optional<Confusions> confusions_;
+  bool graphs_ = true;
+  Captured captured_;
+};
+
+/// The same over whole images one by one instead of centre crops, always kernel by kernel.
 Evaluation evaluate_whole_images(const Pfa& model, const Dataset& dataset,
                                  const std::function<void(int, int)>& progress = {});
 

@@ -1,7 +1,7 @@
 #pragma once
 #include "data/loader.h"
 #include "train/config/config.h"
-#include "train/evaluator.h"
+#include "train/evaluation.h"
 
 namespace scrawl {
 

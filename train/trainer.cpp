@@ -50,6 +50,7 @@ Trainer::Trainer(Device& device, const Config& config)
       val_batches_(make_batch_source(device, val_set_, loader_config(config, false))),
       model_(device, config.model),
       step_(model_, config.seed, config.betas, config.loss),
+      evaluator_(model_, *val_batches_),
       losses_(device, 4 * kStepsBetweenLosses) {
   require_labels(train_set_);
   model_.initialise(
@@ -196,7 +197,7 @@ Evaluation Trainer::validate(int epoch) {
   Progress progress(fmt::format("validating {}/{}", epoch + 1, config_.epochs),
                     val_batches_->batches_per_epoch());
   device_.enter("validation");
-  Evaluation evaluation = evaluate(model_, *val_batches_, [&](int done, int) {
+  Evaluation evaluation = evaluator_.run([&](int done, int) {
     stop_if_interrupted();
     progress.update(done, "");
   });

@@ -76,6 +76,7 @@ class Trainer {
   std::unique_ptr<BatchSource> train_batches_, val_batches_;
   Pfa model_;
   TrainingStep step_;
+  Evaluator evaluator_;
   Readback losses_;
   TrainingState state_;
   std::optional<Evaluation> last_evaluation_;

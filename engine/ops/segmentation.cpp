@@ -20,6 +20,18 @@ Tensor arg_max(const Tensor& logits, int height, int width) {
   return classes;
 }
 
+Tensor predicted_tags(const Tensor& prediction, int classes) {
+  require(prediction.shape().rank() == 3 && classes >= 1 && classes <= 256,
+          "predicted_tags: prediction {}, {} classes", prediction.shape().text(), classes);
+  Tensor tags(prediction.device(), {prediction.dim(0), classes}, DType::u8);
+  prediction.device().run(PredictedTags{.prediction = prediction.data<uint8_t>(),
+                                        .tags = tags.data<uint8_t>(),
+                                        .images = prediction.dim(0),
+                                        .pixels = prediction.dim(1) * prediction.dim(2),
+                                        .classes = classes});
+  return tags;
+}
+
 void count_confusion(const Tensor& prediction, const Tensor& truth, const Tensor& counts) {
   require(prediction.shape() == truth.shape() && counts.shape().rank() == 2 && counts.dim(0) == counts.dim(1),
           "count_confusion: prediction {}, truth {}, counts {}", prediction.shape().text(),

@@ -1,10 +1,11 @@
-// From logits to scores: the class of every pixel, and how classes were confused.
+// From logits to scores: the class of every pixel, which classes show up, and how they were confused.
 // Arg-max widens a row of logits to the width of the output, a plane for each class, once for all rows of
 // pixels that it serves; then class by class all pixels of a row blend two planes and compare, one lane a
 // pixel.  Bound by arithmetic in the first two caches: 8 operations a pixel and class.
 // Confusion counts are integers, whose sums do not depend on their order.
 #include "kernels/segmentation.h"
 
+#include <algorithm>
 #include <limits>
 #include <mutex>
 #include <vector>
@@ -128,6 +129,14 @@ void run(const ConfusionCount& args, Queue& queue) {
       if (args.truth[i] != 255) ++table[args.truth[i] * classes + args.prediction[i]];
     const std::lock_guard lock(adding);
     for (int i = 0; i < classes * classes; ++i) args.counts[i] += table[i];
+  });
+}
+
+void run(const PredictedTags& args, Queue& queue) {
+  parallel_for(queue, args.images, [&](int64_t image) {
+    uint8_t shown[256] = {1};
+    for (int64_t i = image * args.pixels; i < (image + 1) * args.pixels; ++i) shown[args.prediction[i]] = 1;
+    std::copy_n(shown, args.classes, args.tags + image * args.classes);
   });
 }
 

@@ -1,10 +1,12 @@
-// From logits to scores: the class of every pixel, and how classes were confused.
+// From logits to scores: the class of every pixel, which classes show up, and how they were confused.
 // Arg-max: a thread takes a pixel and blends, class by class, the logits of the four cells around it, in the
 // order of the CPU's kernel; neighbouring pixels share cells, so nearly all reads hit the first cache.  Bound
 // by those reads, four a pixel and class.
 // Confusion: a thread takes 16 neighbouring pixels and adds a run of equal (truth, prediction) at once, since
 // maps are mostly flat; the table of a block lies in shared memory and goes to the total as 64-bit integers,
 // whose sums do not depend on their order.  Bound by reading 2 bytes a pixel.
+// Tags: a block takes an image, a thread 16 neighbouring pixels at a time, and notes a class in shared memory
+// where it is another than that of the pixel before.  Bound by the latency of seven loads at 320².
 // Limits: 256 classes, 2³¹ pixels an arg-max; beyond 110 classes the table does not fit into a block's shared
 // memory, and runs go to the total directly.
 #include "kernels/segmentation.h"
@@ -13,6 +15,7 @@
 
 #include "kernels/cuda/device/atomics.cuh"
 #include "kernels/cuda/device/divisor.cuh"
+#include "kernels/cuda/device/elementwise.cuh"
 #include "kernels/cuda/device/launch.cuh"
 #include "kernels/cuda/device/shared.cuh"
 #include "kernels/cuda/device/storage.cuh"
@@ -121,6 +124,30 @@ __global__ void __launch_bounds__(kThreads)
   table.finish();
 }
 
+constexpr int kTagThreads = 1024;
+
+template <int width>
+__global__ void __launch_bounds__(kTagThreads)
+    predicted_tags(const uint8_t* prediction, int64_t pixels, int classes, uint8_t* tags) {
+  auto& shown = shared<int[256], struct Shown>();
+  for (int k = threadIdx.x; k < 256; k += kTagThreads) shown[k] = k == 0;
+  __syncthreads();
+  const uint8_t* image = prediction + blockIdx.x * pixels;
+  int last = 0;
+  for (int64_t first = threadIdx.x * width; first < pixels; first += kTagThreads * width) {
+    const auto pack = load_pack<width>(image + first);
+#pragma unroll
+    for (int i = 0; i < width; ++i) {
+      if (pack[i] == last) continue;
+      last = pack[i];
+      atomicOr(shown + last, 1);
+    }
+  }
+  __syncthreads();
+  for (int k = threadIdx.x; k < classes; k += kTagThreads)
+    tags[int64_t{blockIdx.x} * classes + k] = static_cast<uint8_t>(shown[k]);
+}
+
 }  // namespace
 
 void run(const UpsampledArgMax& args, Queue& queue) {
@@ -153,6 +180,17 @@ void run(const ConfusionCount& args, Queue& queue) {
     start(16, confusion<16>);
   else
     start(1, confusion<1>);
+}
+
+void run(const PredictedTags& args, Queue& queue) {
+  const auto start = [&](auto kernel) {
+    launch(queue, {.name = args.name, .grid = {args.images}, .block = {kTagThreads}}, kernel, args.prediction,
+           args.pixels, args.classes, args.tags);
+  };
+  if (args.pixels % 16 == 0 && packable(16, {args.prediction}) == 16)
+    start(predicted_tags<16>);
+  else
+    start(predicted_tags<1>);
 }
 
 }  // namespace scrawl::SCRAWL_GPU

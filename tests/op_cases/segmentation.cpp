@@ -47,6 +47,34 @@ OpCase confusion_case(std::string name, int64_t pixels, int classes, double unla
           .mode = Tape::Mode::evaluate};
 }
 
+OpCase tags_case(std::string name, const Shape& prediction, int classes, Draw draw) {
+  return {
+      .name = "predicted_tags_" + name,
+      .inputs = {{"prediction", prediction, draw, constant, DType::u8}},
+      .run = [=](Tape&,
+                 const std::vector<Tensor>& t) { return std::vector{ops::predicted_tags(t[0], classes)}; },
+      .reference =
+          [=](const std::vector<Numbers>& v) {
+            const int64_t images = prediction[0], pixels = prediction[1] * prediction[2];
+            Numbers tags(images * classes, 0.0);
+            for (int64_t i = 0; i < images; ++i) tags[i * classes] = 1.0;
+            for (int64_t i = 0; i < images * pixels; ++i)
+              tags[i / pixels * classes + static_cast<int64_t>(v[0][i].value())] = 1.0;
+            return Outputs{tags};
+          },
+      .mode = Tape::Mode::evaluate};
+}
+
+/// One pixel of class 1 in each image, at its very end; all else is background.
+Draw last_pixel_only() {
+  return [](const Shape& shape, Random&) {
+    Values values(shape.elements(), 0.0);
+    const int64_t pixels = shape.elements() / shape[0];
+    for (int64_t i = 1; i <= shape[0]; ++i) values[i * pixels - 1] = 1.0;
+    return values;
+  };
+}
+
 }  // namespace
 
 std::vector<OpCase> segmentation_cases() {
@@ -64,6 +92,13 @@ std::vector<OpCase> segmentation_cases() {
       confusion_case("100000_of_5_classes", 100000, 5, 0.1),
       confusion_case("255_classes", 5000, 255, 0.1),
       confusion_case("nothing_labelled", 33, 3, 1.0),
+      tags_case("one_pixel", {1, 1, 1}, 5, whole_numbers(5)),
+      tags_case("few_pixels_of_many_classes", {4, 5, 7}, 255, whole_numbers(255)),
+      tags_case("256_classes", {2, 4, 8}, 256, whole_numbers(256)),
+      tags_case("background_only", {2, 8, 8}, 3, always(0.0)),
+      tags_case("without_background", {3, 8, 8}, 2, always(1.0)),
+      tags_case("last_pixel", {3, 160, 112}, 3, last_pixel_only()),
+      tags_case("last_pixel_of_odd_sizes", {3, 47, 53}, 3, last_pixel_only()),
   };
 }
 

@@ -3,6 +3,7 @@
 #include "train/checkpoint.h"
 #include "train/commands/commands.h"
 #include "train/commands/make_device.h"
+#include "train/evaluator.h"
 #include "train/report/log.h"
 #include "train/report/progress.h"
 #include "train/report/run_report.h"
@@ -25,8 +26,9 @@ int eval_command(const EvalOptions& options) {
     evaluation = evaluate_whole_images(model, dataset, [&](int done, int) { progress.update(done, ""); });
   } else {
     const auto batches = make_batch_source(device, dataset, loader_config(config, /*train=*/false));
-    evaluation = evaluate(model, *batches,
-                          [&](int done, int total) { progress.update(dataset.size() * done / total, ""); });
+    evaluation = Evaluator(model, *batches).run([&](int done, int total) {
+      progress.update(dataset.size() * done / total, "");
+    });
   }
   progress.finish();
   if (!checkpoint.has_feature_augmentation()) {
