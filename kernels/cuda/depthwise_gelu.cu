@@ -265,22 +265,25 @@ class Target {
   }
   /// Adds what is there.
   __device__ void add_to(Floats<pack> (&values)[kColumns]) const {
+#pragma unroll
     for (int i = 0; i < kColumns; ++i) {
       if (!inside_[i]) continue;
       const auto before = load<pack>(row_ + i * channels_);
+#pragma unroll
       for (int j = 0; j < pack; ++j) values[i][j] += before[j];
     }
   }
   __device__ __forceinline__ void store_row(const Floats<pack> (&values)[kColumns]) {
+    T* pixel = row_;
 #pragma unroll
-    for (int i = 0; i < kColumns; ++i)
-      if (inside_[i]) store<pack>(row_ + i * channels_, values[i]);
+    for (int i = 0; i < kColumns; ++i, pixel += channels_)
+      if (inside_[i]) store<pack>(pixel, values[i]);
     row_ += row_values_;
   }
 
  private:
   T* row_;
-  int channels_, row_values_;
+  unsigned channels_, row_values_;
   bool inside_[kColumns];
 };
 
@@ -378,11 +381,16 @@ struct Gradients {
   }
 };
 
+/// The outermost columns of g of every group, left ones and right ones.
+template <int pack>
+struct EdgesOfG {
+  Pack<float, pack> sides[2][kStagedGroups][kLanes];
+};
+
 template <int pack, typename T>
 struct BackwardMemory {
   StagedRow<pack, T> x[kStages], dy[kStages];  // dy is one row above x
-  /// The outermost columns of g of every group, left ones and right ones.
-  Pack<float, pack> edges[kStages][2][kStagedGroups][kLanes];
+  EdgesOfG<pack> edges[kStages];
 };
 template <int pack>
 struct AllGradients {
@@ -431,7 +439,8 @@ __global__ void __launch_bounds__(kMostThreads, 2)
     commit_copies();
     if (threadIdx.y > 0) continue;
     memory.x[stage].clear_ends(group, tiling.groups);
-    memory.edges[stage][1][group - 1][lane] = memory.edges[stage][0][group + tiling.groups][lane] = {};
+    auto& sides = memory.edges[stage].sides;
+    sides[1][group - 1][lane] = sides[0][group + tiling.groups][lane] = {};
   }
   Target<pack, T> dx(static_cast<T*>(args.dx), tiling, place, place.first);
   const Taps<pack> taps(args.w, args.bias, tiling);
@@ -440,54 +449,65 @@ __global__ void __launch_bounds__(kMostThreads, 2)
 
   Sums<pack> sums(taps.bias);
   Gradients<pack> gradients;
+  const auto recompute = [&](int stage) {
+    const Pixels<pack, T> pixels(memory.x[stage], group);
+    sums.add_row(pixels, taps);
+    gradients.take_row(pixels);
+  };
+  const auto end_stage = [&](int stage) {
+    wait_copies<kStages - 2>();
+    __syncthreads();
+    if (below + kStages <= last) copy_rows(stage);
+    commit_copies();
+  };
   const auto store_dx = [&] {
     if (args.accumulate_dx) dx.add_to(gradients.dx[0]);
     dx.store_row(gradients.dx[0]);
   };
-  const int head_end = below + 2;
+#pragma unroll
+  for (int stage = 0; stage < 2; ++stage, ++below) {
+    recompute(stage);
+    sums.move_down(taps.bias);
+    end_stage(stage);
+  }
+  auto* edge = &memory.edges[0].sides[0][group][lane];
+  constexpr int kSide = kStagedGroups * kLanes;
   for (bool more = true; more;)
 #pragma unroll
-    for (int stage = 0; stage < kStages; ++stage, ++below) {
-      const Pixels<pack, T> pixels(memory.x[stage], group), dy_pixels(memory.dy[stage], group);
+    for (int turn = 0; turn < kStages; ++turn, ++below) {
+      const int stage = (turn + 2) % kStages;
       const int row = below - 1;  // of g: the last whose sums are complete
-      const bool complete = below >= head_end;
-      sums.add_row(pixels, taps);
-      gradients.take_row(pixels);
+      recompute(stage);
+      const Pixels<pack, T> dy_pixels(memory.dy[stage], group);
       Floats<pack> g[kColumns];
-      if (complete) {
 #pragma unroll
-        for (int i = 0; i < kColumns; ++i) {
-          g[i] = dy_pixels.own(i);
+      for (int i = 0; i < kColumns; ++i) {
+        g[i] = dy_pixels.own(i);
 #pragma unroll
-          for (int j = 0; j < pack; ++j) g[i][j] *= gelu_derivative<T>(sums.rows[0][i][j]);
-        }
-        store<pack>(&memory.edges[stage][0][group][lane][0], g[0]);
-        store<pack>(&memory.edges[stage][1][group][lane][0], g[kColumns - 1]);
+        for (int j = 0; j < pack; ++j) g[i][j] *= gelu_derivative<T>(sums.rows[0][i][j]);
       }
       sums.move_down(taps.bias);
-      wait_copies<kStages - 2>();
-      __syncthreads();
-      if (below + kStages <= last) copy_rows(stage);
-      commit_copies();
-      if (complete) {
-        const auto left = load<pack>(&memory.edges[stage][1][group - 1][lane][0]);
-        const auto right = load<pack>(&memory.edges[stage][0][group + 1][lane][0]);
+      auto* lefts = edge + 2 * stage * kSide;
+      auto* rights = lefts + kSide;
+      store<pack>(&lefts[0][0], g[0]);
+      store<pack>(&rights[0][0], g[kColumns - 1]);
+      end_stage(stage);
+      const auto left = load<pack>(&rights[-kLanes][0]), right = load<pack>(&lefts[kLanes][0]);
 #pragma unroll
-        for (int i = 0; i < kColumns; ++i) gradients.add_to_dx(i + 1, g[i], taps);
-        gradients.add_to_dx(0, left, taps);
-        gradients.add_to_dx(kColumns + 1, right, taps);
-        if (row >= place.first && row < place.end) {
+      for (int i = 0; i < kColumns; ++i) gradients.add_to_dx(i + 1, g[i], taps);
+      gradients.add_to_dx(0, left, taps);
+      gradients.add_to_dx(kColumns + 1, right, taps);
+      if (row >= place.first && row < place.end) {
 #pragma unroll
-          for (int i = 0; i < kColumns; ++i) {
-            gradients.add_to_w(i + 1, g[i]);
-            gradients.add_to_bias(g[i]);
-          }
-          gradients.add_to_w(0, left);
-          gradients.add_to_w(kColumns + 1, right);
+        for (int i = 0; i < kColumns; ++i) {
+          gradients.add_to_w(i + 1, g[i]);
+          gradients.add_to_bias(g[i]);
         }
-        if (row > place.first) store_dx();
-        gradients.move_dx_down();
+        gradients.add_to_w(0, left);
+        gradients.add_to_w(kColumns + 1, right);
       }
+      if (row > place.first) store_dx();
+      gradients.move_dx_down();
       more = below < last;
       if (!more) break;
     }
