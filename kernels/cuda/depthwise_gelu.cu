@@ -1,18 +1,18 @@
-// Depthwise 3×3 + bias + GELU.  A thread owns neighbouring channels of one column and walks down a band of
-// rows: each row of x that it reads (its own pixel and both neighbours) is added to the three rows of sums
-// that need it, so that sums and weights stay in registers.  The next row is loaded while this one is
-// computed.
-// Backward makes one pass too.  The value ahead of GELU is recomputed on the way down; g = dy · gelu' of a
-// row goes to shared memory, from where the owner of a pixel takes the three g that its dx needs, and the
-// same three serve dw, since
+// Depthwise 3×3 + bias + GELU.  A thread owns neighbouring channels of a few neighbouring columns and walks
+// down a band of rows: each row of x (its own pixels and one on either side) is added to the three rows of
+// sums that need it, so that sums and weights stay in registers.  Rows come by way of shared memory, copied
+// there two rows ahead in pieces of 16 bytes, zeros for what lies outside of the map.
+// Backward makes one pass too.  The value ahead of GELU is recomputed on the way down; of g = dy · gelu' the
+// threads of a row exchange their outermost columns through shared memory, so that each has what dx of its
+// pixels needs, and the same g serve dw, since
 //   dx[r, c] = Σ w[ky, kx] g[r − ky + 1, c − kx + 1],   dw[ky, kx] = Σ x[r, c] g[r − ky + 1, c − kx + 1].
 // A block leaves one partial sum of dw and dbias; a second launch adds them in order.
-// Cost: one read and write of every map; each band reads two rows more forward, four backward, and each tile
-// its neighbours' columns, mostly from the cache.  In bf16 41 instructions a value forward and 98 backward
-// (counted for compute capability 9.0), which weigh more than the bytes do.
-// Limits: channels that are not a multiple of 16 bytes (8 backward) are loaded one by one.
+// Cost: one read and write of every map; each band reads up to two rows more forward, four backward.  In bf16
+// about 31 instructions a value forward and 60 backward (counted for compute capability 9.0).
+// Limits: channels that are not a multiple of 16 bytes are loaded one by one.
 #include "kernels/depthwise_gelu.h"
 
+#include "kernels/cuda/device/async_copy.cuh"
 #include "kernels/cuda/device/columns.cuh"
 #include "kernels/cuda/device/elementwise.cuh"
 #include "kernels/cuda/device/storage.cuh"
@@ -22,57 +22,83 @@ namespace scrawl::SCRAWL_GPU {
 
 namespace {
 
-constexpr int kLanes = 8;         // threads side by side on channels
-constexpr int kMostColumns = 24;  // threads side by side on columns
-constexpr int kThreads = kLanes * kMostColumns;
-constexpr int kMostRows = 24;  // of a band
+constexpr int kLanes = 8;        // threads side by side on channels
+constexpr int kColumns = 4;      // of a thread
+constexpr int kMostGroups = 32;  // of kLanes threads, in a block
+constexpr int kMostSlices = 4;   // of kLanes packs of channels, in a block
+constexpr int kMostThreads = kLanes * kMostGroups;
+constexpr int kFewestRows = 6;              // of a band, where there are as many
+constexpr int64_t kThreadsAtOnce = 67'584;  // on a large GPU: 132 multiprocessors, 16 warps on each
+constexpr int kStages = 3;                  // rows in shared memory: sums and gradients span as many
 constexpr int kTaps = 9;
 constexpr int kParameters = kTaps + 1;  // weights and bias of a channel
 
-/// How a map is cut into blocks: bands of rows × tiles of columns × chunks of channels.
+/// How maps are cut into blocks: bands of rows × tiles of columns × chunks of channels.  A block's threads
+/// are lanes, side by side on channels, × groups, side by side on columns, × slices, side by side on
+/// channels.
 struct Tiling {
   int height, width, channels;
-  int halo;  // threads on either side of a tile's columns
-  int tiles, columns, bands, rows;
+  int groups, slices = 1;
+  int halo;  // groups on either side of a tile that only serve their neighbours
+  int tiles, bands = 0, rows = 0;
   int64_t chunks;
 
-  Tiling(int h, int w, int c, int pack, bool with_halo) : height(h), width(w), channels(c) {
-    halo = with_halo && w > kMostColumns ? 1 : 0;
-    tiles = static_cast<int>(ceil_div(w, kMostColumns - 2 * halo));
-    columns = tiles ? static_cast<int>(ceil_div(w, tiles)) : 1;
-    bands = static_cast<int>(ceil_div(h, kMostRows));
-    rows = bands ? static_cast<int>(ceil_div(h, bands)) : 0;
-    chunks = ceil_div(c, kLanes * pack);
+  Tiling(int64_t images, int h, int w, int c, int pack) : height(h), width(w), channels(c) {
+    const int all = static_cast<int>(ceil_div(w, kColumns));
+    halo = all > kMostGroups ? 1 : 0;
+    tiles = static_cast<int>(ceil_div(all, kMostGroups - 2 * halo));
+    groups = tiles ? static_cast<int>(ceil_div(all, tiles)) + 2 * halo : 1;
+    while (slices < kMostSlices && 2 * slices * groups <= kMostGroups && slices * kLanes * pack < c)
+      slices *= 2;
+    chunks = ceil_div(c, slices * kLanes * pack);
+    cut_rows(images * tiles * chunks * slices * groups * kLanes);
   }
+  constexpr int owners() const { return groups - 2 * halo; }
   int64_t parts(int64_t images) const { return images * bands * tiles; }
-  /// Whole warps: their lanes exchange sums.
-  LaunchShape shape(std::string_view name, int64_t images) const {
+  LaunchShape shape(std::string_view name, int64_t images, int64_t shared_bytes) const {
     return {.name = name,
             .grid = {parts(images) * chunks},
-            .block = {kLanes, ceil_div(columns + 2 * halo, 4) * 4}};
+            .block = {kLanes, groups, slices},
+            .shared_bytes = shared_bytes};
+  }
+
+ private:
+  /// Into the number of bands with which the last thread of a large GPU ends first.  A band walks up to three
+  /// rows more than it has.
+  void cut_rows(int64_t threads) {
+    int64_t least = INT64_MAX;
+    for (int64_t count = 1; count <= std::max(1, height / kFewestRows); ++count) {
+      const int64_t time = ceil_div(threads * count, kThreadsAtOnce) * (ceil_div(height, count) + 3);
+      if (time >= least) continue;
+      least = time;
+      rows = static_cast<int>(ceil_div(height, count));
+    }
+    if (rows > 0) bands = static_cast<int>(ceil_div(height, rows));
   }
 };
 
-/// What one thread works on: `pack` channels of a column, in rows [first, end).
+/// What one thread works on: `pack` channels of kColumns columns, in rows [first, end).
 template <int pack>
 struct Place {
   int64_t part, image;
   int first, end, column;
-  int64_t channel;
-  bool inside;  // column and channel exist
-  bool owner;   // and the column is not of the halo
+  int slice_channel, channel;  // the first of the slice, and of the thread
+  int group;                   // among the staged ones of all slices
+  bool owner;                  // of its columns: they are not of the halo
 
   __device__ explicit Place(const Tiling& t) {
     part = blockIdx.x / t.chunks;
-    channel = (blockIdx.x % t.chunks * kLanes + threadIdx.x) * pack;
+    const int slice = static_cast<int>(blockIdx.x % t.chunks) * t.slices + static_cast<int>(threadIdx.z);
+    slice_channel = slice * kLanes * pack;
+    channel = slice_channel + static_cast<int>(threadIdx.x) * pack;
     const int tile = static_cast<int>(part % t.tiles), band = static_cast<int>(part / t.tiles % t.bands);
     image = part / t.tiles / t.bands;
     first = band * t.rows;
     end = min(first + t.rows, t.height);
     const int rank = static_cast<int>(threadIdx.y) - t.halo;
-    column = tile * t.columns + rank;
-    inside = column >= 0 && column < t.width && channel < t.channels;
-    owner = inside && rank >= 0 && rank < t.columns;
+    column = (tile * t.owners() + rank) * kColumns;
+    owner = rank >= 0 && rank < t.owners();
+    group = static_cast<int>(threadIdx.z) * (t.groups + 2) + static_cast<int>(threadIdx.y) + 1;
   }
 };
 
@@ -82,18 +108,19 @@ struct Taps {
   Floats<pack> w[kTaps], bias;
 
   __device__ Taps(const float* weights, const float* biases, const Tiling& t) {
-    constexpr int count = kLanes * pack;
-    auto& staged = shared<Pack<float, pack>[kParameters][kLanes], struct StagedTaps>();
+    auto& staged = shared<Pack<float, pack>[kParameters][kMostSlices * kLanes], struct StagedTaps>();
+    const int count = t.slices * kLanes * pack;
     const int64_t first = blockIdx.x % t.chunks * count;
-    for (int i = thread_rank(); i < kParameters * count; i += blockDim.x * blockDim.y) {
+    for (int i = thread_rank(); i < kParameters * count; i += blockDim.x * blockDim.y * blockDim.z) {
       const int tap = i / count, lane = i % count;
       const float* row = tap < kTaps ? weights + int64_t{tap} * t.channels : biases;
       staged[tap][lane / pack][lane % pack] = first + lane < t.channels ? row[first + lane] : 0.0f;
     }
     __syncthreads();
+    const int mine = static_cast<int>(threadIdx.z) * kLanes + static_cast<int>(threadIdx.x);
 #pragma unroll
-    for (int tap = 0; tap < kTaps; ++tap) w[tap] = load<pack>(&staged[tap][threadIdx.x][0]);
-    bias = load<pack>(&staged[kTaps][threadIdx.x][0]);
+    for (int tap = 0; tap < kTaps; ++tap) w[tap] = load<pack>(&staged[tap][mine][0]);
+    bias = load<pack>(&staged[kTaps][mine][0]);
   }
 };
 
@@ -103,211 +130,390 @@ __device__ __forceinline__ void add_product(Floats<pack>& sum, const Floats<pack
   for (int i = 0; i < pack; ++i) sum[i] += a[i] * b[i];
 }
 
-/// Values as they are loaded, until they are needed as floats.  Pairs of bf16 stay together in words, from
-/// which each of them is one instruction away.
-template <typename T, int pack>
-struct Raw {
-  using Word = std::conditional_t<sizeof(T) == 2 && pack % 2 == 0, unsigned, T>;
-  static constexpr int kWords = pack * sizeof(T) / sizeof(Word);
-  Pack<Word, kWords> words{};
-
-  __device__ __forceinline__ void load(const T* source) {
-    words = load_pack<kWords>(reinterpret_cast<const Word*>(source));
+/// Values as they lie in memory, as floats.  Pairs of bf16 are loaded as words, from which each of them is
+/// one instruction away.
+template <int pack, typename T>
+__device__ __forceinline__ Floats<pack> widened(const Pack<T, pack>& values) {
+  if constexpr (sizeof(T) == 2 && pack == 2) {
+    const unsigned word = load_pack<1>(reinterpret_cast<const unsigned*>(&values))[0];
+    return {low_bf16(word), high_bf16(word)};
+  } else {
+    return load<pack>(&values[0]);
   }
-  __device__ __forceinline__ Floats<pack> widen() const {
-    Floats<pack> result;
-#pragma unroll
-    for (int i = 0; i < kWords; ++i) {
-      if constexpr (std::is_same_v<Word, T>) {
-        result[i] = as_float(words[i]);
-      } else {
-        result[2 * i] = low_bf16(words[i]);
-        result[2 * i + 1] = high_bf16(words[i]);
-      }
-    }
-    return result;
+}
+
+/// A row of a map in shared memory.  Every slice has a group of zeros at either end; a column between groups
+/// stays empty, so that the groups of a warp lie in different banks.
+constexpr int kStagedGroups = kMostGroups + 2 * kMostSlices;
+template <int pack, typename T>
+struct StagedRow {
+  Pack<T, pack> groups[kStagedGroups][kColumns + 1][kLanes];
+
+  /// For one thread a lane and slice.
+  __device__ void clear_ends(int group, int count) {
+    groups[group - 1][kColumns - 1][threadIdx.x] = {};
+    groups[group + count][0][threadIdx.x] = {};
   }
 };
 
-/// One row of what a column's sums need: the pixels to the left, here and to the right, zero outside.
+/// A thread's pixels in such a row.
 template <int pack, typename T>
 struct Pixels {
-  Raw<T, pack> values[3];
+  const Pack<T, pack>* first;
 
-  /// `map` points to the image's first pixel, at the thread's channels.
-  __device__ void load_row(const T* map, const Tiling& t, const Place<pack>& place, int row) {
-    const T* pixel = map + (int64_t{row} * t.width + place.column) * t.channels;
-    const bool inside = place.inside && row >= 0 && row < t.height;
+  __device__ __forceinline__ Pixels(const StagedRow<pack, T>& row, int group)
+      : first(&row.groups[group][0][threadIdx.x]) {}
+  __device__ __forceinline__ Floats<pack> own(int i) const { return widened(first[i * kLanes]); }
+  __device__ __forceinline__ Floats<pack> left() const { return widened(first[-2 * kLanes]); }
+  __device__ __forceinline__ Floats<pack> right() const { return widened(first[(kColumns + 1) * kLanes]); }
+};
+
+/// Copies rows of a map to shared memory, one after another.  Where channels are no multiple of 16 bytes
+/// (pack 1), one by one and without haste.
+template <int pack, typename T>
+class Stream {
+  static constexpr int kPiece = pack == 1 ? 1 : kPackWidth<T>;  // values
+  static constexpr int kPieces = kLanes * pack / kPiece;        // of a pixel
+  static constexpr int kApart = kLanes / kPieces;               // columns between a thread's copies
+
+ public:
+  __device__ Stream(const T* map, const Tiling& t, const Place<pack>& place, int first_row)
+      : row_(first_row), height_(t.height), channels_(t.channels), row_values_(t.width * t.channels) {
+    const int lane = static_cast<int>(threadIdx.x), piece = lane % kPieces * kPiece;
+    const int column = place.column + lane / kPieces;
+    target_ = (place.group * (kColumns + 1) + lane / kPieces) * kLanes * pack + piece;
+    source_ =
+        map + ((place.image * t.height + row_) * t.width + column) * t.channels + place.slice_channel + piece;
 #pragma unroll
-    for (int i = 0; i < 3; ++i) {
-      const int column = place.column + i - 1;
-      values[i] = {};
-      if (inside && column >= 0 && column < t.width) values[i].load(pixel + int64_t{i - 1} * t.channels);
-    }
+    for (int i = 0; i < kColumns / kApart; ++i)
+      inside_[i] = place.slice_channel + piece < t.channels && column + i * kApart >= 0 &&
+                   column + i * kApart < t.width;
   }
+  __device__ __forceinline__ void copy_row(StagedRow<pack, T>& row) {
+    T* target = &row.groups[0][0][0][0] + target_;
+    const bool row_inside = static_cast<unsigned>(row_) < static_cast<unsigned>(height_);
+#pragma unroll
+    for (int i = 0; i < kColumns / kApart; ++i) {
+      const bool valid = inside_[i] && row_inside;
+      T* to = target + i * kApart * kLanes * pack;
+      const T* from = source_ + i * kApart * channels_;
+      if constexpr (kPiece == 1)
+        *to = valid ? *from : T{};
+      else
+        copy_async<16>(to, from, valid);
+    }
+    ++row_;
+    source_ += row_values_;
+  }
+
+ private:
+  const T* source_;
+  int target_, row_, height_, channels_, row_values_;
+  bool inside_[kColumns / kApart];
 };
 
 /// Sums of three output rows: [0] is complete once a row of pixels has been added.
 template <int pack>
 struct Sums {
-  Floats<pack> rows[3];
+  Floats<pack> rows[3][kColumns];
 
-  template <typename T>
-  __device__ __forceinline__ void add(const Pixels<pack, T>& pixels, const Taps<pack>& taps) {
+  __device__ explicit Sums(const Floats<pack>& start) {
+#pragma unroll
+    for (auto& row : rows)
+#pragma unroll
+      for (auto& sum : row) sum = start;
+  }
+  /// Adds what a pixel does; column 0 is the left neighbour of the thread's own.
+  __device__ __forceinline__ void add(int column, const Floats<pack>& value, const Taps<pack>& taps) {
 #pragma unroll
     for (int kx = 0; kx < 3; ++kx) {
-      const Floats<pack> value = pixels.values[kx].widen();
+      const int i = column - kx;
+      if (i < 0 || i >= kColumns) continue;
 #pragma unroll
-      for (int row = 0; row < 3; ++row) add_product(rows[row], taps.w[3 * (2 - row) + kx], value);
+      for (int row = 0; row < 3; ++row) add_product(rows[row][i], taps.w[3 * (2 - row) + kx], value);
     }
   }
-  __device__ __forceinline__ void move_down(const Floats<pack>& start) {
-    rows[0] = rows[1];
-    rows[1] = rows[2];
-    rows[2] = start;
+  template <typename T>
+  __device__ __forceinline__ void add_row(const Pixels<pack, T>& pixels, const Taps<pack>& taps) {
+    add(0, pixels.left(), taps);
+#pragma unroll
+    for (int i = 0; i < kColumns; ++i) add(i + 1, pixels.own(i), taps);
+    add(kColumns + 1, pixels.right(), taps);
   }
+  __device__ __forceinline__ void move_down(const Floats<pack>& start) {
+#pragma unroll
+    for (int i = 0; i < kColumns; ++i) {
+      rows[0][i] = rows[1][i];
+      rows[1][i] = rows[2][i];
+      rows[2][i] = start;
+    }
+  }
+};
+
+/// Where a thread's results go, row after row.
+template <int pack, typename T>
+class Target {
+ public:
+  __device__ Target(T* map, const Tiling& t, const Place<pack>& place, int first_row)
+      : row_(map + ((place.image * t.height + first_row) * t.width + place.column) * t.channels +
+             place.channel),
+        channels_(t.channels),
+        row_values_(t.width * t.channels) {
+#pragma unroll
+    for (int i = 0; i < kColumns; ++i)
+      inside_[i] = map && place.owner && place.channel < t.channels && place.column + i < t.width;
+  }
+  /// Adds what is there.
+  __device__ void add_to(Floats<pack> (&values)[kColumns]) const {
+#pragma unroll
+    for (int i = 0; i < kColumns; ++i) {
+      if (!inside_[i]) continue;
+      const auto before = load<pack>(row_ + i * channels_);
+#pragma unroll
+      for (int j = 0; j < pack; ++j) values[i][j] += before[j];
+    }
+  }
+  __device__ __forceinline__ void store_row(const Floats<pack> (&values)[kColumns]) {
+    T* pixel = row_;
+#pragma unroll
+    for (int i = 0; i < kColumns; ++i, pixel += channels_)
+      if (inside_[i]) store<pack>(pixel, values[i]);
+    row_ += row_values_;
+  }
+
+ private:
+  T* row_;
+  unsigned channels_, row_values_;
+  bool inside_[kColumns];
 };
 
 template <int pack, typename T>
-__global__ void __launch_bounds__(kThreads) forward(DepthwiseGeluForward args, Tiling tiling) {
-  const Place<pack> place(tiling);
-  const Taps<pack> taps(args.w, args.bias, tiling);
-  if (!place.owner) return;
-  const int64_t offset = place.image * tiling.height * tiling.width * tiling.channels + place.channel;
-  const T* x = static_cast<const T*>(args.x) + offset;
-  T* y = static_cast<T*>(args.y) + offset;
+struct ForwardMemory {
+  StagedRow<pack, T> x[kStages];
+};
 
-  Sums<pack> sums{{taps.bias, taps.bias, taps.bias}};
-  Pixels<pack, T> next;
-  next.load_row(x, tiling, place, place.first - 1);
-  for (int row = place.first - 1; row <= place.end; ++row) {
-    const Pixels<pack, T> pixels = next;
-    if (row < place.end) next.load_row(x, tiling, place, row + 1);
-    sums.add(pixels, taps);
-    if (row > place.first) {
-      Floats<pack> values;
-#pragma unroll
-      for (int i = 0; i < pack; ++i) values[i] = gelu(sums.rows[0][i]);
-      store<pack>(y + (int64_t{row - 1} * tiling.width + place.column) * tiling.channels, values);
-    }
-    sums.move_down(taps.bias);
+template <int pack, typename T>
+__global__ void __launch_bounds__(kMostThreads, 2) forward(DepthwiseGeluForward args, Tiling tiling) {
+  const Place<pack> place(tiling);
+  auto& memory = *dynamic_shared<ForwardMemory<pack, T>>();
+  int row = max(place.first - 1, 0);
+  Stream<pack, T> x(static_cast<const T*>(args.x), tiling, place, row);
+  for (auto& staged : memory.x) {
+    x.copy_row(staged);
+    commit_copies();
+    if (threadIdx.y == 0) staged.clear_ends(place.group, tiling.groups);
   }
+  Target<pack, T> y(static_cast<T*>(args.y), tiling, place, place.first);
+  const Taps<pack> taps(args.w, args.bias, tiling);
+  wait_copies<kStages - 1>();
+  __syncthreads();
+
+  Sums<pack> sums(taps.bias);
+  for (bool more = true; more;)
+#pragma unroll
+    for (int stage = 0; stage < kStages; ++stage, ++row) {
+      sums.add_row(Pixels<pack, T>(memory.x[stage], place.group), taps);
+      wait_copies<kStages - 2>();
+      __syncthreads();
+      if (row + kStages <= place.end) x.copy_row(memory.x[stage]);
+      commit_copies();
+      if (row > place.first) {
+        Floats<pack> values[kColumns];
+#pragma unroll
+        for (int i = 0; i < kColumns; ++i)
+#pragma unroll
+          for (int j = 0; j < pack; ++j) values[i][j] = gelu<T>(sums.rows[0][i][j]);
+        y.store_row(values);
+      }
+      sums.move_down(taps.bias);
+      more = row < place.end;
+      if (!more) break;
+    }
+  wait_copies();
 }
 
-/// What a thread carries down its column for the gradients.
+/// What a thread carries down its columns for the gradients.
 template <int pack>
 struct Gradients {
   Floats<pack> w[kTaps]{}, bias{};
-  Floats<pack> own[3]{};  // its pixel of x in the rows above, at and below that of g
-  Floats<pack> dx[3]{};   // sums of the same rows
+  Floats<pack> own[3][kColumns]{};  // its pixels of x in the rows above, at and below that of g
+  Floats<pack> dx[3][kColumns]{};   // sums of the same rows
 
-  /// g points to the row's g in shared memory, at the right neighbour of the thread's column.
-  __device__ __forceinline__ void add(const float* g, const Taps<pack>& taps) {
+  /// Adds to dx what g at a column does; 0 is the left neighbour of the thread's own.
+  __device__ __forceinline__ void add_to_dx(int column, const Floats<pack>& g, const Taps<pack>& taps) {
 #pragma unroll
     for (int kx = 0; kx < 3; ++kx) {
-      const auto value = load<pack>(g - kx * kLanes * pack);
+      const int i = column + kx - 2;
+      if (i < 0 || i >= kColumns) continue;
 #pragma unroll
-      for (int ky = 0; ky < 3; ++ky) {
-        add_product(w[3 * ky + kx], own[ky], value);
-        add_product(dx[ky], taps.w[3 * ky + kx], value);
-      }
+      for (int ky = 0; ky < 3; ++ky) add_product(dx[ky][i], taps.w[3 * ky + kx], g);
     }
   }
-  __device__ __forceinline__ void move_down() {
-    own[0] = own[1];
-    own[1] = own[2];
-    dx[0] = dx[1];
-    dx[1] = dx[2];
-    dx[2] = {};
+  __device__ __forceinline__ void add_to_w(int column, const Floats<pack>& g) {
+#pragma unroll
+    for (int kx = 0; kx < 3; ++kx) {
+      const int i = column + kx - 2;
+      if (i < 0 || i >= kColumns) continue;
+#pragma unroll
+      for (int ky = 0; ky < 3; ++ky) add_product(w[3 * ky + kx], own[ky][i], g);
+    }
+  }
+  __device__ __forceinline__ void add_to_bias(const Floats<pack>& g) {
+#pragma unroll
+    for (int i = 0; i < pack; ++i) bias[i] += g[i];
+  }
+  template <typename T>
+  __device__ __forceinline__ void take_row(const Pixels<pack, T>& x) {
+#pragma unroll
+    for (int i = 0; i < kColumns; ++i) {
+      own[0][i] = own[1][i];
+      own[1][i] = own[2][i];
+      own[2][i] = x.own(i);
+    }
+  }
+  __device__ __forceinline__ void move_dx_down() {
+#pragma unroll
+    for (int i = 0; i < kColumns; ++i) {
+      dx[0][i] = dx[1][i];
+      dx[1][i] = dx[2][i];
+      dx[2][i] = {};
+    }
   }
 };
 
-/// Adds the weight gradients of all columns of the block: by a tree in every warp, then over warps in order.
+/// The outermost columns of g of every group, left ones and right ones.
+template <int pack>
+struct EdgesOfG {
+  Pack<float, pack> sides[2][kStagedGroups][kLanes];
+};
+
+template <int pack, typename T>
+struct BackwardMemory {
+  StagedRow<pack, T> x[kStages], dy[kStages];  // dy is one row above x
+  EdgesOfG<pack> edges[kStages];
+};
+template <int pack>
+struct AllGradients {
+  Pack<float, pack> values[kParameters][kMostThreads];
+};
+
+/// Adds the weight gradients of all columns of the block, in order.
 template <int pack>
 __device__ void store_partial(const Gradients<pack>& gradients, const Tiling& t, int64_t part,
                               float* partials) {
-  constexpr int count = kLanes * pack, kWarps = kThreads / kWarpSize;
-  auto& sums = shared<float[kWarps][kParameters][count], struct WarpGradients>();
+  auto& all = *dynamic_shared<AllGradients<pack>>();
 #pragma unroll
   for (int tap = 0; tap < kParameters; ++tap)
-#pragma unroll
-    for (int i = 0; i < pack; ++i) {
-      float sum = tap < kTaps ? gradients.w[tap % kTaps][i] : gradients.bias[i];
-      for (int offset = kWarpSize / 2; offset >= kLanes; offset /= 2)
-        sum += __shfl_xor_sync(kFullWarp, sum, offset);
-      if (lane_index() < kLanes) sums[warp_index()][tap][threadIdx.x * pack + i] = sum;
-    }
+    store<pack>(&all.values[tap][thread_rank()][0], tap < kTaps ? gradients.w[tap % kTaps] : gradients.bias);
   __syncthreads();
-  const int threads = blockDim.x * blockDim.y;
+  constexpr int kSlice = kLanes * pack;
+  const int count = t.slices * kSlice;
   const int64_t first = blockIdx.x % t.chunks * count;
-  for (int i = thread_rank(); i < kParameters * count; i += threads) {
+  for (int i = thread_rank(); i < kParameters * count; i += blockDim.x * blockDim.y * blockDim.z) {
     const int tap = i / count, channel = i % count;
     if (first + channel >= t.channels) continue;
+    const float* values = &all.values[tap][channel / kSlice * t.groups * kLanes][0] + channel % kSlice;
     float sum = 0.0f;
-    for (int warp = 0; warp < threads / kWarpSize; ++warp) sum += sums[warp][tap][channel];
+    for (int group = t.halo; group < t.groups - t.halo; ++group) sum += values[group * kSlice];
     partials[(part * kParameters + tap) * t.channels + first + channel] = sum;
   }
 }
 
 template <int pack, typename T>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kMostThreads, 2)
     backward(DepthwiseGeluBackward args, Tiling tiling, float* partials) {
-  // Two rows of g take turns, so that one barrier a row is enough; either end is a column of zeros.
-  auto& ring = shared<Pack<float, pack>[2][kMostColumns + 2][kLanes], struct RowsOfG>();
   const Place<pack> place(tiling);
-  const Taps<pack> taps(args.w, args.bias, tiling);
-  if (threadIdx.y < 2)
-    for (int i = 0; i < pack; ++i)
-      ring[threadIdx.y][0][threadIdx.x][i] = ring[threadIdx.y][blockDim.y + 1][threadIdx.x][i] = 0.0f;
-  const int64_t offset = place.image * tiling.height * tiling.width * tiling.channels + place.channel;
-  const T* x = static_cast<const T*>(args.x) + offset;
-  const auto pixel = [&](auto* map, int row) {
-    return map + offset + (int64_t{row} * tiling.width + place.column) * tiling.channels;
+  auto& memory = *dynamic_shared<BackwardMemory<pack, T>>();
+  static_assert(sizeof(AllGradients<pack>) <= sizeof(memory));
+  const int lane = static_cast<int>(threadIdx.x), group = place.group;
+  int below = max(place.first - 2, -1);  // row of x that is added; that of g is above it
+  const int last = min(place.end + 1, tiling.height);
+  Stream<pack, T> x(static_cast<const T*>(args.x), tiling, place, below);
+  Stream<pack, T> dy(static_cast<const T*>(args.dy), tiling, place, below - 1);
+  const auto copy_rows = [&](int stage) {
+    x.copy_row(memory.x[stage]);
+    dy.copy_row(memory.dy[stage]);
   };
-
-  Sums<pack> sums{{taps.bias, taps.bias, taps.bias}};
-  Gradients<pack> gradients;
-  Pixels<pack, T> next;
-  next.load_row(x, tiling, place, place.first - 2);
-  for (int below = place.first - 2; below <= place.end + 1; ++below) {
-    const int row = below - 1;  // of g: the last whose sums are complete
-    const bool g_inside = place.inside && row >= 0 && row < tiling.height;
-    const Pixels<pack, T> pixels = next;
-    if (below <= place.end) next.load_row(x, tiling, place, below + 1);
-    Raw<T, pack> dy;
-    if (g_inside) dy.load(pixel(static_cast<const T*>(args.dy), row));
-    sums.add(pixels, taps);
-    if (below >= place.first && below < place.end)
-      gradients.own[2] = pixels.values[1].widen();
-    else
-      gradients.own[2] = {};
-
-    if (row >= place.first - 1) {
-      Floats<pack> g = dy.widen();
-#pragma unroll
-      for (int i = 0; i < pack; ++i) g[i] = g_inside ? g[i] * gelu_derivative(sums.rows[0][i]) : 0.0f;
-      auto& line = ring[row & 1];
-      store<pack>(&line[threadIdx.y + 1][threadIdx.x][0], g);
-      __syncthreads();
-      if (place.owner) {
-        gradients.add(&line[threadIdx.y + 2][threadIdx.x][0], taps);
-        if (row >= place.first && row < place.end)
-#pragma unroll
-          for (int i = 0; i < pack; ++i) gradients.bias[i] += g[i];
-        if (row > place.first && args.dx) {
-          T* target = pixel(static_cast<T*>(args.dx), row - 1);
-          if (args.accumulate_dx) {
-            const auto before = load<pack>(target);
-#pragma unroll
-            for (int i = 0; i < pack; ++i) gradients.dx[0][i] += before[i];
-          }
-          store<pack>(target, gradients.dx[0]);
-        }
-      }
-    }
-    sums.move_down(taps.bias);
-    gradients.move_down();
+  for (int stage = 0; stage < kStages; ++stage) {
+    copy_rows(stage);
+    commit_copies();
+    if (threadIdx.y > 0) continue;
+    memory.x[stage].clear_ends(group, tiling.groups);
+    auto& sides = memory.edges[stage].sides;
+    sides[1][group - 1][lane] = sides[0][group + tiling.groups][lane] = {};
   }
+  Target<pack, T> dx(static_cast<T*>(args.dx), tiling, place, place.first);
+  const Taps<pack> taps(args.w, args.bias, tiling);
+  wait_copies<kStages - 1>();
+  __syncthreads();
+
+  Sums<pack> sums(taps.bias);
+  Gradients<pack> gradients;
+  const auto recompute = [&](int stage) {
+    const Pixels<pack, T> pixels(memory.x[stage], group);
+    sums.add_row(pixels, taps);
+    gradients.take_row(pixels);
+  };
+  const auto end_stage = [&](int stage) {
+    wait_copies<kStages - 2>();
+    __syncthreads();
+    if (below + kStages <= last) copy_rows(stage);
+    commit_copies();
+  };
+  const auto store_dx = [&] {
+    if (args.accumulate_dx) dx.add_to(gradients.dx[0]);
+    dx.store_row(gradients.dx[0]);
+  };
+#pragma unroll
+  for (int stage = 0; stage < 2; ++stage, ++below) {
+    recompute(stage);
+    sums.move_down(taps.bias);
+    end_stage(stage);
+  }
+  auto* edge = &memory.edges[0].sides[0][group][lane];
+  constexpr int kSide = kStagedGroups * kLanes;
+  for (bool more = true; more;)
+#pragma unroll
+    for (int turn = 0; turn < kStages; ++turn, ++below) {
+      const int stage = (turn + 2) % kStages;
+      const int row = below - 1;  // of g: the last whose sums are complete
+      recompute(stage);
+      const Pixels<pack, T> dy_pixels(memory.dy[stage], group);
+      Floats<pack> g[kColumns];
+#pragma unroll
+      for (int i = 0; i < kColumns; ++i) {
+        g[i] = dy_pixels.own(i);
+#pragma unroll
+        for (int j = 0; j < pack; ++j) g[i][j] *= gelu_derivative<T>(sums.rows[0][i][j]);
+      }
+      sums.move_down(taps.bias);
+      auto* lefts = edge + 2 * stage * kSide;
+      auto* rights = lefts + kSide;
+      store<pack>(&lefts[0][0], g[0]);
+      store<pack>(&rights[0][0], g[kColumns - 1]);
+      end_stage(stage);
+      const auto left = load<pack>(&rights[-kLanes][0]), right = load<pack>(&lefts[kLanes][0]);
+#pragma unroll
+      for (int i = 0; i < kColumns; ++i) gradients.add_to_dx(i + 1, g[i], taps);
+      gradients.add_to_dx(0, left, taps);
+      gradients.add_to_dx(kColumns + 1, right, taps);
+      if (row >= place.first && row < place.end) {
+#pragma unroll
+        for (int i = 0; i < kColumns; ++i) {
+          gradients.add_to_w(i + 1, g[i]);
+          gradients.add_to_bias(g[i]);
+        }
+        gradients.add_to_w(0, left);
+        gradients.add_to_w(kColumns + 1, right);
+      }
+      if (row > place.first) store_dx();
+      gradients.move_dx_down();
+      more = below < last;
+      if (!more) break;
+    }
+  if (place.end == tiling.height) store_dx();  // no row of g lies below
+  wait_copies();
+  __syncthreads();
   if (partials) store_partial(gradients, tiling, place.part, partials);
 }
 
@@ -323,11 +529,11 @@ __global__ void __launch_bounds__(kPartColumns* kPartThreads)
   target = (args.accumulate_parameters ? target : 0.0f) + static_cast<float>(total);
 }
 
-/// Calls body(pack) with `widest`, or 1 if rows of channels cannot be loaded by packs.
-template <int widest, typename Body>
+/// Calls body(pack) with 2, or 1 if rows of channels cannot be copied in pieces of 16 bytes.
+template <typename T, typename Body>
 void with_pack(int channels, std::initializer_list<const void*> pointers, Body body) {
-  if (packable(channels, pointers) % widest == 0)
-    body(std::integral_constant<int, widest>{});
+  if (packable(channels, pointers) % kPackWidth<T> == 0)
+    body(std::integral_constant<int, 2>{});
   else
     body(std::integral_constant<int, 1>{});
 }
@@ -336,20 +542,22 @@ void with_pack(int channels, std::initializer_list<const void*> pointers, Body b
 
 void run(const DepthwiseGeluForward& args, Queue& queue) {
   with_storage(args.dtype, args.name, [&]<typename T>(Storage<T>) {
-    with_pack<kPackWidth<T>>(args.channels, {args.x, args.y}, [&](auto pack) {
-      const Tiling tiling(args.height, args.width, args.channels, pack, false);
-      launch(queue, tiling.shape(args.name, args.images), forward<pack, T>, args, tiling);
+    with_pack<T>(args.channels, {args.x, args.y}, [&](auto pack) {
+      const Tiling tiling(args.images, args.height, args.width, args.channels, pack);
+      launch(queue, tiling.shape(args.name, args.images, sizeof(ForwardMemory<pack, T>)), forward<pack, T>,
+             args, tiling);
     });
   });
 }
 
 void run(const DepthwiseGeluBackward& args, Queue& queue) {
   with_storage(args.dtype, args.name, [&]<typename T>(Storage<T>) {
-    with_pack<4>(args.channels, {args.x, args.dy, args.dx}, [&](auto pack) {
-      const Tiling tiling(args.height, args.width, args.channels, pack, true);
+    with_pack<T>(args.channels, {args.x, args.dy, args.dx}, [&](auto pack) {
+      const Tiling tiling(args.images, args.height, args.width, args.channels, pack);
       const int64_t parts = tiling.parts(args.images), columns = int64_t{kParameters} * args.channels;
       float* partials = args.dw ? queue.scratch(parts * columns) : nullptr;
-      launch(queue, tiling.shape(args.name, args.images), backward<pack, T>, args, tiling, partials);
+      launch(queue, tiling.shape(args.name, args.images, sizeof(BackwardMemory<pack, T>)), backward<pack, T>,
+             args, tiling, partials);
       if (args.dw) launch(queue, shape_for_parts(args.name, columns), add_parts, args, partials, parts);
     });
   });
