@@ -50,7 +50,7 @@ struct BackwardSource {
   static constexpr bool kKeysAreValues = false;
   AttentionBackward args;
   float scale;
-  float* means;
+  float* means;         // null: not needed
   float* dq_partials;   // [blocks of keys] copies of dq; null: blocks write dq
   float* dkv_partials;  // [parts of queries] copies of dkv; null: blocks write dkv
 
@@ -70,9 +70,10 @@ struct BackwardSource {
     head.keys = shape.keys;
     head.size = shape.head_size;
     head.scale = scale;
+    head.y = static_cast<const T*>(args.y) + query;
     head.dy = static_cast<const T*>(args.dy) + query;
     head.log_sum_exp = args.log_sum_exp + index * shape.queries;
-    head.mean = means + index * shape.queries;
+    if (means) head.mean = means + index * shape.queries;
     head.dq = static_cast<T*>(args.dq) + query;
     head.accumulate_dq = args.accumulate_dq;
     if (dq_partials) head.dq_partial = dq_partials + key_block * copy_stride(shape.query_elements()) + query;
@@ -152,23 +153,22 @@ void run(const AttentionBackward& args, Queue& queue) {
   const AttentionShape& shape = args.shape;
   const int64_t heads = shape.images * shape.heads;
   const bool mma = args.dtype == DType::bf16 && fits_fragments(shape.head_size) &&
-                   aligned({args.q, args.kv, args.dy, args.dq, args.dkv}) &&
+                   aligned({args.q, args.kv, args.y, args.dy, args.dq, args.dkv}) &&
                    backward_shared_bytes(shape.head_size, false, 0) <= shared_memory_limit(queue);
   const int block_keys = mma ? kBlockKeys : kFmaTile;
   const int blocks = static_cast<int>(ceil_div(shape.keys, block_keys));
   const QueryParts parts(heads * blocks, shape.queries, kFmaTile);
   const int dq_copies = mma && blocks > 1 ? blocks : 0, dkv_copies = parts.count > 1 ? parts.count : 0;
-  const int64_t means = copy_stride(heads * shape.queries);
+  const int64_t means = mma ? 0 : copy_stride(heads * shape.queries);
   const int64_t dq_floats = dq_copies * copy_stride(shape.query_elements());
   float* const scratch = queue.scratch(means + dq_floats + dkv_copies * copy_stride(shape.key_elements()));
   float* const dq_partials = dq_copies ? scratch + means : nullptr;
   float* const dkv_partials = dkv_copies ? scratch + means + dq_floats : nullptr;
   with_storage(args.dtype, args.name, [&]<typename T>(Storage<T>) {
-    const BackwardSource<T> source{args, scale_of(shape), scratch, dq_partials, dkv_partials};
+    const BackwardSource<T> source{args, scale_of(shape), mma ? nullptr : scratch, dq_partials, dkv_partials};
     if constexpr (std::is_same_v<T, bf16>)
       if (mma)
-        launch_attend_backward_mma(queue, args.name, source, heads, shape.queries, shape.keys,
-                                   {parts, blocks}, shape.head_size, 0);
+        launch_attend_backward_mma(queue, args.name, source, heads, {parts, blocks}, shape.head_size, 0);
     if (!mma)
       launch_attend_backward_fma<T>(queue, args.name, source, heads, shape.queries, shape.keys, parts,
                                     shape.head_size, 0);

@@ -33,10 +33,10 @@ struct ForwardHead : AttentionRows<T> {
 
 template <typename T>
 struct BackwardHead : AttentionRows<T> {
-  const T* dy = nullptr;  // rows y_stride apart
+  const T *y = nullptr, *dy = nullptr;  // rows y_stride apart
   int y_stride = 0;
   const float* log_sum_exp = nullptr;
-  float* mean = nullptr;  // of dP under P, for every query: computed by the first kernel, used by the next
+  float* mean = nullptr;       // scratch of the multiply-add kernels: the mean of dP under P, for every query
   const T* dq_more = nullptr;  // if not null, is added to dq, rows y_stride apart; only where keys are values
   T* dq = nullptr;             // rows q_stride apart
   bool accumulate_dq = false;

@@ -1,55 +1,123 @@
 #pragma once
-// Attention backward on tensor cores (bf16), probabilities recomputed.  dS = P (dP − mean of dP under P), and
-// a first kernel, built like the forward one, finds the means.  They equal Σ dy · y, but y is rounded to
-// bf16: where one key takes nearly all, hardly more than that rounding would remain of dS. The second kernel
-// does the rest.  A block holds up to 128 keys (and values) of one head and walks over chunks of 64 queries,
-// the next chunk on its way while this one is computed:
-//   1. a warp owns 16 keys.  It computes Sᵀ = K Qᵀ and dPᵀ = V dYᵀ transposed, so that Pᵀ and dSᵀ are at once
+// Attention backward on tensor cores (bf16), probabilities recomputed.  dS = P (dP − mean of dP under P).  A
+// block holds up to 128 keys (and values) of one head and walks over chunks of 64 queries (32 for large
+// heads), the next chunk on its way while this one is computed:
+//   1. means.  They equal Σ dy · y (FlashAttention, Dao et al. 2022): a thread multiplies the pieces of dy
+//   and
+//      y that it copied itself, so that no barrier is needed.  But y is rounded to bf16, which is much where
+//      scores are not scaled and one key takes nearly all; so where keys are the values, and few, means come
+//      from scores.
+//   2. a warp owns 16 keys.  It computes Sᵀ = K Qᵀ and dPᵀ = V dYᵀ transposed, so that Pᵀ and dSᵀ are at once
 //      left operands of dV += Pᵀ dY and dK += dSᵀ Q, which stay in registers for all chunks; dSᵀ goes to
 //      shared memory.  Few keys leave warps over: these take a share of the chunk's queries.
-//   2. dQ = dS K, warps by tiles of 16 queries × columns.
+//   3. dQ = dS K, warps by tiles of 16 queries × 32 columns.
 // Blocks are heads × blocks of keys × parts of queries.  Parts leave partial sums of dK and dV, blocks of
 // keys partial sums of dQ, which the caller adds in order; where there is one part or block the result is
 // direct. Cost: 5 products; q, y, dy are read and dq is written once for each block of keys.  Limits: as
 // forward.
-#include "kernels/cuda/attention_mma_forward.cuh"
+#include "kernels/cuda/attention_fragments.cuh"
+#include "kernels/cuda/attention_head.cuh"
+#include "kernels/cuda/device/math.cuh"
 
 namespace scrawl::SCRAWL_GPU {
 
 inline constexpr int kBlockKeys = 128;
-inline constexpr int kChunkQueries = 64;
+template <int D>
+inline constexpr int kChunkQueries = D <= 64 ? 64 : 32;  // so that two blocks share a multiprocessor
 
 /// Shared memory of a block.
 template <int D, bool keys_are_values>
 struct BackwardShared {
   static constexpr int kStride = D + kRowPadding;
-  static constexpr int kScoreStride = kChunkQueries + kRowPadding;
+  static constexpr int kQueries = kChunkQueries<D>;
+  static constexpr int kScoreStride = kQueries + kRowPadding;
   bf16 k[kBlockKeys * kStride];
   bf16 v[keys_are_values ? 8 : kBlockKeys * kStride];
-  bf16 q[2][kChunkQueries * kStride], dy[2][kChunkQueries * kStride];
+  bf16 q[2][kQueries * kStride], dy[2][kQueries * kStride];
+  bf16 y[kQueries * kStride];
   bf16 ds[kBlockKeys * kScoreStride];  // transposed: a row for each key
-  float shift[2][kChunkQueries];       // log₂ Σ e^s; infinite where there is no query
-  float mean[2][kChunkQueries];        // of dP under P
+  float shift[2][kQueries];            // log₂ Σ e^s; infinite where there is no query
+  float mean[2][kQueries];             // of dP under P
   BackwardHead<bf16> head;             // here, since registers are full of sums
   int list[4];                         // and more behind it
 
   __device__ const bf16* values() const { return keys_are_values ? k : v; }
+  __device__ bool means_of_scores() const { return keys_are_values && head.keys <= kBlockKeys; }
 };
 
 /// Queries [first, end) of a head in chunks.
 template <int D, bool keys_are_values>
 __device__ void start_chunk(BackwardShared<D, keys_are_values>& memory, int buffer,
                             const BackwardHead<bf16>& head, int first, int end) {
-  const int count = min(kChunkQueries, end - first);
+  constexpr int kQueries = kChunkQueries<D>;
+  const int count = min(kQueries, end - first);
   const auto row_of = [=](int i) { return int64_t{first + i}; };
-  copy_rows<D>(memory.q[buffer], head.q, head.q_stride, count, kChunkQueries, head.size, row_of);
-  copy_rows<D>(memory.dy[buffer], head.dy, head.y_stride, count, kChunkQueries, head.size, row_of);
+  copy_rows<D>(memory.q[buffer], head.q, head.q_stride, count, kQueries, head.size, row_of);
+  copy_rows<D>(memory.dy[buffer], head.dy, head.y_stride, count, kQueries, head.size, row_of);
+  if (!memory.means_of_scores())
+    copy_rows<D>(memory.y, head.y, head.y_stride, count, kQueries, head.size, row_of);
   commit_copies();
 
   const int i = threadIdx.x;
-  if (i >= kChunkQueries) return;
+  if (i >= kQueries) return;
   memory.shift[buffer][i] = i < count ? head.log_sum_exp[first + i] * kLog2E : __int_as_float(0x7F800000);
-  memory.mean[buffer][i] = i < count ? head.mean[first + i] : 0.0f;
+}
+
+/// Step 1 from y.  Every thread reads only what copy_rows() had it copy, and has waited for that.
+template <int D, bool keys_are_values>
+__device__ __forceinline__ void find_means(BackwardShared<D, keys_are_values>& memory, int buffer) {
+  constexpr int kPacks = D / 8, kAllPacks = kChunkQueries<D> * kPacks;
+  static_assert(kAllPacks % kAttentionThreads == 0, "warps are whole");
+#pragma unroll
+  for (int i = threadIdx.x; i < kAllPacks; i += kAttentionThreads) {
+    const int row = i / kPacks, at = row * (D + kRowPadding) + i % kPacks * 8;
+    const auto dy = load<8>(memory.dy[buffer] + at), y = load<8>(memory.y + at);
+    float sum = 0.0f;
+#pragma unroll
+    for (int j = 0; j < 8; ++j) sum += dy[j] * y[j];
+    sum = warp_sum<kPacks>(sum);
+    if (i % kPacks == 0) memory.mean[buffer][row] = sum;
+  }
+}
+
+/// Step 1 from the scores of all keys, which are the values; a warp takes 16 queries.
+template <int D>
+__device__ void find_means_of_scores(BackwardShared<D, true>& memory, int buffer, int keys, float scale) {
+  constexpr int kStride = D + kRowPadding;
+  const int tile = 16 * warp_index();
+  if (tile >= kChunkQueries<D>) return;
+  float weighted[2] = {}, total[2] = {};  // Σ p · dp and Σ p, a lane's share, of rows lane / 4 and 8 below
+#pragma unroll 1                          // registers are full of the sums of step 2
+  for (int key = 0; key < keys; key += 16) {
+    FragmentD s[2], dp[2];
+#pragma unroll
+    for (int i = 0; i < D / 16; ++i) {
+      const FragmentPairB k = load_pair_transposed(memory.k + key * kStride + 16 * i, kStride);
+      const FragmentA q = load_a(memory.q[buffer] + tile * kStride + 16 * i, kStride);
+      mma(s[0], q, k.b[0]);
+      mma(s[1], q, k.b[1]);
+      const FragmentA dy = load_a(memory.dy[buffer] + tile * kStride + 16 * i, kStride);
+      mma(dp[0], dy, k.b[0]);
+      mma(dp[1], dy, k.b[1]);
+    }
+#pragma unroll
+    for (int j = 0; j < 2; ++j)
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        const bool exists = key + 8 * j + FragmentD::column(i) < keys;
+        const float shift = memory.shift[buffer][tile + FragmentD::row(i)];
+        const float p = exists ? fast_exp2(s[j].values[i] * (scale * kLog2E) - shift) : 0.0f;
+        weighted[i / 2] += p * dp[j].values[i];
+        total[i / 2] += p;
+      }
+  }
+  // Dividing by Σ p makes up for what log Σ exp of large scores lacks in digits.
+#pragma unroll
+  for (int half = 0; half < 2; ++half) {
+    const float all = warp_sum<4>(total[half]), sum = warp_sum<4>(weighted[half]);
+    if (lane_index() % 4 == 0)
+      memory.mean[buffer][tile + lane_index() / 4 + 8 * half] = all == 0.0f ? 0.0f : sum / all;
+  }
 }
 
 /// Gradients of a warp's 16 keys; where keys are the values, their sum.
@@ -65,7 +133,7 @@ struct KeySums {
   }
 };
 
-/// Step 1 for 16 queries, `at` within the chunk, and the 16 keys from `key` on, of which `count` exist.
+/// Step 2 for 16 queries, `at` within the chunk, and the 16 keys from `key` on, of which `count` exist.
 template <int D, bool keys_are_values>
 __device__ __forceinline__ void add_queries(BackwardShared<D, keys_are_values>& memory, int buffer, int at,
                                             int key, int count, float scale,
@@ -116,18 +184,18 @@ __device__ __forceinline__ void add_queries(BackwardShared<D, keys_are_values>& 
                                  at + column + i / 2 * 8) = ds.words[i];
 }
 
-/// Step 2 for the chunk that starts at query `first`.  `first_keys`: no other keys have added to dq yet.
+/// Step 3 for the chunk that starts at query `first`.  `first_keys`: no other keys have added to dq yet.
 template <int D, bool keys_are_values>
 __device__ void add_query_gradients(const BackwardShared<D, keys_are_values>& memory,
                                     const BackwardHead<bf16>& head, int keys, int first, int end,
                                     bool first_keys) {
   constexpr int kStride = BackwardShared<D, keys_are_values>::kStride;
   constexpr int kScoreStride = BackwardShared<D, keys_are_values>::kScoreStride;
-  constexpr int kTiles = kChunkQueries / 16, kColumns = D < 64 ? 32 : D / 2;
+  constexpr int kTiles = kChunkQueries<D> / 16, kColumns = 32;
   const int tile = warp_index() % kTiles * 16, column = warp_index() / kTiles * kColumns;
   if (column >= head.size || first + tile >= end) return;
   FragmentD dq[kColumns / 8];
-#pragma unroll 1  // registers are full of the sums of step 1
+#pragma unroll 1  // registers are full of the sums of step 2
   for (int key = 0; key < keys; key += 16) {
     const FragmentA ds = load_a_transposed(memory.ds + key * kScoreStride + tile, kScoreStride);
 #pragma unroll
@@ -185,89 +253,16 @@ __device__ void store_key_gradients(const FragmentD* d, const BackwardHead<bf16>
       });
 }
 
-/// Sums of 16 queries, a lane's share: Σ p · dp and Σ p over its columns of scores.
-template <int D>
-struct MeanSums {
-  RowsA<D> q, dy;
-  float shift[2], weighted[2] = {}, total[2] = {};  // of rows lane / 4 and lane / 4 + 8
-
-  __device__ void load(const BackwardHead<bf16>& head, int64_t first) {
-    const int rows = static_cast<int>(head.queries - first);
-    q.load(head.q + first * head.q_stride, head.q_stride, rows, head.size, nullptr, 0);
-    dy.load(head.dy + first * head.y_stride, head.y_stride, rows, head.size, nullptr, 0);
-#pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      const int row = lane_index() / 4 + 8 * half;
-      shift[half] = row < rows ? head.log_sum_exp[first + row] * kLog2E : 0.0f;
-    }
-  }
-  /// 16 keys, of which `count` exist.
-  __device__ __forceinline__ void add(const bf16* k, const bf16* v, int count, float log2_scale) {
-    constexpr int kStride = D + kRowPadding;
-    FragmentD s[2], dp[2];
-#pragma unroll
-    for (int i = 0; i < D / 16; ++i) {
-      const FragmentPairB keys = load_pair_transposed(k + 16 * i, kStride);
-      mma(s[0], q.a[i], keys.b[0]);
-      mma(s[1], q.a[i], keys.b[1]);
-      const FragmentPairB values = k == v ? keys : load_pair_transposed(v + 16 * i, kStride);
-      mma(dp[0], dy.a[i], values.b[0]);
-      mma(dp[1], dy.a[i], values.b[1]);
-    }
-#pragma unroll
-    for (int j = 0; j < 2; ++j)
-#pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        const bool exists = 8 * j + FragmentD::column(i) < count;
-        const float p = exists ? fast_exp2(s[j].values[i] * log2_scale - shift[i / 2]) : 0.0f;
-        weighted[i / 2] += p * dp[j].values[i];
-        total[i / 2] += p;
-      }
-  }
-  /// Dividing by Σ p makes up for what log Σ exp of large scores lacks in digits.
-  __device__ void store(const BackwardHead<bf16>& head, int64_t first) {
-#pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      const float mean = warp_sum<4>(weighted[half]) / warp_sum<4>(total[half]);
-      const int64_t row = first + lane_index() / 4 + 8 * half;
-      if (lane_index() % 4 == 0 && row < head.queries) head.mean[row] = mean;
-    }
-  }
-};
-
-template <int D, typename Source>
-__global__ void __launch_bounds__(kAttentionThreads) attend_means_mma(Source source, ForwardPlan plan) {
-  constexpr int kStride = D + kRowPadding;
-  bf16* const k = dynamic_shared<bf16>();
-  bf16* const v = Source::kKeysAreValues ? k : k + plan.panel_keys * kStride;
-  int* const list = reinterpret_cast<int*>(dynamic_shared<unsigned char>() + plan.list_offset);
-  const BackwardHead<bf16> head = source.head(blockIdx.x / plan.blocks, 0, list);
-  for (int pass = 0; pass < plan.passes; ++pass) {
-    const int64_t tile = blockIdx.x % plan.blocks * plan.passes + pass;
-    const int64_t first = (tile * plan.warps + warp_index()) * 16;
-    const bool active = first < head.queries;
-    MeanSums<D> sums;
-    if (active) sums.load(head, first);
-    for (int begin = 0; begin < head.keys; begin += plan.panel_keys) {
-      const int count = min(plan.panel_keys, head.keys - begin);
-      if (pass == 0 || head.keys > plan.panel_keys) load_keys<D>(k, v, head, begin, count);
-      for (int at = 0; active && at < count; at += 16)
-        sums.add(k + at * kStride, v + at * kStride, count - at, head.scale * kLog2E);
-    }
-    if (active) sums.store(head, first);
-  }
-}
-
 struct BackwardPlan {
   QueryParts parts;
   int key_blocks = 1;  // that the grid has; a block takes every key_blocks-th block of keys
 };
 
 template <int D, typename Source>
-__global__ void __launch_bounds__(kAttentionThreads, D <= 64 ? 2 : 1)
+__global__ void __launch_bounds__(kAttentionThreads, D <= 64 || Source::kKeysAreValues ? 2 : 1)
     attend_backward_mma(Source source, BackwardPlan plan) {
   constexpr bool kOne = Source::kKeysAreValues;
-  constexpr int kWarps = kAttentionThreads / kWarpSize;
+  constexpr int kWarps = kAttentionThreads / kWarpSize, kQueries = kChunkQueries<D>;
   auto& memory = *dynamic_shared<BackwardShared<D, kOne>>();
   const int part = blockIdx.x % plan.parts.count;
   const int grid_block = static_cast<int>(blockIdx.x / plan.parts.count % plan.key_blocks);
@@ -282,7 +277,7 @@ __global__ void __launch_bounds__(kAttentionThreads, D <= 64 ? 2 : 1)
        key_block += plan.key_blocks) {
     const int first_key = key_block * kBlockKeys, keys = min(kBlockKeys, head.keys - first_key);
     const int tiles = (keys + 15) / 16;
-    const int groups = tiles > 0 ? min(kWarps / tiles, kChunkQueries / 16) : 0;
+    const int groups = tiles > 0 ? min(kWarps / tiles, kQueries / 16) : 0;
     const int tile = tiles > 0 ? warp_index() % tiles : 0, group = tiles > 0 ? warp_index() / tiles : 0;
     const auto row_of = [&](int j) { return int64_t{head.row_of_key(first_key + j)}; };
     __syncthreads();  // nobody reads the block of keys before any more
@@ -292,14 +287,20 @@ __global__ void __launch_bounds__(kAttentionThreads, D <= 64 ? 2 : 1)
 
     KeySums<D, kOne> sums;
     int buffer = 0;
-    for (int first = begin; first < end; first += kChunkQueries, buffer ^= 1) {
+    for (int first = begin; first < end; first += kQueries, buffer ^= 1) {
       wait_copies();
+      if (!memory.means_of_scores()) find_means(memory, buffer);
       __syncthreads();
-      if (first + kChunkQueries < end) start_chunk(memory, buffer ^ 1, head, first + kChunkQueries, end);
+      if (first + kQueries < end) start_chunk(memory, buffer ^ 1, head, first + kQueries, end);
       __syncwarp();  // fragments are loaded by whole warps
+      if constexpr (kOne)
+        if (memory.means_of_scores()) {
+          find_means_of_scores(memory, buffer, keys, head.scale);
+          __syncthreads();
+        }
       if (group < groups)
 #pragma unroll 1
-        for (int at = 16 * group; at < kChunkQueries; at += 16 * groups)
+        for (int at = 16 * group; at < min(kQueries, end - first); at += 16 * groups)
           add_queries(memory, buffer, at, 16 * tile, keys - 16 * tile, head.scale, sums);
       __syncthreads();
       add_query_gradients(memory, head, keys, first, end, key_block == 0 || head.dq_partial);
@@ -331,14 +332,10 @@ inline int64_t backward_shared_bytes(int size, bool keys_are_values, int list_en
   return bytes + int64_t{4} * std::max(0, list_entries - 4);
 }
 
-/// `keys` is the most that a head may have.
 template <typename Source>
 void launch_attend_backward_mma(Queue& queue, std::string_view name, const Source& source, int64_t heads,
-                                int queries, int keys, const BackwardPlan& plan, int size, int list_entries) {
+                                const BackwardPlan& plan, int size, int list_entries) {
   with_padded_size(size, [&](auto padded) {
-    const ForwardPlan means(heads, queries, keys, padded, Source::kKeysAreValues ? 1 : 2, list_entries,
-                            shared_memory_limit(queue));
-    launch(queue, means.shape(name, heads), attend_means_mma<padded, Source>, source, means);
     launch(queue,
            {.name = name,
             .grid = {heads * plan.key_blocks * plan.parts.count},

@@ -75,16 +75,17 @@ template <typename T>
 struct BackwardSource {
   static constexpr bool kKeysAreValues = true;
   PrototypeAttentionBackward args;
-  float* means;
+  float* means;     // null: not needed
   float* partials;  // of dp [images, parts, prototypes, size]; written where present
   int parts;
 
   __device__ BackwardHead<T> head(int64_t image, int, int* list) const {
     const int64_t first = image * args.shape.positions;
     auto head = begin_head<BackwardHead<T>>(args, image, list);
+    head.y = static_cast<const T*>(args.y) + first * head.y_stride;
     head.dy = static_cast<const T*>(args.dy) + first * head.y_stride;
     head.log_sum_exp = args.log_sum_exp + first;
-    head.mean = means + first;
+    if (means) head.mean = means + first;
     head.dq_more = head.dy + head.size;  // the right half of y is q
     head.dq = static_cast<T*>(args.dq) + first * head.q_stride;
     head.accumulate_dq = args.accumulate_dq;
@@ -139,18 +140,17 @@ void run(const PrototypeAttentionBackward& args, Queue& queue) {
   const PrototypeAttentionShape& shape = args.shape;
   const int most = shape.prototypes();
   const bool mma = args.dtype == DType::bf16 && fits_fragments(shape.size) &&
-                   aligned({args.q, args.p, args.dy, args.dq}) &&
+                   aligned({args.q, args.p, args.y, args.dy, args.dq}) &&
                    backward_shared_bytes(shape.size, true, most) <= shared_memory_limit(queue);
   const QueryParts parts(shape.images, shape.positions, kFmaTile);
-  const int64_t positions = ceil_div(shape.images * shape.positions, 4) * 4;
-  float* const means = queue.scratch(positions + shape.images * parts.count * most * shape.size);
-  float* const partials = means + positions;
+  const int64_t means = mma ? 0 : ceil_div(shape.images * shape.positions, 4) * 4;
+  float* const scratch = queue.scratch(means + shape.images * parts.count * most * shape.size);
+  float* const partials = scratch + means;
   with_storage(args.dtype, args.name, [&]<typename T>(Storage<T>) {
-    const BackwardSource<T> source{args, means, partials, parts.count};
+    const BackwardSource<T> source{args, mma ? nullptr : scratch, partials, parts.count};
     if constexpr (std::is_same_v<T, bf16>)
       if (mma)
-        launch_attend_backward_mma(queue, args.name, source, shape.images, shape.positions, most, {parts, 1},
-                                   shape.size, most);
+        launch_attend_backward_mma(queue, args.name, source, shape.images, {parts, 1}, shape.size, most);
     if (!mma)
       launch_attend_backward_fma<T>(queue, args.name, source, shape.images, shape.positions, most, parts,
                                     shape.size, most);

@@ -70,6 +70,9 @@ std::vector<OpCase> prototype_attention_cases() {
       prototype_attention_case("global_one_image", {1, 132, 5, 3, 3, true}),
       prototype_attention_case("1025_positions", {1, 1025, 3, 2, 2, true}),
       prototype_attention_case("2500_positions", {2, 2500, 4, 3, 1, false}),
+      // More keys than a block of a GPU's backward kernel takes.
+      prototype_attention_case("150_present", {2, 37, 16, 15, 10, true}, tags(1.0), 0.7),
+      prototype_attention_case("size_128", {2, 45, 128, 5, 4, true}, tags(), 0.3),
       prototype_attention_case("size_132", {2, 7, 132, 5, 1, false}, tags(), 0.5),
       prototype_attention_case("size_260", {1, 3, 260, 4, 3, true}, tags(), 0.5),
       prototype_attention_case("background_only", {2, 9, 8, 5, 2, true}, tags(0.0)),
