@@ -1,7 +1,7 @@
 // Backwards, with dz_i = up_iᵀ(dy) and db = Σ_rows dy (interpolation weights sum to one, so all levels share
 // it):
 //   dG_i = dz_iᵀ x_i,  dx_i = dz_i G_i,  dF_i = dG_i W_iᵀ + db b_iᵀ,  dW_i = F_iᵀ dG_i,  db_i = F_iᵀ db.
-// All products but those with x_i are between small matrices.
+// All products but those with x_i are between small matrices.  Neighbouring levels of one size share dz_i.
 #include "kernels/decoder_fuse.h"
 
 #include "engine/ops.h"
@@ -90,6 +90,10 @@ Tensor projected(Device& device, const Tensor& map, const Tensor& g) {
                     .c = z.raw(),
                     .ldc = width});
   return z;
+}
+
+bool same_grid(const Tensor& a, const Tensor& b) {
+  return a.dim(1) == b.dim(1) && a.dim(2) == b.dim(2);
 }
 
 /// up_iᵀ(dy) [N,H_i,W_i,D].
@@ -228,9 +232,11 @@ Tensor decoder_fuse(Tape& tape, const std::array<Tensor, 4>& maps, const std::ar
                                      .rows = dy.shape().rows(),
                                      .columns = static_cast<int>(in.width())});
                 const auto to_fuse = gradient_target(device, in.fuse.gradient(), in.fuse.shape());
-                for (int i = 0; i < kLevels; ++i)
-                  level_backward(device, in, i, i == 0 ? dy : down(device, dy, in.maps[i]), g[i], db,
-                                 to_fuse);
+                Tensor dz = dy;
+                for (int i = 0; i < kLevels; ++i) {
+                  if (i > 0 && !same_grid(in.maps[i], in.maps[i - 1])) dz = down(device, dy, in.maps[i]);
+                  level_backward(device, in, i, dz, g[i], db, to_fuse);
+                }
               });
   return y;
 }

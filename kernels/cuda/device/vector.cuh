@@ -2,6 +2,9 @@
 // Several neighbouring values of a storage type, loaded and stored by instructions of up to 16 bytes, and
 // computed with as floats.  Addresses must be aligned to the bytes moved, or to 16 when there are more: the
 // simulator checks.
+#include <array>
+#include <bit>
+
 #include "kernels/cuda/device/bf16.cuh"
 #ifndef __CUDACC__
 #include "kernels/simt/check.h"
@@ -16,6 +19,18 @@ struct alignas(sizeof(T) * N < 16 ? sizeof(T) * N : 16) Pack {
   __device__ T& operator[](int i) { return values[i]; }
   __device__ const T& operator[](int i) const { return values[i]; }
 };
+
+/// One value of a pack.  Those of bf16 are taken from words, by one instruction instead of the two that nvcc
+/// makes of half words.
+template <typename T, int N>
+__device__ __forceinline__ float value_of(const Pack<T, N>& pack, int i) {
+  if constexpr (sizeof(T) == 2 && N % 2 == 0) {
+    const auto words = std::bit_cast<std::array<unsigned, N / 2>>(pack);
+    return i % 2 == 0 ? low_bf16(words[i / 2]) : high_bf16(words[i / 2]);
+  } else {
+    return as_float(pack[i]);
+  }
+}
 
 /// N floats in registers.
 template <int N>
