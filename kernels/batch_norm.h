@@ -61,10 +61,6 @@ namespace cuda {
 void run(const BatchNormForward&, Queue&);
 void run(const BatchNormBackward&, Queue&);
 }  // namespace cuda
-namespace cudnn {
-void run(const BatchNormForward&, Queue&);
-void run(const BatchNormBackward&, Queue&);
-}  // namespace cudnn
 namespace simt {
 void run(const BatchNormForward&, Queue&);
 void run(const BatchNormBackward&, Queue&);

@@ -60,12 +60,10 @@ INSTANTIATE_TEST_SUITE_P(Cuda, OpTable, table({DeviceKind::cuda}, DType::f32), n
 INSTANTIATE_TEST_SUITE_P(CudaBf16, OpTable, table({DeviceKind::cuda}, DType::bf16), name_of_test);
 #endif
 #ifdef SCRAWL_CUDNN
-/// The cases of operations that have a second implementation.
+/// The cases of the operation that has a second implementation.
 auto cudnn_table(DType storage) {
-  std::vector<OpCase> cases = convolution_cases();
-  for (OpCase& op : batch_norm_cases()) cases.push_back(std::move(op));
   return ::testing::Combine(::testing::Values(Backend{DeviceKind::cuda, true}), ::testing::Values(storage),
-                            ::testing::ValuesIn(cases));
+                            ::testing::ValuesIn(convolution_cases()));
 }
 INSTANTIATE_TEST_SUITE_P(Cudnn, OpTable, cudnn_table(DType::f32), name_of_test);
 INSTANTIATE_TEST_SUITE_P(CudnnBf16, OpTable, cudnn_table(DType::bf16), name_of_test);

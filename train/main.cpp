@@ -27,7 +27,7 @@ void add_device_options(CLI::App& app, DeviceOptions& options) {
       ->check(CLI::Range(0, 1024))
       ->capture_default_str();
   app.add_option("--conv", options.conv,
-                 "convolutions and batch norms of the GPU: our own kernels or cuDNN's")
+                 "convolutions of the GPU: our own kernels or cuDNN's")
       ->check(CLI::IsMember({"own", "cudnn"}))
       ->capture_default_str();
   app.add_flag("--synchronise", options.synchronise,
