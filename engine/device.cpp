@@ -131,6 +131,23 @@ void Device::download(void* host, const void* device, int64_t bytes) {
   std::memcpy(host, device, bytes);
 }
 
+void Device::aside(const std::function<void()>& launches) {
+#ifdef SCRAWL_CUDA
+  if (cuda::Queue* queue = cuda_queue(); queue && !watches_each_launch()) {
+    queue->begin_aside();
+    const std::shared_ptr<void> end(nullptr, [queue](void*) { queue->end_aside(); });
+    return launches();
+  }
+#endif
+  launches();
+}
+
+void Device::join() {
+#ifdef SCRAWL_CUDA
+  if (cuda::Queue* queue = cuda_queue()) queue->join();
+#endif
+}
+
 void Device::attach(Profiler* profiler) {
   profiler_ = profiler;
 #ifdef SCRAWL_CUDA

@@ -57,10 +57,10 @@ class Device {
  public:
   struct Options {
     DeviceKind kind = DeviceKind::cpu;
-    int threads = 0;            // of the processor, for cpu and simt; 0 = all cores
-    bool guard_memory = false;  // see Allocator
-    simt::Options simt{};       // how simulated threads are scheduled
-    bool cudnn = false;         // on cuda: convolutions by cuDNN, not by our own kernels
+    int threads = 0;                       // of the processor, for cpu and simt; 0 = all cores
+    bool guard_memory = false;             // see Allocator
+    simt::Options simt{};                  // how simulated threads are scheduled
+    bool cudnn = false;                    // on cuda: convolutions by cuDNN, not by our own kernels
     bool synchronise_each_launch = false;  // on cuda: a failing kernel is named at once
   };
 
@@ -98,6 +98,11 @@ class Device {
     if (!profiler_) return std::visit(launch, queue_);
     profiler_->add(kernel.name, seconds_of([&] { std::visit(launch, queue_); }), kernel.cost());
   }
+
+  /// What `launches` runs may go on beside what is run after it, until join(), on a device that can.  Neither
+  /// may write what the other reads or writes, and nothing that they use may be released before join().
+  void aside(const std::function<void()>& launches);
+  void join();
 
   /// Captures the kernels that `body` launches instead of running them.  It must not copy between host and
   /// device, and must have run once before for its shapes.

@@ -27,6 +27,18 @@ Tensor convolution(Tape& tape, const Tensor& x, const Tensor& weight, const Tens
       .dtype = x.dtype(), .shape = shape, .x = x.raw(), .w = weight.raw(), .bias = bias.raw(), .y = y.raw()});
 
   tape.record(y, {&x, &weight, &bias}, [=, &device = tape.device()](const Tensor& dy) {
+    const auto to_w = gradient_target(device, weight.gradient(), weight.shape());
+    const auto to_b = gradient_target(device, bias.gradient(), bias.shape());
+    if (to_w.data)
+      device.aside([&] {
+        device.run(ConvolutionBackwardWeight{.dtype = x.dtype(),
+                                             .shape = shape,
+                                             .x = x.raw(),
+                                             .dy = dy.raw(),
+                                             .dw = to_w.f32(),
+                                             .dbias = to_b.f32(),
+                                             .accumulate = to_w.accumulate});
+      });
     if (const auto to = gradient_target(device, x.gradient(), x.shape(), x.dtype()); to.data)
       device.run(ConvolutionBackwardInput{.dtype = x.dtype(),
                                           .shape = shape,
@@ -34,16 +46,7 @@ Tensor convolution(Tape& tape, const Tensor& x, const Tensor& weight, const Tens
                                           .w = weight.raw(),
                                           .dx = to.data,
                                           .accumulate = to.accumulate});
-    const auto to_w = gradient_target(device, weight.gradient(), weight.shape());
-    const auto to_b = gradient_target(device, bias.gradient(), bias.shape());
-    if (to_w.data)
-      device.run(ConvolutionBackwardWeight{.dtype = x.dtype(),
-                                           .shape = shape,
-                                           .x = x.raw(),
-                                           .dy = dy.raw(),
-                                           .dw = to_w.f32(),
-                                           .dbias = to_b.f32(),
-                                           .accumulate = to_w.accumulate});
+    device.join();
   });
   return y;
 }

@@ -111,27 +111,41 @@ Tensor down(Device& device, const Tensor& dy, const Tensor& map) {
   return dz;
 }
 
-/// The gradients that go through G_i, of one level's map, linear and columns of the fuse weight.
-void level_backward(Device& device, const Inputs& in, int level, const Tensor& dz, const Tensor& g,
-                    const Tensor& db, const GradientTarget& to_fuse) {
+/// db = Σ_rows dy.
+void column_sum(Device& device, const Tensor& dy, const Tensor& db) {
+  device.run(ColumnSum{.dtype = dy.dtype(),
+                       .x = dy.raw(),
+                       .sum = db.data<float>(),
+                       .rows = dy.shape().rows(),
+                       .columns = static_cast<int>(db.dim(0))});
+}
+
+/// dx_i = dz_i G_i.
+void map_backward(Device& device, const Tensor& x, const Tensor& dz, const Tensor& g) {
+  const int64_t width = g.dim(0), channels = g.dim(1);
+  const auto to = gradient_target(device, x.gradient(), x.shape(), x.dtype());
+  if (!to.data) return;
+  device.run(MatMul{.name = "decoder_fuse.backward_input",
+                    .dtype = x.dtype(),
+                    .c_dtype = x.dtype(),
+                    .m = x.shape().rows(),
+                    .n = channels,
+                    .k = width,
+                    .a = dz.raw(),
+                    .lda = width,
+                    .b = g.raw(),
+                    .ldb = channels,
+                    .c = to.data,
+                    .ldc = channels,
+                    .accumulate = to.accumulate});
+}
+
+/// What goes through G_i to one level's linear and columns of the fuse weight; dg is scratch.
+void weights_backward(Device& device, const Inputs& in, int level, const Tensor& dz, const Tensor& dg,
+                      const Tensor& db, const GradientTarget& to_fuse) {
   const Tensor& x = in.maps[level];
   const Tensor& w = in.weights[level];
   const int64_t width = in.width(), channels = x.dim(3), rows = x.shape().rows(), ld = kLevels * width;
-  if (const auto to = gradient_target(device, x.gradient(), x.shape(), x.dtype()); to.data)
-    device.run(MatMul{.name = "decoder_fuse.backward_input",
-                      .dtype = x.dtype(),
-                      .c_dtype = x.dtype(),
-                      .m = rows,
-                      .n = channels,
-                      .k = width,
-                      .a = dz.raw(),
-                      .lda = width,
-                      .b = g.raw(),
-                      .ldb = channels,
-                      .c = to.data,
-                      .ldc = channels,
-                      .accumulate = to.accumulate});
-  Tensor dg(device, g.shape());
   device.run(MatMul{.name = "decoder_fuse.backward_weight",
                     .dtype = x.dtype(),
                     .transpose_a = true,
@@ -225,18 +239,20 @@ Tensor decoder_fuse(Tape& tape, const std::array<Tensor, 4>& maps, const std::ar
               {&maps[0], &maps[1], &maps[2], &maps[3], &weights[0], &weights[1], &weights[2], &weights[3],
                &biases[0], &biases[1], &biases[2], &biases[3], &fuse},
               [in, g, &device](const Tensor& dy) {
-                Tensor db(device, {in.width()});
-                device.run(ColumnSum{.dtype = dy.dtype(),
-                                     .x = dy.raw(),
-                                     .sum = db.data<float>(),
-                                     .rows = dy.shape().rows(),
-                                     .columns = static_cast<int>(in.width())});
+                // Released together at the end, after all that runs aside.
+                const Tensor db(device, {in.width()});
+                std::array<Tensor, kLevels> dz, dg;
+                device.aside([&] { column_sum(device, dy, db); });
                 const auto to_fuse = gradient_target(device, in.fuse.gradient(), in.fuse.shape());
-                Tensor dz = dy;
                 for (int i = 0; i < kLevels; ++i) {
-                  if (i > 0 && !same_grid(in.maps[i], in.maps[i - 1])) dz = down(device, dy, in.maps[i]);
-                  level_backward(device, in, i, dz, g[i], db, to_fuse);
+                  dz[i] = i == 0                                  ? dy
+                          : same_grid(in.maps[i], in.maps[i - 1]) ? dz[i - 1]
+                                                                  : down(device, dy, in.maps[i]);
+                  dg[i] = Tensor(device, g[i].shape());
+                  device.aside([&] { weights_backward(device, in, i, dz[i], dg[i], db, to_fuse); });
+                  map_backward(device, in.maps[i], dz[i], g[i]);
                 }
+                device.join();
               });
   return y;
 }

@@ -28,6 +28,25 @@ Tensor linear(Tape& tape, const Tensor& x, const Tensor& weight, const Tensor& b
   tape.record(y, {&x, &weight, &bias},
               [=, &device = tape.device(), dx = x.gradient(), dw = weight.gradient(),
                db = bias.gradient()](const Tensor& dy) {
+                const auto to_w = gradient_target(device, dw, weight.shape());
+                const auto to_b = gradient_target(device, db, bias.shape());
+                if (to_w.data)
+                  device.aside([&] {
+                    device.run(MatMul{.name = "linear.backward_weight",
+                                      .dtype = dy.dtype(),
+                                      .transpose_a = true,
+                                      .m = out,
+                                      .n = in,
+                                      .k = rows,
+                                      .a = dy.raw(),
+                                      .lda = out,
+                                      .b = x.raw(),
+                                      .ldb = in,
+                                      .c = to_w.data,
+                                      .ldc = in,
+                                      .a_sum = to_b.f32(),
+                                      .accumulate = to_w.accumulate});
+                  });
                 if (const auto to = gradient_target(device, dx, x.shape(), x.dtype()); to.data)
                   device.run(MatMul{.name = "linear.backward_input",
                                     .dtype = dy.dtype(),
@@ -42,23 +61,7 @@ Tensor linear(Tape& tape, const Tensor& x, const Tensor& weight, const Tensor& b
                                     .c = to.data,
                                     .ldc = in,
                                     .accumulate = to.accumulate});
-                const auto to_w = gradient_target(device, dw, weight.shape());
-                const auto to_b = gradient_target(device, db, bias.shape());
-                if (to_w.data)
-                  device.run(MatMul{.name = "linear.backward_weight",
-                                    .dtype = dy.dtype(),
-                                    .transpose_a = true,
-                                    .m = out,
-                                    .n = in,
-                                    .k = rows,
-                                    .a = dy.raw(),
-                                    .lda = out,
-                                    .b = x.raw(),
-                                    .ldb = in,
-                                    .c = to_w.data,
-                                    .ldc = in,
-                                    .a_sum = to_b.f32(),
-                                    .accumulate = to_w.accumulate});
+                device.join();
               });
   return y;
 }

@@ -38,7 +38,8 @@ struct DeepProduct {
   int row_stride;  // of a part's c
   bool sum;        // of a's terms, behind a part's c
 
-  DeepProduct(const MatMul& args, int tile_rows, int tile_columns)
+  /// `blocks`: how many should share the work.
+  DeepProduct(const MatMul& args, int tile_rows, int tile_columns, int64_t blocks)
       : a(static_cast<const bf16*>(args.a)),
         b(static_cast<const bf16*>(args.b)),
         lda(args.lda),
@@ -50,9 +51,8 @@ struct DeepProduct {
         tiles_across(static_cast<int>(ceil_div(args.n, tile_columns))),
         row_stride(static_cast<int>(ceil_div(args.n, 8) * 8)),
         sum(args.a_sum != nullptr) {
-    constexpr int64_t kBlocks = 264;        // two for each multiprocessor of a large GPU
     constexpr int64_t kLeast = 4 * kTerms;  // of a part: fewer are not worth their partial sums
-    const int64_t wanted = std::max<int64_t>(1, kBlocks / (tiles_down * tiles_across));
+    const int64_t wanted = std::max<int64_t>(1, blocks / (tiles_down * tiles_across));
     terms_of_part = std::max(kLeast, ceil_div(ceil_div(terms, wanted), kTerms) * kTerms);
     parts = static_cast<int>(std::max<int64_t>(1, ceil_div(terms, terms_of_part)));
   }
@@ -205,8 +205,8 @@ __global__ void __launch_bounds__(kColumnThreads)
 }
 
 template <typename T>
-void launch_deep(const MatMul& args, Queue& queue) {
-  const DeepProduct product(args, T::kRows, T::kColumns);
+void launch_deep(const MatMul& args, int64_t blocks, Queue& queue) {
+  const DeepProduct product(args, T::kRows, T::kColumns, blocks);
   const int64_t stride = product.part_stride();
   float* partials = queue.product_scratch(product.parts * stride);
   const LaunchShape shape{.name = args.name,
@@ -216,28 +216,28 @@ void launch_deep(const MatMul& args, Queue& queue) {
   const bool packed_a = packable(args.lda, {args.a}) % 8 == 0 && ceil_div(args.m, 8) * 8 <= args.lda;
   launch(queue, shape, packed_a ? multiply_part<T, true> : multiply_part<T, false>, product, partials);
 
-  int groups = 1;
-  while (groups < 8 && groups < product.parts) groups *= 2;
-  constexpr int kLanes = kColumnThreads / 8;
-  launch(queue, {.name = args.name, .grid = {ceil_div(stride, 4 * kLanes)}, .block = {kLanes, groups}},
+  // Many parts are shared out among many threads, so that none adds more than a few.
+  int groups = 8;
+  while (groups < 32 && groups < product.parts) groups *= 2;
+  const int lanes = kColumnThreads / groups;
+  launch(queue, {.name = args.name, .grid = {ceil_div(stride, 4 * lanes)}, .block = {lanes, groups}},
          add_parts, product, partials, args);
 }
 
 }  // namespace
 
 bool is_deep(const MatMul& args) {
-  // More results than that keep tensor cores busy, and libraries know better how.
-  constexpr int64_t kMostResults = 256 * 128, kFewestTerms = 2048;
+  // More results keep a library's larger tiles busy; rows that are no whole packs keep it from using them.
+  constexpr int64_t kMostResults = 256 * 64, kFewestTerms = 2048;
   return args.dtype == DType::bf16 && args.c_dtype == DType::f32 && args.transpose_a && !args.transpose_b &&
          !args.bias && args.n > 0 && args.m * args.n <= kMostResults && args.k >= kFewestTerms &&
          packable(args.ldb, {args.b}) % 8 == 0 && ceil_div(args.n, 8) * 8 <= args.ldb;
 }
 
 void multiply_deep(const MatMul& args, Queue& queue) {
-  if (args.m <= FlatTile::kRows)
-    launch_deep<FlatTile>(args, queue);
-  else
-    launch_deep<SmallTile>(args, queue);
+  constexpr int64_t kMultiprocessors = 132;  // of a large GPU
+  if (args.m <= FlatTile::kRows) return launch_deep<FlatTile>(args, 4 * kMultiprocessors, queue);
+  launch_deep<SmallTile>(args, 2 * kMultiprocessors, queue);
 }
 
 }  // namespace scrawl::SCRAWL_GPU

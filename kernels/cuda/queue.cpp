@@ -65,19 +65,47 @@ Queue::Queue(const Options& options) : options_(options) {
   multiprocessors_ = properties.multiProcessorCount;
   memory_bytes_ = static_cast<int64_t>(properties.totalGlobalMem);
   shared_bytes_limit_ = static_cast<int64_t>(properties.sharedMemPerBlockOptin);
-  // Not blocking: the legacy default stream must not serialise with ours.
-  check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), device + ": stream");
   check(cublasLtCreate(&blas_), device + ": cuBLASLt");
-  check(cudaMalloc(&blas_workspace_, kBlasWorkspaceBytes), device + ": workspace of cuBLASLt");
+  open(main_);
   matmul_plans_ = std::make_unique<MatMulPlans>(blas_, kBlasWorkspaceBytes, options.tf32);
 }
 
 Queue::~Queue() {
-  cudaStreamSynchronize(stream_);
-  for (float* buffer : scratch_) cudaFree(buffer);
-  cudaFree(blas_workspace_);
+  for (const Lane& lane : {main_, aside_}) {
+    if (!lane.stream) continue;
+    cudaStreamSynchronize(lane.stream);
+    for (float* buffer : lane.scratch) cudaFree(buffer);
+    cudaFree(lane.blas_workspace);
+    cudaEventDestroy(lane.mark);
+    cudaStreamDestroy(lane.stream);
+  }
   if (blas_) cublasLtDestroy(blas_);
-  if (stream_) cudaStreamDestroy(stream_);
+}
+
+void Queue::open(Lane& lane) {
+  // Not blocking: the legacy default stream must not serialise with ours.
+  check(cudaStreamCreateWithFlags(&lane.stream, cudaStreamNonBlocking), "stream of " + device_name_);
+  check(cudaEventCreateWithFlags(&lane.mark, cudaEventDisableTiming), "event of " + device_name_);
+  check(cudaMalloc(&lane.blas_workspace, kBlasWorkspaceBytes), "workspace of cuBLASLt");
+}
+
+void Queue::begin_aside() {
+  if (!aside_.stream) open(aside_);
+  check(cudaEventRecord(main_.mark, main_.stream), "marking kernels");
+  check(cudaStreamWaitEvent(aside_.stream, main_.mark, 0), "ordering kernels");
+  lane_ = &aside_;
+  joined_ = false;
+}
+
+void Queue::end_aside() {
+  lane_ = &main_;
+}
+
+void Queue::join() {
+  if (joined_) return;
+  joined_ = true;
+  check(cudaEventRecord(aside_.mark, aside_.stream), "marking kernels");
+  check(cudaStreamWaitEvent(main_.stream, aside_.mark, 0), "ordering kernels");
 }
 
 int64_t Queue::blas_workspace_bytes() const {
@@ -85,26 +113,27 @@ int64_t Queue::blas_workspace_bytes() const {
 }
 
 float* Queue::scratch(int64_t elements) {
-  if (elements > scratch_capacity_ || scratch_.empty()) {
-    const int64_t capacity = std::max({elements, 2 * scratch_capacity_, int64_t{1024}});
+  if (elements > lane_->scratch_capacity || lane_->scratch.empty()) {
+    const int64_t capacity = std::max({elements, 2 * lane_->scratch_capacity, int64_t{1024}});
     const int64_t bytes = capacity * static_cast<int64_t>(sizeof(float));
     void* buffer = nullptr;
     check(cudaMalloc(&buffer, bytes), [&] { return fmt::format("scratch memory of {} bytes", bytes); });
-    scratch_.push_back(static_cast<float*>(buffer));
-    scratch_capacity_ = capacity;
+    lane_->scratch.push_back(static_cast<float*>(buffer));
+    lane_->scratch_capacity = capacity;
     scratch_total_ += bytes;
   }
-  return scratch_.back();
+  return lane_->scratch.back();
 }
 
 float* Queue::product_scratch(int64_t elements) {
   if (elements * static_cast<int64_t>(sizeof(float)) > kBlasWorkspaceBytes)
     throw std::invalid_argument(fmt::format("a product of ours asks for {} floats of scratch", elements));
-  return static_cast<float*>(blas_workspace_);
+  return static_cast<float*>(lane_->blas_workspace);
 }
 
 void Queue::synchronise() {
-  check(cudaStreamSynchronize(stream_), [&] { return "waiting for kernels on " + device_name_; });
+  join();
+  check(cudaStreamSynchronize(main_.stream), [&] { return "waiting for kernels on " + device_name_; });
 }
 
 }  // namespace scrawl::cuda

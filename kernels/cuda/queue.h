@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+struct CUevent_st;
 struct CUstream_st;
 struct cublasLtContext;
 
@@ -25,8 +26,8 @@ std::string absence(int device = 0);
 /// "CUDA 13.0 (driver for 13.1), cuBLASLt 13.1.0"
 std::string library_versions();
 
-/// Where kernels of one GPU run in order: a stream, a cuBLASLt handle with a workspace of its own, and one
-/// scratch buffer.  Kernels of a queue run one after another, so they may all use the same scratch.
+/// Where kernels of one GPU run: a cuBLASLt handle, and a lane of kernels that run one after another and so
+/// may all use the same scratch and workspace.  A second lane takes kernels that may run beside them.
 class Queue {
  public:
   /// Throws std::runtime_error when there is no such device; see absence().
@@ -36,9 +37,9 @@ class Queue {
   Queue& operator=(const Queue&) = delete;
 
   const Options& options() const { return options_; }
-  CUstream_st* stream() const { return stream_; }
+  CUstream_st* stream() const { return lane_->stream; }
   cublasLtContext* blas() const { return blas_; }
-  void* blas_workspace() const { return blas_workspace_; }
+  void* blas_workspace() const { return lane_->blas_workspace; }
   int64_t blas_workspace_bytes() const;
   /// How the queue's matrix products are computed; see matmul_plans.h.
   MatMulPlans& matmul_plans() const { return *matmul_plans_; }
@@ -56,6 +57,14 @@ class Queue {
   /// the queue, since captured graphs may still use them.
   float* scratch(int64_t elements);
   int64_t scratch_bytes() const { return scratch_total_; }
+
+  /// What is launched between begin_aside() and end_aside() waits for what was launched before and may run
+  /// beside what is launched after, until join().
+  void begin_aside();
+  void end_aside();
+  /// What is launched from here on waits for what was launched aside.
+  void join();
+
   /// The same for matrix products of our own, whose callers keep their factors in scratch(): the memory that
   /// cuBLASLt works in.  Throws std::invalid_argument for more than there is.
   float* product_scratch(int64_t elements);
@@ -64,17 +73,26 @@ class Queue {
 
  private:
   Options options_;
-  CUstream_st* stream_ = nullptr;
+  /// Kernels in order, and what only one of them uses at a time.
+  struct Lane {
+    CUstream_st* stream = nullptr;
+    void* blas_workspace = nullptr;
+    std::vector<float*> scratch;  // the last one is in use
+    int64_t scratch_capacity = 0;
+    CUevent_st* mark = nullptr;  // for the other lane to wait for
+  };
+  void open(Lane& lane);
+
+  Lane main_, aside_;
+  Lane* lane_ = &main_;
+  bool joined_ = true;
   cublasLtContext* blas_ = nullptr;
-  void* blas_workspace_ = nullptr;
   std::unique_ptr<MatMulPlans> matmul_plans_;
   std::string device_name_;
   int compute_capability_ = 0;
   int multiprocessors_ = 0;
   int64_t memory_bytes_ = 0;
   int64_t shared_bytes_limit_ = 0;
-  std::vector<float*> scratch_;  // the last one is in use
-  int64_t scratch_capacity_ = 0;
   int64_t scratch_total_ = 0;
 };
 
