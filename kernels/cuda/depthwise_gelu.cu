@@ -255,10 +255,9 @@ template <int pack, typename T>
 class Target {
  public:
   __device__ Target(T* map, const Tiling& t, const Place<pack>& place, int first_row)
-      : row_(map + ((place.image * t.height + first_row) * t.width + place.column) * t.channels +
-             place.channel),
-        channels_(t.channels),
-        row_values_(t.width * t.channels) {
+      : row_(map), channels_(t.channels), row_values_(t.width * t.channels) {
+    if (map)
+      row_ += ((place.image * t.height + first_row) * t.width + place.column) * t.channels + place.channel;
 #pragma unroll
     for (int i = 0; i < kColumns; ++i)
       inside_[i] = map && place.owner && place.channel < t.channels && place.column + i < t.width;
@@ -268,7 +267,7 @@ class Target {
 #pragma unroll
     for (int i = 0; i < kColumns; ++i) {
       if (!inside_[i]) continue;
-      const auto before = load<pack>(row_ + i * channels_);
+      const auto before = widened(load_pack<pack>(row_ + i * channels_));
 #pragma unroll
       for (int j = 0; j < pack; ++j) values[i][j] += before[j];
     }
@@ -309,26 +308,24 @@ __global__ void __launch_bounds__(kMostThreads, 2) forward(DepthwiseGeluForward 
   __syncthreads();
 
   Sums<pack> sums(taps.bias);
-  for (bool more = true; more;)
+  const auto step = [&](int stage) {
+    sums.add_row(Pixels<pack, T>(memory.x[stage], place.group), taps);
+    wait_copies<kStages - 2>();
+    __syncthreads();
+    if (row + kStages <= place.end) x.copy_row(memory.x[stage]);
+    commit_copies();
+    if (row > place.first) {
+      Floats<pack> values[kColumns];
 #pragma unroll
-    for (int stage = 0; stage < kStages; ++stage, ++row) {
-      sums.add_row(Pixels<pack, T>(memory.x[stage], place.group), taps);
-      wait_copies<kStages - 2>();
-      __syncthreads();
-      if (row + kStages <= place.end) x.copy_row(memory.x[stage]);
-      commit_copies();
-      if (row > place.first) {
-        Floats<pack> values[kColumns];
+      for (int i = 0; i < kColumns; ++i)
 #pragma unroll
-        for (int i = 0; i < kColumns; ++i)
-#pragma unroll
-          for (int j = 0; j < pack; ++j) values[i][j] = gelu<T>(sums.rows[0][i][j]);
-        y.store_row(values);
-      }
-      sums.move_down(taps.bias);
-      more = row < place.end;
-      if (!more) break;
+        for (int j = 0; j < pack; ++j) values[i][j] = gelu<T>(sums.rows[0][i][j]);
+      y.store_row(values);
     }
+    sums.move_down(taps.bias);
+    return row++ < place.end;
+  };
+  while (step(0) && step(1) && step(2)) continue;
   wait_copies();
 }
 
@@ -472,45 +469,42 @@ __global__ void __launch_bounds__(kMostThreads, 2)
   }
   auto* edge = &memory.edges[0].sides[0][group][lane];
   constexpr int kSide = kStagedGroups * kLanes;
-  for (bool more = true; more;)
+  const auto step = [&](int stage) __attribute__((always_inline))->bool {
+    const int row = below - 1;  // of g: the last whose sums are complete
+    recompute(stage);
+    const Pixels<pack, T> dy_pixels(memory.dy[stage], group);
+    Floats<pack> g[kColumns];
 #pragma unroll
-    for (int turn = 0; turn < kStages; ++turn, ++below) {
-      const int stage = (turn + 2) % kStages;
-      const int row = below - 1;  // of g: the last whose sums are complete
-      recompute(stage);
-      const Pixels<pack, T> dy_pixels(memory.dy[stage], group);
-      Floats<pack> g[kColumns];
+    for (int i = 0; i < kColumns; ++i) {
+      g[i] = dy_pixels.own(i);
+#pragma unroll
+      for (int j = 0; j < pack; ++j) g[i][j] *= gelu_derivative<T>(sums.rows[0][i][j]);
+    }
+    sums.move_down(taps.bias);
+    auto* lefts = edge + 2 * stage * kSide;
+    auto* rights = lefts + kSide;
+    store<pack>(&lefts[0][0], g[0]);
+    store<pack>(&rights[0][0], g[kColumns - 1]);
+    end_stage(stage);
+    const auto left = load<pack>(&rights[-kLanes][0]), right = load<pack>(&lefts[kLanes][0]);
+#pragma unroll
+    for (int i = 0; i < kColumns; ++i) gradients.add_to_dx(i + 1, g[i], taps);
+    gradients.add_to_dx(0, left, taps);
+    gradients.add_to_dx(kColumns + 1, right, taps);
+    if (row >= place.first && row < place.end) {
 #pragma unroll
       for (int i = 0; i < kColumns; ++i) {
-        g[i] = dy_pixels.own(i);
-#pragma unroll
-        for (int j = 0; j < pack; ++j) g[i][j] *= gelu_derivative<T>(sums.rows[0][i][j]);
+        gradients.add_to_w(i + 1, g[i]);
+        gradients.add_to_bias(g[i]);
       }
-      sums.move_down(taps.bias);
-      auto* lefts = edge + 2 * stage * kSide;
-      auto* rights = lefts + kSide;
-      store<pack>(&lefts[0][0], g[0]);
-      store<pack>(&rights[0][0], g[kColumns - 1]);
-      end_stage(stage);
-      const auto left = load<pack>(&rights[-kLanes][0]), right = load<pack>(&lefts[kLanes][0]);
-#pragma unroll
-      for (int i = 0; i < kColumns; ++i) gradients.add_to_dx(i + 1, g[i], taps);
-      gradients.add_to_dx(0, left, taps);
-      gradients.add_to_dx(kColumns + 1, right, taps);
-      if (row >= place.first && row < place.end) {
-#pragma unroll
-        for (int i = 0; i < kColumns; ++i) {
-          gradients.add_to_w(i + 1, g[i]);
-          gradients.add_to_bias(g[i]);
-        }
-        gradients.add_to_w(0, left);
-        gradients.add_to_w(kColumns + 1, right);
-      }
-      if (row > place.first) store_dx();
-      gradients.move_dx_down();
-      more = below < last;
-      if (!more) break;
+      gradients.add_to_w(0, left);
+      gradients.add_to_w(kColumns + 1, right);
     }
+    if (row > place.first) store_dx();
+    gradients.move_dx_down();
+    return below++ < last;
+  };
+  while (step(2) && step(0) && step(1)) continue;
   if (place.end == tiling.height) store_dx();  // no row of g lies below
   wait_copies();
   __syncthreads();
