@@ -8,7 +8,7 @@
 //   dx[r, c] = Σ w[ky, kx] g[r − ky + 1, c − kx + 1],   dw[ky, kx] = Σ x[r, c] g[r − ky + 1, c − kx + 1].
 // A block leaves one partial sum of dw and dbias; a second launch adds them in order.
 // Cost: one read and write of every map; each band reads up to two rows more forward, four backward.  In bf16
-// about 31 instructions a value forward and 60 backward (counted for compute capability 9.0).
+// about 31 instructions a value forward and 54 backward (counted for compute capability 9.0).
 // Limits: channels that are not a multiple of 16 bytes are loaded one by one.
 #include "kernels/depthwise_gelu.h"
 
@@ -27,9 +27,10 @@ constexpr int kColumns = 4;      // of a thread
 constexpr int kMostGroups = 32;  // of kLanes threads, in a block
 constexpr int kMostSlices = 4;   // of kLanes packs of channels, in a block
 constexpr int kMostThreads = kLanes * kMostGroups;
-constexpr int kFewestRows = 6;              // of a band, where there are as many
-constexpr int64_t kThreadsAtOnce = 67'584;  // on a large GPU: 132 multiprocessors, 16 warps on each
-constexpr int kStages = 3;                  // rows in shared memory: sums and gradients span as many
+constexpr int kFewestRows = 6;             // of a band, where there are as many
+constexpr int64_t kMultiprocessors = 132;  // of a large GPU
+constexpr int64_t kBusyWarps = 10;         // fewer leave a multiprocessor waiting: further ones cost nothing
+constexpr int kStages = 3;                 // rows in shared memory: sums and gradients span as many
 constexpr int kTaps = 9;
 constexpr int kParameters = kTaps + 1;  // weights and bias of a channel
 
@@ -51,7 +52,7 @@ struct Tiling {
     while (slices < kMostSlices && 2 * slices * groups <= kMostGroups && slices * kLanes * pack < c)
       slices *= 2;
     chunks = ceil_div(c, slices * kLanes * pack);
-    cut_rows(images * tiles * chunks * slices * groups * kLanes);
+    cut_rows(images * tiles * chunks);
   }
   constexpr int owners() const { return groups - 2 * halo; }
   int64_t parts(int64_t images) const { return images * bands * tiles; }
@@ -63,12 +64,14 @@ struct Tiling {
   }
 
  private:
-  /// Into the number of bands with which the last thread of a large GPU ends first.  A band walks up to three
-  /// rows more than it has.
-  void cut_rows(int64_t threads) {
+  /// Into the number of bands with which the busiest multiprocessor has least to do.  A band walks up to
+  /// three rows more than it has.
+  void cut_rows(int64_t blocks_of_band) {
+    const int64_t warps = ceil_div(groups * slices * kLanes, kWarpSize);
     int64_t least = INT64_MAX;
     for (int64_t count = 1; count <= std::max(1, height / kFewestRows); ++count) {
-      const int64_t time = ceil_div(threads * count, kThreadsAtOnce) * (ceil_div(height, count) + 3);
+      const int64_t blocks = ceil_div(blocks_of_band * count, kMultiprocessors);
+      const int64_t time = std::max(blocks * warps, kBusyWarps) * (ceil_div(height, count) + 3);
       if (time >= least) continue;
       least = time;
       rows = static_cast<int>(ceil_div(height, count));
