@@ -8,7 +8,7 @@
 //   dx[r, c] = Σ w[ky, kx] g[r − ky + 1, c − kx + 1],   dw[ky, kx] = Σ x[r, c] g[r − ky + 1, c − kx + 1].
 // A block leaves one partial sum of dw and dbias; a second launch adds them in order.
 // Cost: one read and write of every map; each band reads up to two rows more forward, four backward.  In bf16
-// about 31 instructions a value forward and 60 backward (counted for compute capability 9.0).
+// about 31 instructions a value forward and 54 backward (counted for compute capability 9.0).
 // Limits: channels that are not a multiple of 16 bytes are loaded one by one.
 #include "kernels/depthwise_gelu.h"
 
@@ -27,9 +27,10 @@ constexpr int kColumns = 4;      // of a thread
 constexpr int kMostGroups = 32;  // of kLanes threads, in a block
 constexpr int kMostSlices = 4;   // of kLanes packs of channels, in a block
 constexpr int kMostThreads = kLanes * kMostGroups;
-constexpr int kFewestRows = 6;              // of a band, where there are as many
-constexpr int64_t kThreadsAtOnce = 67'584;  // on a large GPU: 132 multiprocessors, 16 warps on each
-constexpr int kStages = 3;                  // rows in shared memory: sums and gradients span as many
+constexpr int kFewestRows = 6;             // of a band, where there are as many
+constexpr int64_t kMultiprocessors = 132;  // of a large GPU
+constexpr int64_t kBusyWarps = 10;         // fewer leave a multiprocessor waiting: further ones cost nothing
+constexpr int kStages = 3;                 // rows in shared memory: sums and gradients span as many
 constexpr int kTaps = 9;
 constexpr int kParameters = kTaps + 1;  // weights and bias of a channel
 
@@ -51,7 +52,7 @@ struct Tiling {
     while (slices < kMostSlices && 2 * slices * groups <= kMostGroups && slices * kLanes * pack < c)
       slices *= 2;
     chunks = ceil_div(c, slices * kLanes * pack);
-    cut_rows(images * tiles * chunks * slices * groups * kLanes);
+    cut_rows(images * tiles * chunks);
   }
   constexpr int owners() const { return groups - 2 * halo; }
   int64_t parts(int64_t images) const { return images * bands * tiles; }
@@ -63,12 +64,14 @@ struct Tiling {
   }
 
  private:
-  /// Into the number of bands with which the last thread of a large GPU ends first.  A band walks up to three
-  /// rows more than it has.
-  void cut_rows(int64_t threads) {
+  /// Into the number of bands with which the busiest multiprocessor has least to do.  A band walks up to
+  /// three rows more than it has.
+  void cut_rows(int64_t blocks_of_band) {
+    const int64_t warps = ceil_div(groups * slices * kLanes, kWarpSize);
     int64_t least = INT64_MAX;
     for (int64_t count = 1; count <= std::max(1, height / kFewestRows); ++count) {
-      const int64_t time = ceil_div(threads * count, kThreadsAtOnce) * (ceil_div(height, count) + 3);
+      const int64_t blocks = ceil_div(blocks_of_band * count, kMultiprocessors);
+      const int64_t time = std::max(blocks * warps, kBusyWarps) * (ceil_div(height, count) + 3);
       if (time >= least) continue;
       least = time;
       rows = static_cast<int>(ceil_div(height, count));
@@ -255,10 +258,9 @@ template <int pack, typename T>
 class Target {
  public:
   __device__ Target(T* map, const Tiling& t, const Place<pack>& place, int first_row)
-      : row_(map + ((place.image * t.height + first_row) * t.width + place.column) * t.channels +
-             place.channel),
-        channels_(t.channels),
-        row_values_(t.width * t.channels) {
+      : row_(map), channels_(t.channels), row_values_(t.width * t.channels) {
+    if (map)
+      row_ += ((place.image * t.height + first_row) * t.width + place.column) * t.channels + place.channel;
 #pragma unroll
     for (int i = 0; i < kColumns; ++i)
       inside_[i] = map && place.owner && place.channel < t.channels && place.column + i < t.width;
@@ -268,7 +270,7 @@ class Target {
 #pragma unroll
     for (int i = 0; i < kColumns; ++i) {
       if (!inside_[i]) continue;
-      const auto before = load<pack>(row_ + i * channels_);
+      const auto before = widened(load_pack<pack>(row_ + i * channels_));
 #pragma unroll
       for (int j = 0; j < pack; ++j) values[i][j] += before[j];
     }
@@ -309,26 +311,24 @@ __global__ void __launch_bounds__(kMostThreads, 2) forward(DepthwiseGeluForward 
   __syncthreads();
 
   Sums<pack> sums(taps.bias);
-  for (bool more = true; more;)
+  const auto step = [&](int stage) {
+    sums.add_row(Pixels<pack, T>(memory.x[stage], place.group), taps);
+    wait_copies<kStages - 2>();
+    __syncthreads();
+    if (row + kStages <= place.end) x.copy_row(memory.x[stage]);
+    commit_copies();
+    if (row > place.first) {
+      Floats<pack> values[kColumns];
 #pragma unroll
-    for (int stage = 0; stage < kStages; ++stage, ++row) {
-      sums.add_row(Pixels<pack, T>(memory.x[stage], place.group), taps);
-      wait_copies<kStages - 2>();
-      __syncthreads();
-      if (row + kStages <= place.end) x.copy_row(memory.x[stage]);
-      commit_copies();
-      if (row > place.first) {
-        Floats<pack> values[kColumns];
+      for (int i = 0; i < kColumns; ++i)
 #pragma unroll
-        for (int i = 0; i < kColumns; ++i)
-#pragma unroll
-          for (int j = 0; j < pack; ++j) values[i][j] = gelu<T>(sums.rows[0][i][j]);
-        y.store_row(values);
-      }
-      sums.move_down(taps.bias);
-      more = row < place.end;
-      if (!more) break;
+        for (int j = 0; j < pack; ++j) values[i][j] = gelu<T>(sums.rows[0][i][j]);
+      y.store_row(values);
     }
+    sums.move_down(taps.bias);
+    return row++ < place.end;
+  };
+  while (step(0) && step(1) && step(2)) continue;
   wait_copies();
 }
 
@@ -472,45 +472,42 @@ __global__ void __launch_bounds__(kMostThreads, 2)
   }
   auto* edge = &memory.edges[0].sides[0][group][lane];
   constexpr int kSide = kStagedGroups * kLanes;
-  for (bool more = true; more;)
+  const auto step = [&](int stage) __attribute__((always_inline))->bool {
+    const int row = below - 1;  // of g: the last whose sums are complete
+    recompute(stage);
+    const Pixels<pack, T> dy_pixels(memory.dy[stage], group);
+    Floats<pack> g[kColumns];
 #pragma unroll
-    for (int turn = 0; turn < kStages; ++turn, ++below) {
-      const int stage = (turn + 2) % kStages;
-      const int row = below - 1;  // of g: the last whose sums are complete
-      recompute(stage);
-      const Pixels<pack, T> dy_pixels(memory.dy[stage], group);
-      Floats<pack> g[kColumns];
+    for (int i = 0; i < kColumns; ++i) {
+      g[i] = dy_pixels.own(i);
+#pragma unroll
+      for (int j = 0; j < pack; ++j) g[i][j] *= gelu_derivative<T>(sums.rows[0][i][j]);
+    }
+    sums.move_down(taps.bias);
+    auto* lefts = edge + 2 * stage * kSide;
+    auto* rights = lefts + kSide;
+    store<pack>(&lefts[0][0], g[0]);
+    store<pack>(&rights[0][0], g[kColumns - 1]);
+    end_stage(stage);
+    const auto left = load<pack>(&rights[-kLanes][0]), right = load<pack>(&lefts[kLanes][0]);
+#pragma unroll
+    for (int i = 0; i < kColumns; ++i) gradients.add_to_dx(i + 1, g[i], taps);
+    gradients.add_to_dx(0, left, taps);
+    gradients.add_to_dx(kColumns + 1, right, taps);
+    if (row >= place.first && row < place.end) {
 #pragma unroll
       for (int i = 0; i < kColumns; ++i) {
-        g[i] = dy_pixels.own(i);
-#pragma unroll
-        for (int j = 0; j < pack; ++j) g[i][j] *= gelu_derivative<T>(sums.rows[0][i][j]);
+        gradients.add_to_w(i + 1, g[i]);
+        gradients.add_to_bias(g[i]);
       }
-      sums.move_down(taps.bias);
-      auto* lefts = edge + 2 * stage * kSide;
-      auto* rights = lefts + kSide;
-      store<pack>(&lefts[0][0], g[0]);
-      store<pack>(&rights[0][0], g[kColumns - 1]);
-      end_stage(stage);
-      const auto left = load<pack>(&rights[-kLanes][0]), right = load<pack>(&lefts[kLanes][0]);
-#pragma unroll
-      for (int i = 0; i < kColumns; ++i) gradients.add_to_dx(i + 1, g[i], taps);
-      gradients.add_to_dx(0, left, taps);
-      gradients.add_to_dx(kColumns + 1, right, taps);
-      if (row >= place.first && row < place.end) {
-#pragma unroll
-        for (int i = 0; i < kColumns; ++i) {
-          gradients.add_to_w(i + 1, g[i]);
-          gradients.add_to_bias(g[i]);
-        }
-        gradients.add_to_w(0, left);
-        gradients.add_to_w(kColumns + 1, right);
-      }
-      if (row > place.first) store_dx();
-      gradients.move_dx_down();
-      more = below < last;
-      if (!more) break;
+      gradients.add_to_w(0, left);
+      gradients.add_to_w(kColumns + 1, right);
     }
+    if (row > place.first) store_dx();
+    gradients.move_dx_down();
+    return below++ < last;
+  };
+  while (step(2) && step(0) && step(1)) continue;
   if (place.end == tiling.height) store_dx();  // no row of g lies below
   wait_copies();
   __syncthreads();

@@ -55,6 +55,9 @@ std::vector<OpCase> depthwise_gelu_cases() {
       depthwise_gelu_case("one_row", {2, 1, 33, 3}),
       depthwise_gelu_case("one_column", {2, 33, 1, 3}),
       depthwise_gelu_case("2x83x5x3", {2, 83, 5, 3}),
+      depthwise_gelu_case("2x19x21x40", {2, 19, 21, 40}),
+      depthwise_gelu_case("1x3x133x16", {1, 3, 133, 16}),
+      depthwise_gelu_case("1x3x133x3", {1, 3, 133, 3}),
       depthwise_gelu_case("large_values", {1, 7, 5, 33}, 10.0),
   };
 }
