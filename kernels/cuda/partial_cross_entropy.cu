@@ -1,13 +1,14 @@
 // Cross-entropy over labelled pixels of upsampled logits that are never written.  With scribbles some 3 % of
-// the pixels are labelled, in clusters, so a block first lists the labelled ones of its 2,048 pixels, in
-// order; then eight lanes take one pixel of the list at a time, blend the logits of the four cells around it
-// and hold all classes in registers.
-// Forward: a partial sum and count a block, which one block adds in order.  Backward: the same lists give
-// log Σ exp of every labelled pixel (4 bytes a pixel of scratch, written where labelled); then eight lanes
-// per cell walk the pixels that read the cell, row by row, and gather weight · (softmax − one-hot): no other
-// thread adds to the cell, and with log Σ exp known no lane waits for another.
-// Cost: reading the labels (backward: about four times, from cache), about 25 instructions of a warp a
-// labelled pixel forward, 100 backward, since a pixel is blended again for each of its four cells.
+// the pixels are labelled, in strokes: a block reads the labels of a patch of pixels, lists the labelled
+// ones, in order, and ends if there are none.  Patches are about square, so that a stroke in any direction
+// gives few pixels to each of many blocks.  Eight lanes take a pixel of the list at a time, blend the logits
+// of the four cells around it and hold all classes in registers.
+// Forward: a patch is 32×32 pixels; a partial sum and count a block, which one block adds in order.
+// Backward: a block owns a tile of cells, its patch holds all pixels that read them.  softmax − one-hot of
+// some listed pixels at a time goes to shared memory; then eight lanes per cell add up those that read it, by
+// weights from the distance of pixel and cell.  No other block adds to the cell.
+// Cost: reading the labels (backward: twice at a fourfold resize, from cache), and a softmax for each
+// labelled pixel and block that lists it.
 // Limits: 256 classes, 2³¹ pixels and cells.
 #include "kernels/partial_cross_entropy.h"
 
@@ -21,105 +22,185 @@ namespace scrawl::SCRAWL_GPU {
 namespace {
 
 constexpr int kThreads = 256, kWarps = kThreads / kWarpSize;
-constexpr int kPixels = 2048;  // of a block
-constexpr int kVotes = kPixels / kThreads;
+constexpr int kVotes = 4;                   // labels that a thread reads at a time
+constexpr int kWindow = kVotes * kThreads;  // pixels that a block lists at a time
+constexpr int kPatchSide = 32;              // forward
+constexpr int kTileWidth = 8;               // cells, backward
+
+/// One axis of the resize.
+struct Axis {
+  float scale, inverse;
+  int in, out;
+
+  explicit Axis(const ResizeAxis& axis)
+      : scale(axis.scale()), inverse(scale > 0.0f ? 1.0f / scale : 0.0f), in(axis.in), out(axis.out) {}
+
+  __device__ Interpolation at(int pixel) const {
+    const float source = scale * static_cast<float>(pixel);
+    const int low = min(static_cast<int>(source), in - 1);
+    return {low, min(low + 1, in - 1), source - static_cast<float>(low)};
+  }
+  /// No pixel before this one reads the cell or later ones: coordinates are off by less than 5e-7 of them.
+  __device__ int first_reader(int cell) const {
+    const float first = static_cast<float>(cell - 1) * inverse;
+    return static_cast<int>(max(first - 5e-7f * first - 1e-3f, 0.0f));
+  }
+  /// So many pixels from first_reader(cell) on hold all that read the `cells` cells from there on.
+  int readers(int cells) const {
+    const float most = static_cast<float>(cells + 1) * inverse + 4.0f;
+    return scale > 0.0f && most < static_cast<float>(out) ? static_cast<int>(most) : out;
+  }
+};
 
 template <typename T>
 struct Maps {
   const T* logits;
   const uint8_t* label;
-  ResizeAxis rows, columns;
-  int classes, cells, pixels;  // cells, pixels: of the whole batch
-  Divisor out_height, out_width, in_height, in_width;
+  Axis rows, columns;
+  int classes;
 
   Maps(const PartialCrossEntropyShape& shape, const void* from, const uint8_t* labels)
       : logits(static_cast<const T*>(from)),
         label(labels),
         rows(shape.rows()),
         columns(shape.columns()),
-        classes(shape.classes),
-        cells(static_cast<int>(shape.images * shape.in_height * shape.in_width)),
-        pixels(static_cast<int>(shape.pixels())),
-        out_height(shape.out_height),
-        out_width(shape.out_width),
-        in_height(shape.in_height),
-        in_width(shape.in_width) {}
+        classes(shape.classes) {}
 
-  __device__ const T* cell(int image, int row, int column) const {
-    return logits + ((int64_t{image} * rows.in + row) * columns.in + column) * classes;
+  __device__ int64_t cell(int image, int row, int column) const {
+    return ((int64_t{image} * rows.in + row) * columns.in + column) * classes;
   }
   /// The logits of one pixel.
   template <typename Row>
   __device__ Row sample(int image, const Interpolation& y, const Interpolation& x) const {
-    const T *a = cell(image, y.low, x.low), *b = cell(image, y.low, x.high);
-    const T *c = cell(image, y.high, x.low), *d = cell(image, y.high, x.high);
+    const T *a = logits + cell(image, y.low, x.low), *b = logits + cell(image, y.low, x.high);
+    const T *c = logits + cell(image, y.high, x.low), *d = logits + cell(image, y.high, x.high);
+    float corners[Row::slots][4];  // loads of all classes are under way together
+#pragma unroll
+    for (int i = 0; i < Row::slots; ++i) {
+      const int k = min(Row::class_of(i), classes - 1);
+      corners[i][0] = as_float(a[k]);
+      corners[i][1] = as_float(b[k]);
+      corners[i][2] = as_float(c[k]);
+      corners[i][3] = as_float(d[k]);
+    }
     Row row;
 #pragma unroll
     for (int i = 0; i < Row::slots; ++i) {
-      const int k = Row::class_of(i);
-      row.values[i] = Row::kNone;
-      if (k >= classes) continue;
-      const float left = as_float(a[k]), low = as_float(c[k]);
-      const float top = left + x.fraction * (as_float(b[k]) - left);
-      const float bottom = low + x.fraction * (as_float(d[k]) - low);
-      row.values[i] = top + y.fraction * (bottom - top);
+      const auto [left, right, low_left, low_right] = corners[i];
+      const float top = left + x.fraction * (right - left);
+      const float bottom = low_left + x.fraction * (low_right - low_left);
+      row.values[i] = Row::class_of(i) < classes ? top + y.fraction * (bottom - top) : Row::kNone;
     }
     return row;
   }
 };
 
-/// Lists the labelled ones of the block's pixels, in order; returns their number.
+/// A grid of blocks over tiles of the images of a batch.
+struct Tiles {
+  int height, width;
+  Divisor down, across;  // how many
+  int64_t count;
+
+  Tiles(int64_t images, int rows, int columns, int tile_height, int tile_width)
+      : height(tile_height),
+        width(tile_width),
+        down(ceil_div(rows, tile_height)),
+        across(ceil_div(columns, tile_width)),
+        count(images * ceil_div(rows, tile_height) * ceil_div(columns, tile_width)) {}
+
+  /// Where this block's tile begins.
+  struct Corner {
+    int image, row, column;
+  };
+  __device__ Corner mine() const {
+    const auto [line, column] = across.divide(static_cast<int>(blockIdx.x));
+    const auto [image, row] = down.divide(line);
+    return {image, row * height, column * width};
+  }
+};
+
+/// The size of all patches of a launch.
+struct PatchSize {
+  int pixels;
+  Divisor width;
+};
+
+/// A patch of pixels in row-major order; it may reach beyond the image's end.
+struct Patch {
+  int image, row, column;  // the first pixel
+  PatchSize size;
+
+  struct Place {
+    int row, column;
+  };
+  __device__ Place place(int index) const {
+    const auto [down, across] = size.width.divide(index);
+    return {row + down, column + across};
+  }
+  template <typename T>
+  __device__ int label(const Maps<T>& maps, int index) const {
+    const auto [y, x] = place(index);
+    if (index >= size.pixels || y >= maps.rows.out || x >= maps.columns.out) return kUnlabelled;
+    return maps.label[(int64_t{image} * maps.rows.out + y) * maps.columns.out + x];
+  }
+};
+
+/// A labelled pixel: its index in the patch.
+struct Labelled {
+  int index, label;
+};
+
+/// Lists the labelled ones of a window of the patch, in order; returns their number.
 template <typename T>
-__device__ int list_labelled(const Maps<T>& maps, int first, uint16_t* list) {
+__device__ int list_labelled(const Maps<T>& maps, const Patch& patch, int start, Labelled* list) {
   auto& counts = shared<int[kWarps], struct Counts>();
+  const auto index = [&](int i) { return start + (warp_index() * kVotes + i) * kWarpSize + lane_index(); };
+  int labels[kVotes];
+#pragma unroll
+  for (int i = 0; i < kVotes; ++i) labels[i] = patch.label(maps, index(i));
   unsigned votes[kVotes];
   int count = 0;
 #pragma unroll
   for (int i = 0; i < kVotes; ++i) {
-    const int pixel = first + (warp_index() * kVotes + i) * kWarpSize + lane_index();
-    votes[i] = __ballot_sync(kFullWarp, pixel < maps.pixels && maps.label[pixel] != kUnlabelled);
+    votes[i] = __ballot_sync(kFullWarp, labels[i] != kUnlabelled);
     count += __popc(votes[i]);
   }
   if (lane_index() == 0) counts[warp_index()] = count;
   __syncthreads();
-  int offset = 0, total = 0;
+  int place = 0, total = 0;
+#pragma unroll
   for (int warp = 0; warp < kWarps; ++warp) {
-    if (warp < warp_index()) offset += counts[warp];
+    if (warp < warp_index()) place += counts[warp];
     total += counts[warp];
   }
   const unsigned below = (1u << lane_index()) - 1;
 #pragma unroll
   for (int i = 0; i < kVotes; ++i) {
-    if (votes[i] >> lane_index() & 1)
-      list[offset + __popc(votes[i] & below)] =
-          static_cast<uint16_t>((warp_index() * kVotes + i) * kWarpSize + lane_index());
-    offset += __popc(votes[i]);
+    if (labels[i] != kUnlabelled) list[place + __popc(votes[i] & below)] = {index(i), labels[i]};
+    place += __popc(votes[i]);
   }
   __syncthreads();
   return total;
 }
 
-/// Visits the labelled pixels: partial sums of the loss and counts, one of each a block, or log Σ exp of each
-/// pixel, where those are not null.
+// --- forward ----------------------------------------------------------------------------------------------
+
+/// A partial sum of the loss and a count for each block.
 template <typename T, typename Row>
 __global__ void __launch_bounds__(kThreads)
-    visit_pixels(Maps<T> maps, float* sums, int32_t* counts, float* log_sums) {
-  auto& list = shared<uint16_t[kPixels], struct List>();
-  const int first = blockIdx.x * kPixels;
-  const int count = list_labelled(maps, first, list);
+    add_losses(Maps<T> maps, Tiles tiles, PatchSize size, float* sums, int32_t* counts) {
+  auto& list = shared<Labelled[kWindow], struct List>();
+  const auto corner = tiles.mine();
+  const Patch patch{corner.image, corner.row, corner.column, size};
+  const int count = list_labelled(maps, patch, 0, list);
   float loss = 0.0f;
   for (int i = threadIdx.x / Row::lanes; i < count; i += kThreads / Row::lanes) {
-    const int pixel = first + list[i];
-    const auto [line, column] = maps.out_width.divide(pixel);
-    const auto [image, row] = maps.out_height.divide(line);
-    const Row logits = maps.template sample<Row>(image, maps.rows.at(row), maps.columns.at(column));
-    const float log_sum = logits.log_sum_exp(), truth = logits.of_class(maps.label[pixel]);
-    if (Row::lane() != 0) continue;
-    loss += log_sum - truth;
-    if (log_sums) log_sums[pixel] = log_sum;
+    const auto [row, column] = patch.place(list[i].index);
+    const Row logits = maps.template sample<Row>(patch.image, maps.rows.at(row), maps.columns.at(column));
+    const float log_sum = logits.log_sum_exp(), truth = logits.of_class(list[i].label);
+    if (Row::lane() == 0) loss += log_sum - truth;
   }
-  if (!sums) return;
-  loss = block_sum(loss);
+  if (count > 0) loss = block_sum(loss);
   if (threadIdx.x != 0) return;
   sums[blockIdx.x] = loss;
   counts[blockIdx.x] = count;
@@ -129,6 +210,7 @@ __global__ void __launch_bounds__(kThreads)
     finish(const float* sums, const int32_t* counts, int blocks, float* loss, int32_t* labelled) {
   float sum = 0.0f;
   int count = 0;
+#pragma unroll 4
   for (int i = threadIdx.x; i < blocks; i += kThreads) {
     sum += sums[i];
     count += counts[i];
@@ -140,61 +222,100 @@ __global__ void __launch_bounds__(kThreads)
   loss[0] = count > 0 ? sum / static_cast<float>(count) : 0.0f;
 }
 
-/// The pixels [begin, end) along an axis that read a cell.
-struct Readers {
-  int begin, end;
-  __device__ Readers(const ResizeAxis& axis, int cell) {
-    const float scale = axis.scale();
-    // An estimate, since divisions round, then steps to the truth.
-    begin =
-        scale > 0.0f ? min(axis.out, static_cast<int>(max(0.0f, static_cast<float>(cell - 1) / scale))) : 0;
-    while (begin > 0 && axis.at(begin - 1).high >= cell) --begin;
-    while (begin < axis.out && axis.at(begin).high < cell) ++begin;
-    end = scale > 0.0f ? min(axis.out, static_cast<int>(static_cast<float>(cell + 1) / scale)) : axis.out;
-    end = max(begin, end);
-    while (end < axis.out && axis.at(end).low <= cell) ++end;
-    while (end > begin && axis.at(end - 1).low > cell) --end;
-  }
+// --- backward ---------------------------------------------------------------------------------------------
+
+/// Where a pixel lies among cells; beyond the last cell it reads that one only.
+struct Source {
+  float row, column;
+};
+__device__ float source_of(const Axis& axis, int pixel) {
+  return min(axis.scale * static_cast<float>(pixel), static_cast<float>(axis.in - 1));
+}
+__device__ float weight_of(float source, int cell) {
+  return max(1.0f - fabsf(source - static_cast<float>(cell)), 0.0f);
+}
+
+/// softmax − one-hot of some pixels, in shared memory.
+template <typename Row>
+struct Errors {
+  static constexpr int kGroups = kThreads / Row::lanes, kPixels = 2 * kGroups;
+  // Rows are padded, so that neighbouring groups write to different banks.
+  static constexpr int kStride = Row::lanes * (Row::slots + (Row::lanes < kWarpSize ? 1 : 0));
+  Source sources[kPixels];
+  float values[kPixels][kStride];
 };
 
-__device__ float weight_of(const Interpolation& at, int cell) {
-  return (at.low == cell ? 1.0f - at.fraction : 0.0f) + (at.high == cell ? at.fraction : 0.0f);
+template <typename T, typename Row>
+__device__ void compute_errors(const Maps<T>& maps, const Patch& patch, const Labelled* list, int count,
+                               Errors<Row>& errors) {
+  for (int i = threadIdx.x / Row::lanes; i < count; i += kThreads / Row::lanes) {
+    const auto [row, column] = patch.place(list[i].index);
+    Row error = maps.template sample<Row>(patch.image, maps.rows.at(row), maps.columns.at(column));
+    error.softmax();
+#pragma unroll
+    for (int j = 0; j < Row::slots; ++j) {
+      const int k = Row::class_of(j);
+      errors.values[i][k] = error.values[j] - (k == list[i].label ? 1.0f : 0.0f);
+    }
+    if (Row::lane() == 0) errors.sources[i] = {source_of(maps.rows, row), source_of(maps.columns, column)};
+  }
+}
+
+/// Adds what pixels give to a cell.  A warp's cells are neighbours in a row: its lanes look for pixels that
+/// read one of them, 32 at a time.
+template <typename Row>
+__device__ void add_errors(const Errors<Row>& errors, int count, int row, int column,
+                           float (&sum)[Row::slots]) {
+  const int first = column - lane_index() / Row::lanes, last = first + kWarpSize / Row::lanes - 1;
+  for (int base = 0; base < count; base += kWarpSize) {
+    const int mine = base + lane_index();
+    bool touches = false;
+    if (mine < count) {
+      const auto [y, x] = errors.sources[mine];
+      touches =
+          weight_of(y, row) > 0.0f && x > static_cast<float>(first - 1) && x < static_cast<float>(last + 1);
+    }
+    unsigned votes = __ballot_sync(kFullWarp, touches);
+    for (; votes != 0; votes &= votes - 1) {
+      const int pixel = base + __ffs(static_cast<int>(votes)) - 1;
+      const auto [y, x] = errors.sources[pixel];
+      const float weight = weight_of(y, row) * weight_of(x, column);
+#pragma unroll
+      for (int i = 0; i < Row::slots; ++i) sum[i] += weight * errors.values[pixel][Row::class_of(i)];
+    }
+  }
 }
 
 template <typename T, typename Row>
 __global__ void __launch_bounds__(kThreads)
-    gather_gradient(Maps<T> maps, const float* log_sums, const int32_t* labelled, const float* dloss,
+    gather_gradient(Maps<T> maps, Tiles tiles, PatchSize size, const int32_t* labelled, const float* dloss,
                     T* dlogits, bool accumulate) {
-  const int64_t index = (int64_t{blockIdx.x} * kThreads + threadIdx.x) / Row::lanes;
-  if (index >= maps.cells) return;
-  const auto [line, cell_column] = maps.in_width.divide(static_cast<int>(index));
-  const auto [image, cell_row] = maps.in_height.divide(line);
-  const Readers rows(maps.rows, cell_row), columns(maps.columns, cell_column);
+  auto& list = shared<Labelled[kWindow], struct List>();
+  auto& errors = shared<Errors<Row>, struct PixelErrors>();
+  const auto corner = tiles.mine();
+  const int group = threadIdx.x / Row::lanes;
+  const int row = corner.row + group / kTileWidth, column = corner.column + group % kTileWidth;
+  const Patch patch{corner.image, maps.rows.first_reader(corner.row),
+                    maps.columns.first_reader(corner.column), size};
+  const int all_labelled = labelled[0];
+  const float slope = dloss[0];
+
   float sum[Row::slots] = {};
-  for (int row = rows.begin; row < rows.end; ++row) {
-    const Interpolation y = maps.rows.at(row);
-    const float row_weight = weight_of(y, cell_row);
-    const int first = (image * maps.rows.out + row) * maps.columns.out;
-    for (int begin = columns.begin; begin < columns.end; begin += Row::lanes) {
-      const int mine = begin + Row::lane();
-      const int label = mine < columns.end ? maps.label[first + mine] : kUnlabelled;
-      unsigned votes = __ballot_sync(Row::mask(), label != kUnlabelled) >> (lane_index() - Row::lane());
-      for (; votes != 0; votes &= votes - 1) {
-        const int next = __ffs(static_cast<int>(votes)) - 1;
-        const int truth = __shfl_sync(Row::mask(), label, next, Row::lanes);
-        const Interpolation x = maps.columns.at(begin + next);
-        const float weight = row_weight * weight_of(x, cell_column);
-        const float log_sum = log_sums[first + begin + next];
-        const Row logits = maps.template sample<Row>(image, y, x);
-#pragma unroll
-        for (int i = 0; i < Row::slots; ++i)
-          sum[i] +=
-              weight * (fast_exp(logits.values[i] - log_sum) - (Row::class_of(i) == truth ? 1.0f : 0.0f));
-      }
+  bool found = false;
+  for (int start = 0; start < size.pixels; start += kWindow) {
+    const int count = list_labelled(maps, patch, start, list);
+    found = found || count > 0;
+    for (int first = 0; first < count; first += Errors<Row>::kPixels) {
+      const int pixels = min(count - first, Errors<Row>::kPixels);
+      compute_errors(maps, patch, list + first, pixels, errors);
+      __syncthreads();
+      add_errors(errors, pixels, row, column, sum);
+      __syncthreads();
     }
   }
-  const float scale = labelled[0] > 0 ? dloss[0] / static_cast<float>(labelled[0]) : 0.0f;
-  T* to = dlogits + index * maps.classes;
+  if (row >= maps.rows.in || column >= maps.columns.in || (accumulate && !found)) return;
+  const float scale = found ? slope / static_cast<float>(all_labelled) : 0.0f;
+  T* to = dlogits + maps.cell(patch.image, row, column);
 #pragma unroll
   for (int i = 0; i < Row::slots; ++i) {
     const int k = Row::class_of(i);
@@ -203,43 +324,44 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-int64_t blocks_of(const PartialCrossEntropyShape& shape, std::string_view kernel) {
-  constexpr int64_t kMost = (int64_t{1} << 31) - kPixels;
+void check_size(const PartialCrossEntropyShape& shape, std::string_view kernel) {
+  constexpr int64_t kMost = (int64_t{1} << 31) - kWindow;
   if (shape.pixels() >= kMost || shape.images * shape.in_height * shape.in_width >= kMost)
     throw std::invalid_argument(std::string(kernel) + ": takes fewer than 2^31 pixels, got " +
                                 std::to_string(shape.pixels()));
-  return ceil_div(shape.pixels(), kPixels);
 }
 
 }  // namespace
 
 void run(const PartialCrossEntropyForward& args, Queue& queue) {
-  const int64_t blocks = blocks_of(args.shape, args.name);
-  float* sums = queue.scratch(2 * blocks + 1);
-  auto* counts = reinterpret_cast<int32_t*>(sums + blocks);
+  const PartialCrossEntropyShape& shape = args.shape;
+  check_size(shape, args.name);
+  const Tiles tiles(shape.images, shape.out_height, shape.out_width, kPatchSide, kPatchSide);
+  static_assert(kPatchSide * kPatchSide == kWindow);
+  const PatchSize size{kWindow, Divisor(kPatchSide)};
+  float* sums = queue.scratch(2 * tiles.count + 1);
+  auto* counts = reinterpret_cast<int32_t*>(sums + tiles.count);
   with_storage(args.dtype, args.name, [&]<typename T>(Storage<T>) {
-    with_class_row(args.shape.classes, args.name, [&]<typename Row>(Row) {
-      launch(queue, {.name = args.name, .grid = {blocks}, .block = {kThreads}}, visit_pixels<T, Row>,
-             Maps<T>(args.shape, args.logits, args.label), sums, counts, nullptr);
+    with_class_row(shape.classes, args.name, [&]<typename Row>(Row) {
+      launch(queue, {.name = args.name, .grid = {tiles.count}, .block = {kThreads}}, add_losses<T, Row>,
+             Maps<T>(shape, args.logits, args.label), tiles, size, sums, counts);
     });
   });
   launch(queue, LaunchShape{.name = args.name, .grid = {1}, .block = {kThreads}}, finish, sums, counts,
-         static_cast<int>(blocks), args.loss, args.labelled);
+         static_cast<int>(tiles.count), args.loss, args.labelled);
 }
 
 void run(const PartialCrossEntropyBackward& args, Queue& queue) {
-  const int64_t blocks = blocks_of(args.shape, args.name);
-  float* log_sums = queue.scratch(args.shape.pixels() + 1);
+  const PartialCrossEntropyShape& shape = args.shape;
+  check_size(shape, args.name);
   with_storage(args.dtype, args.name, [&]<typename T>(Storage<T>) {
-    with_class_row(args.shape.classes, args.name, [&]<typename Row>(Row) {
-      const Maps<T> maps(args.shape, args.logits, args.label);
-      launch(queue, {.name = args.name, .grid = {blocks}, .block = {kThreads}}, visit_pixels<T, Row>, maps,
-             nullptr, nullptr, log_sums);
-      launch(queue,
-             {.name = args.name,
-              .grid = {ceil_div(int64_t{maps.cells} * Row::lanes, kThreads)},
-              .block = {kThreads}},
-             gather_gradient<T, Row>, maps, log_sums, args.labelled, args.dloss,
+    with_class_row(shape.classes, args.name, [&]<typename Row>(Row) {
+      const Maps<T> maps(shape, args.logits, args.label);
+      const Tiles tiles(shape.images, shape.in_height, shape.in_width, Errors<Row>::kGroups / kTileWidth,
+                        kTileWidth);
+      const int height = maps.rows.readers(tiles.height), width = maps.columns.readers(tiles.width);
+      launch(queue, {.name = args.name, .grid = {tiles.count}, .block = {kThreads}}, gather_gradient<T, Row>,
+             maps, tiles, PatchSize{height * width, Divisor(width)}, args.labelled, args.dloss,
              static_cast<T*>(args.dlogits), args.accumulate);
     });
   });

@@ -50,6 +50,8 @@ std::vector<OpCase> partial_cross_entropy_cases() {
       partial_cross_entropy_case("all_labelled", {2, 4, 3, 5}, 13, 9, 0.0),
       partial_cross_entropy_case("nothing_labelled", {2, 4, 3, 5}, 13, 9, 1.0),
       partial_cross_entropy_case("from_one_cell", {2, 1, 1, 3}, 7, 5, 0.3),
+      // Patches of more pixels than a block reads at a time.
+      partial_cross_entropy_case("2x3_to_41x37", {2, 2, 3, 5}, 41, 37, 0.8),
       partial_cross_entropy_case("identity", {2, 7, 5, 3}, 7, 5, 0.3),
       partial_cross_entropy_case("downwards", {1, 13, 9, 3}, 5, 4, 0.0),
       partial_cross_entropy_case("saturated", {2, 4, 3, 5}, 13, 9, 0.5, normal(40.0)),
