@@ -21,8 +21,12 @@ std::string library_version() {
 
 Queue::Queue(const cuda::Options& options) : cuda::Queue(options) {
   check(library().create(&handle_), "starting cuDNN");
-  check(library().set_stream(handle_, stream()), "starting cuDNN");
   convolution_plans_ = std::make_unique<ConvolutionPlans>(handle_, options.tf32);
+}
+
+cudnnContext* Queue::handle() const {
+  check(library().set_stream(handle_, stream()), "cuDNN's stream");
+  return handle_;
 }
 
 Queue::~Queue() {

@@ -25,7 +25,8 @@ class Queue : public cuda::Queue {
   explicit Queue(const cuda::Options& options = {});
   ~Queue() override;
 
-  cudnnContext* handle() const { return handle_; }
+  /// Computes on the stream that kernels are launched on now.
+  cudnnContext* handle() const;
   /// How the queue's convolutions are computed; see convolution_plans.h.
   ConvolutionPlans& convolution_plans() const { return *convolution_plans_; }
 
