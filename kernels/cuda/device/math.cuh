@@ -17,9 +17,6 @@ __device__ __forceinline__ float fast_exp2(float x) {
 __device__ __forceinline__ float fast_log2(float x) {
   return __log2f(x);
 }
-__device__ __forceinline__ float fast_divide(float a, float b) {
-  return __fdividef(a, b);
-}
 __device__ __forceinline__ float rsqrt(float x) {
   return rsqrtf(x);
 }
@@ -29,9 +26,6 @@ inline float fast_exp2(float x) {
 }
 inline float fast_log2(float x) {
   return std::log2(x);
-}
-inline float fast_divide(float a, float b) {
-  return a / b;
 }
 inline float rsqrt(float x) {
   return 1.0f / std::sqrt(x);
