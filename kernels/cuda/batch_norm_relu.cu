@@ -10,8 +10,8 @@
 // branches around the loads would make each wait for the one before.
 //
 // Variance in one pass over x without cancellation: a part sums x − s and (x − s)² with s the part's own
-// first row.  Since s is one of its n values, (mean − s)² is at most n variances, usually about one; the
-// difference Σ(x − s)² − (Σ(x − s))²/n is taken in double, and parts are merged around the mean of all rows.
+// first row.  Since s is one of its n values, (mean − s)² is at most n variances, usually about one.  Parts
+// are merged around the very first row in the same way, in double, and so is Σ(x − s)² − (Σ(x − s))²/n taken.
 #include "kernels/batch_norm_relu.h"
 
 #include "kernels/cuda/device/columns.cuh"
@@ -127,6 +127,36 @@ __device__ void store_part(const Floats<2 * width>& sums, float* partials, int64
   }
 }
 
+struct TwoSums {
+  double first = 0.0, second = 0.0;
+};
+
+/// Σ value(part) for the column of this thread, of a kernel of shape_for_parts(); complete in the threads of
+/// the first row.  All threads of the block call it, those beyond the last column with no parts.
+template <typename Value>
+__device__ TwoSums sums_of_parts(int parts, Value value) {
+  constexpr int kBatch = 8;  // parts of a thread that are loaded at once
+  auto& partial = shared<TwoSums[kPartThreads][kPartColumns], struct PartialSums>();
+  TwoSums total;
+  for (int first = threadIdx.y; first < parts; first += kBatch * kPartThreads)
+#pragma unroll
+    for (int i = 0; i < kBatch; ++i) {
+      const int part = first + i * kPartThreads;
+      const TwoSums values = value(min(part, parts - 1));
+      total.first += part < parts ? values.first : 0.0;
+      total.second += part < parts ? values.second : 0.0;
+    }
+  partial[threadIdx.y][threadIdx.x] = total;
+  __syncthreads();
+  if (threadIdx.y > 0) return {};
+#pragma unroll 8
+  for (int i = 1; i < kPartThreads; ++i) {
+    total.first += partial[i][threadIdx.x].first;
+    total.second += partial[i][threadIdx.x].second;
+  }
+  return total;
+}
+
 // --- forward ----------------------------------------------------------------------------------------------
 
 /// Per part and channel: Σ (x − s) and Σ (x − s)², s = x in the part's first row.
@@ -156,31 +186,24 @@ __global__ void __launch_bounds__(kColumnThreads, kResident)
 
 /// Statistics of all rows from those of the parts; moves the running statistics.
 template <typename T>
-__global__ void __launch_bounds__(kPartColumns* kPartThreads)
+__global__ void __launch_bounds__(kPartColumns* kPartThreads, 1)
     merge_statistics(BatchNormReluForward args, const float* partials, Parts parts) {
   const auto* x = static_cast<const T*>(args.x);
   const int64_t channel = column_of_parts(), channels = args.channels;
-  const int64_t count = channel < channels ? parts.count : 0;
-  const auto count_of = [&](int64_t part) {
+  const double origin = channel < channels ? as_float(x[channel]) : 0.0f;
+  // With d = s − origin: Σ (x − origin) = Σ (x − s) + n d, and
+  // Σ (x − origin)² = Σ (x − s)² + d (2 Σ (x − s) + n d).
+  const TwoSums sums = sums_of_parts(channel < channels ? parts.count : 0, [&](int part) -> TwoSums {
     const Rows rows = parts[part];
-    return static_cast<double>(rows.end - rows.first);
-  };
-  const auto shift_of = [&](int64_t part) {
-    return double{as_float(x[parts[part].first * channels + channel])};
-  };
-  const auto sum_of = [&](int64_t part) { return double{partials[2 * part * channels + channel]}; };
-  const auto squares_of = [&](int64_t part) { return double{partials[(2 * part + 1) * channels + channel]}; };
-
-  const double rows = static_cast<double>(args.images * args.positions);
-  const double mean =
-      sum_of_parts(count, [&](int64_t part) { return count_of(part) * shift_of(part) + sum_of(part); }) /
-      rows;
-  // Σ (x − mean)² = Σ (x − s)² − 2 (mean − s) Σ (x − s) + n (mean − s)²
-  const double squares = sum_of_parts(count, [&](int64_t part) {
-    const double distance = mean - shift_of(part);
-    return squares_of(part) + distance * (count_of(part) * distance - 2.0 * sum_of(part));
+    const double distance = as_float(x[rows.first * channels + channel]) - origin;
+    const double all = distance * static_cast<double>(rows.end - rows.first);
+    const double sum = partials[2 * part * channels + channel];
+    const double squares = partials[(2 * part + 1) * channels + channel];
+    return {sum + all, squares + distance * (2.0 * sum + all)};
   });
   if (threadIdx.y > 0 || channel >= channels) return;
+  const double rows = static_cast<double>(args.images * args.positions);
+  const double mean = origin + sums.first / rows, squares = sums.second - sums.first * sums.first / rows;
   const double momentum = args.momentum, unbiased = squares / max(rows - 1.0, 1.0);
   args.mean[channel] = static_cast<float>(mean);
   args.rstd[channel] = static_cast<float>(1.0 / sqrt(max(squares, 0.0) / rows + args.eps));
@@ -277,14 +300,12 @@ struct Slopes {
 };
 
 /// Parameter gradients and slopes from the sums of the parts.
-__global__ void __launch_bounds__(kPartColumns* kPartThreads)
-    merge_products(BatchNormReluBackward args, const float* partials, int64_t part_count, Slopes slopes) {
+__global__ void __launch_bounds__(kPartColumns* kPartThreads, 1)
+    merge_products(BatchNormReluBackward args, const float* partials, int part_count, Slopes slopes) {
   const int64_t channel = column_of_parts(), channels = args.channels;
-  const int64_t parts = channel < channels ? part_count : 0;
-  const double sum =
-      sum_of_parts(parts, [=](int64_t part) { return double{partials[2 * part * channels + channel]}; });
-  const double product = sum_of_parts(
-      parts, [=](int64_t part) { return double{partials[(2 * part + 1) * channels + channel]}; });
+  const auto [sum, product] = sums_of_parts(channel < channels ? part_count : 0, [&](int part) -> TwoSums {
+    return {partials[2 * part * channels + channel], partials[(2 * part + 1) * channels + channel]};
+  });
   if (threadIdx.y > 0 || channel >= channels) return;
   const double rstd = args.rstd[channel], rows = static_cast<double>(args.images * args.positions);
   slopes.shift[channel] = static_cast<float>(sum / rows);
@@ -334,7 +355,7 @@ template <typename T>
 void batch_statistics(const BatchNormReluForward& args, Queue& queue) {
   const int64_t channels = args.channels;
   with_pack_width<T>(packable(channels, {args.x}), [&](auto width) {
-    const ColumnBlock block(channels / width);
+    const ColumnBlock block(channels / width, 16);  // half the parts of full rows: they are to be merged
     const Parts parts(args.images, args.positions, block);
     float* partials = queue.scratch(parts.count * 2 * channels);
     launch(queue, block.shape(args.name, parts.count), part_statistics<T, width>,
