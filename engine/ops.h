@@ -43,17 +43,16 @@ Tensor upsample(Tape&, const Tensor& x, int height, int width, bool align_corner
 Tensor decoder_fuse(Tape&, const std::array<Tensor, 4>& maps, const std::array<Tensor, 4>& weights,
                     const std::array<Tensor, 4>& biases, const Tensor& fuse);
 
-/// Over all but the last dimension; statistics of the batch while training (and the running ones then move),
-/// running statistics otherwise.
-Tensor batch_norm(Tape&, const Tensor& x, const Tensor& gamma, const Tensor& beta, const Tensor& running_mean,
-                  const Tensor& running_var, float eps, float momentum);
+/// x [N,H,W,C] normalised over all but the last dimension, rectified, and while training whole channels of a
+/// sample zeroed with probability `drop_rate`.  Statistics of the batch while training (and the running ones
+/// then move), running statistics otherwise.
+Tensor batch_norm_relu(Tape&, const Tensor& x, const Tensor& gamma, const Tensor& beta,
+                       const Tensor& running_mean, const Tensor& running_var, float eps, float momentum,
+                       float drop_rate);
 
 Tensor relu(Tape&, const Tensor& x);
 /// relu(a + b)
 Tensor add_relu(Tape&, const Tensor& a, const Tensor& b);
-
-/// Whole channels of a sample are zeroed with probability `rate` while training; x [N,H,W,C].
-Tensor channel_dropout(Tape&, const Tensor& x, float rate);
 
 /// Every pixel feature attends to the prototypes of its image's classes; q [N,P,d], prototypes [N or 1,
 /// K·slots, d], present u8 [N,K] -> [N,P,2d] = [attended | q].  q and prototypes are both differentiated, or

@@ -44,10 +44,9 @@ Tensor SegformerHead::features(Tape& tape, const std::array<Tensor, 4>& maps) co
     // noise, which AdamW turns into steps of full size: they enter as constants.
     biases[i] = linear_c_[i].bias.value.slice(0, linear_c_[i].bias.shape);
   }
-  Tensor x = ops::decoder_fuse(tape, maps, weights, biases, fuse_.value);
-  x = ops::batch_norm(tape, x, norm_.gamma.value, norm_.beta.value, norm_.running_mean.value,
-                      norm_.running_var.value, kBatchNormEps, kBatchNormMomentum);
-  return ops::channel_dropout(tape, ops::relu(tape, x), dropout_);
+  const Tensor fused = ops::decoder_fuse(tape, maps, weights, biases, fuse_.value);
+  return ops::batch_norm_relu(tape, fused, norm_.gamma.value, norm_.beta.value, norm_.running_mean.value,
+                              norm_.running_var.value, kBatchNormEps, kBatchNormMomentum, dropout_);
 }
 
 }  // namespace scrawl

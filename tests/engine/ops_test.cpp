@@ -65,7 +65,7 @@ TEST_F(OpsTest, RefuseShapesThatDoNotFitAndShowThem) {
   expect_refused([&] { ops::add_relu(tape_, of({1, 4}), of({4, 1})); }, "[4, 1]");
   expect_refused(
       [&] {
-        ops::batch_norm(tape_, of({3, 4}), of({4}), of({4}), of({4}), of({3}), 1e-5f, 0.1f);
+        ops::batch_norm_relu(tape_, of({1, 1, 3, 4}), of({4}), of({4}), of({4}), of({3}), 1e-5f, 0.1f, 0.1f);
       },
       "[3]");
   expect_refused(

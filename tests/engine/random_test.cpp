@@ -5,7 +5,7 @@
 #include <cmath>
 #include <set>
 
-#include "kernels/channel_dropout.h"
+#include "kernels/batch_norm_relu.h"
 #include "kernels/drop_path.h"
 
 namespace scrawl {
@@ -95,16 +95,16 @@ TEST(RandomStream, ChangesWithSeedStepStreamAndPlace) {
   EXPECT_EQ(values.size(), 6u);
 }
 
-TEST(Dropout, KeepsTheMeanAndChangesFromStepToStep) {
+TEST(ChannelDropout, KeepsTheMeanAndChangesFromStepToStep) {
   int differ = 0;
   double mean = 0.0;
   constexpr int steps = 500, channels = 16;
   std::vector<float> last(channels);
   for (uint64_t step = 0; step < steps; ++step) {
     const StepState state{.seed = 3, .step = step};
-    const ChannelDropout dropout{.channels = channels, .rate = 0.3f, .random = {&state, 5}};
+    const ChannelDropout dropout{.rate = 0.3f, .random = {&state, 5}};
     for (int c = 0; c < channels; ++c) {
-      const float scale = dropout.scale(1, c);
+      const float scale = dropout.scale(channels + c);
       EXPECT_TRUE(scale == 0.0f || std::fabs(scale - 1.0f / 0.7f) < 1e-6f);
       mean += scale / (steps * channels);
       differ += scale != last[c];
