@@ -141,20 +141,6 @@ __device__ __forceinline__ void copy_rows(bf16* target, const bf16* source, int 
   }
 }
 
-/// Brings `count` keys from `first` on (and values, unless v is k) to shared memory, padded to a multiple of
-/// 16 by zeros.  All threads of the block call it.
-template <int D, typename Head>
-__device__ __forceinline__ void load_keys(bf16* k, bf16* v, const Head& head, int first, int count) {
-  const int padded = (count + 15) / 16 * 16;
-  const auto row_of = [&](int j) { return int64_t{head.row_of_key(first + j)}; };
-  __syncthreads();  // nobody reads the keys before any more
-  copy_rows<D>(k, head.k, head.kv_stride, count, padded, head.size, row_of);
-  if (v != k) copy_rows<D>(v, head.v, head.kv_stride, count, padded, head.size, row_of);
-  commit_copies();
-  wait_copies();
-  __syncthreads();
-}
-
 /// Calls body(std::integral_constant<int, D>) with the padded head size 32, 64 or 128.
 template <typename Body>
 void with_padded_size(int size, Body body) {

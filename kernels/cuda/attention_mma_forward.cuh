@@ -1,48 +1,26 @@
 #pragma once
-// Attention forward on tensor cores (bf16).  A block holds the keys and values of one head in shared memory
-// and its warps take 16 queries each, pass after pass, with no barrier between passes: the rest is reading
-// queries and writing results.  Scores stay in registers, 64 keys at a time, with a running maximum and sum,
-// so that every score is looked at once.  Keys that don't fit in shared memory come in panels of kPanel for
-// every pass (the streaming path).
-// Cost: 2 products of 16 × 64 × D per warp and step; K and V are read once a block from the second-level
-// cache.  Limits: head sizes are multiples of 8 up to 128; sizes between 32, 64 and 128 are padded by zeros.
+// Attention forward on tensor cores (bf16).  A warp takes 16 or 32 queries, a block four warps.  Keys and
+// values come through shared memory in panels of 64, the next panel on its way while this one is used. Scores
+// stay in registers, with a running maximum and sum, so that every score is looked at once; 32 queries share
+// what is loaded of keys and values.
+// Cost: 2 products; every block reads K and V from the second-level cache.  Limits: head sizes are multiples
+// of 8 up to 128; sizes between 32, 64 and 128 are padded by zeros.
 #include "kernels/cuda/attention_fragments.cuh"
 #include "kernels/cuda/attention_head.cuh"
+#include "kernels/cuda/attention_panels.cuh"
 #include "kernels/cuda/device/math.cuh"
 
 namespace scrawl::SCRAWL_GPU {
 
-struct ForwardPlan {
-  static constexpr int kPanel = 128;  // keys of a panel when not all fit
-  int warps = 4, passes = 1, panel_keys = 16;
-  int64_t blocks = 1;  // of a head
-  int64_t shared_bytes = 0, list_offset = 0;
-
-  /// `tensors` is 1 if keys are the values, else 2; `list_entries` of room are left behind the panel.
-  ForwardPlan(int64_t heads, int queries, int keys, int padded_size, int tensors, int list_entries,
-              int64_t shared_limit) {
-    constexpr int64_t kBlocks = 512;  // about what a large GPU holds at once
-    const int64_t row_bytes = (padded_size + kRowPadding) * int64_t{sizeof(bf16)} * tensors;
-    const int64_t list_bytes = ceil_div(list_entries, 4) * 16;
-    const int64_t padded_keys = std::max<int64_t>(16, ceil_div(keys, 16) * 16);
-    panel_keys =
-        static_cast<int>(padded_keys * row_bytes + list_bytes <= shared_limit ? padded_keys : kPanel);
-    list_offset = panel_keys * row_bytes;
-    shared_bytes = list_offset + list_bytes;
-    warps = panel_keys <= 128 ? 4 : kAttentionThreads / kWarpSize;
-    const int64_t tiles = ceil_div(queries, 16 * warps);
-    passes = static_cast<int>(std::max<int64_t>(1, ceil_div(heads * tiles, kBlocks)));
-    blocks = ceil_div(tiles, passes);
-  }
-  LaunchShape shape(std::string_view name, int64_t heads) const {
-    return {
-        .name = name, .grid = {heads * blocks}, .block = {warps * kWarpSize}, .shared_bytes = shared_bytes};
-  }
-};
+/// How many times 16 queries a warp takes: as many as registers hold the results of.
+template <int D>
+inline constexpr int kForwardTiles = D <= 64 ? 2 : 1;
+inline constexpr int kForwardKeys = 32;  // of one step
 
 /// The running softmax of 16 queries: o is Σ e^(s − top) v, a lane's sums cover its own columns of scores.
 template <int D>
 struct RunningSoftmax {
+  static constexpr int kScores = kForwardKeys / 8;
   FragmentD o[D / 8];
   float top[2], sum[2];  // of rows lane / 4 and lane / 4 + 8
 
@@ -51,46 +29,11 @@ struct RunningSoftmax {
     sum[0] = sum[1] = 0.0f;
   }
 
-  /// Up to 64 keys that start at k and v in shared memory; `count` of them exist, the rest of the last 16 are
-  /// zeros.
-  __device__ void attend(const RowsA<D>& q, const bf16* k, const bf16* v, int count, float log2_scale) {
-    constexpr int kStride = D + kRowPadding;
-    FragmentD s[8];
+  /// Scores of one step become shares of probability.
+  __device__ __forceinline__ void to_probabilities(FragmentD (&s)[kScores], int count, float log2_scale) {
+    if (count < kForwardKeys)
 #pragma unroll
-    for (int j = 0; j < 4; ++j) {
-      if (16 * j >= count) continue;
-#pragma unroll
-      for (int i = 0; i < D / 16; ++i) {
-        const FragmentPairB keys = load_pair_transposed(k + 16 * j * kStride + 16 * i, kStride);
-        mma(s[2 * j], q.a[i], keys.b[0]);
-        mma(s[2 * j + 1], q.a[i], keys.b[1]);
-      }
-    }
-    to_probabilities(s, count, log2_scale);
-#pragma unroll
-    for (int j = 0; j < 4; ++j) {
-      if (16 * j >= count) continue;
-      const FragmentA p = as_a(s[2 * j], s[2 * j + 1]);
-#pragma unroll
-      for (int i = 0; i < D / 16; ++i) {
-        const FragmentPairB values = load_pair(v + 16 * j * kStride + 16 * i, kStride);
-        mma(o[2 * i], p, values.b[0]);
-        mma(o[2 * i + 1], p, values.b[1]);
-      }
-    }
-  }
-
-  /// The sums of whole rows, in every lane of a row.
-  __device__ void finish() {
-    sum[0] = warp_sum<4>(sum[0]);
-    sum[1] = warp_sum<4>(sum[1]);
-  }
-
- private:
-  __device__ __forceinline__ void to_probabilities(FragmentD (&s)[8], int count, float log2_scale) {
-    if (count < 64)
-#pragma unroll
-      for (int j = 0; j < 8; ++j)
+      for (int j = 0; j < kScores; ++j)
 #pragma unroll
         for (int i = 0; i < 4; ++i)
           if (8 * j + FragmentD::column(i) >= count) s[j].values[i] = __int_as_float(0xFF800000);
@@ -98,14 +41,14 @@ struct RunningSoftmax {
     for (int half = 0; half < 2; ++half) {
       float largest = top[half];
 #pragma unroll
-      for (int j = 0; j < 8; ++j)
+      for (int j = 0; j < kScores; ++j)
         largest = Larger{}(largest, Larger{}(s[j].values[2 * half], s[j].values[2 * half + 1]));
       largest = warp_max<4>(largest);
       const float shift = largest * log2_scale;
       const float keep = fast_exp2(top[half] * log2_scale - shift);
       float total = 0.0f;
 #pragma unroll
-      for (int j = 0; j < 8; ++j)
+      for (int j = 0; j < kScores; ++j)
 #pragma unroll
         for (int i = 2 * half; i < 2 * half + 2; ++i)
           total += s[j].values[i] = fast_exp2(s[j].values[i] * log2_scale - shift);
@@ -118,7 +61,52 @@ struct RunningSoftmax {
       }
     }
   }
+
+  /// The sums of whole rows, in every lane of a row.
+  __device__ void finish() {
+    sum[0] = warp_sum<4>(sum[0]);
+    sum[1] = warp_sum<4>(sum[1]);
+  }
 };
+
+/// One step: keys, of which `count` exist; the rest of the last 16 are zeros.
+template <int D, int tiles>
+__device__ __forceinline__ void attend(RunningSoftmax<D> (&softmax)[tiles], const RowsA<D> (&q)[tiles],
+                                       const bf16* k, const bf16* v, int count, float log2_scale) {
+  constexpr int kStride = D + kRowPadding;
+  FragmentD s[tiles][RunningSoftmax<D>::kScores];
+#pragma unroll
+  for (int j = 0; j < kForwardKeys / 16; ++j) {
+    if (16 * j >= count) continue;
+#pragma unroll
+    for (int i = 0; i < D / 16; ++i) {
+      const FragmentPairB keys = load_pair_transposed(k + 16 * j * kStride + 16 * i, kStride);
+#pragma unroll
+      for (int tile = 0; tile < tiles; ++tile) {
+        mma(s[tile][2 * j], q[tile].a[i], keys.b[0]);
+        mma(s[tile][2 * j + 1], q[tile].a[i], keys.b[1]);
+      }
+    }
+  }
+#pragma unroll
+  for (int tile = 0; tile < tiles; ++tile) softmax[tile].to_probabilities(s[tile], count, log2_scale);
+#pragma unroll
+  for (int j = 0; j < kForwardKeys / 16; ++j) {
+    if (16 * j >= count) continue;
+    FragmentA p[tiles];
+#pragma unroll
+    for (int tile = 0; tile < tiles; ++tile) p[tile] = as_a(s[tile][2 * j], s[tile][2 * j + 1]);
+#pragma unroll
+    for (int i = 0; i < D / 16; ++i) {
+      const FragmentPairB values = load_pair(v + 16 * j * kStride + 16 * i, kStride);
+#pragma unroll
+      for (int tile = 0; tile < tiles; ++tile) {
+        mma(softmax[tile].o[2 * i], p[tile], values.b[0]);
+        mma(softmax[tile].o[2 * i + 1], p[tile], values.b[1]);
+      }
+    }
+  }
+}
 
 /// y and log Σ exp of 16 queries from `first` on; without keys y is zero and log Σ exp is −∞.
 template <int D>
@@ -143,42 +131,43 @@ __device__ void store_result(RunningSoftmax<D>& softmax, const ForwardHead<bf16>
       });
 }
 
+/// Blocks of the grid are heads × `blocks` tiles of queries.
 template <int D, typename Source>
-__global__ void __launch_bounds__(kAttentionThreads) attend_mma(Source source, ForwardPlan plan) {
-  constexpr int kStride = D + kRowPadding;
-  bf16* const k = dynamic_shared<bf16>();
-  bf16* const v = Source::kKeysAreValues ? k : k + plan.panel_keys * kStride;
-  int* const list = reinterpret_cast<int*>(dynamic_shared<unsigned char>() + plan.list_offset);
-  const ForwardHead<bf16> head = source.head(blockIdx.x / plan.blocks, list);
+__global__ void __launch_bounds__(kPanelThreads, 3) attend_mma(Source source, int64_t blocks) {
+  constexpr int kTiles = kForwardTiles<D>, kStride = D + kRowPadding;
+  auto& memory = *dynamic_shared<KeyPanels<D, Source::kKeysAreValues>>();
+  const ForwardHead<bf16> head = source.head(blockIdx.x / blocks, memory.list);
+  memory.start(head, 0);
+  memory.start(head, 1);
+  const int64_t first = (blockIdx.x % blocks * kPanelWarps + warp_index()) * (16 * kTiles);
   const float log2_scale = head.scale * kLog2E;
-
-  for (int pass = 0; pass < plan.passes; ++pass) {
-    const int64_t tile = blockIdx.x % plan.blocks * plan.passes + pass;
-    const int64_t first = (tile * plan.warps + warp_index()) * 16;
-    const bool active = first < head.queries;
-    RowsA<D> q;
-    if (active)
-      q.load(head.q + first * head.q_stride, head.q_stride, static_cast<int>(head.queries - first), head.size,
-             head.q_copy ? head.q_copy + first * head.y_stride : nullptr, head.y_stride);
-    RunningSoftmax<D> softmax;
-    for (int begin = 0; begin < head.keys; begin += plan.panel_keys) {
-      const int count = min(plan.panel_keys, head.keys - begin);
-      if (pass == 0 || head.keys > plan.panel_keys) load_keys<D>(k, v, head, begin, count);
-      for (int at = 0; active && at < count; at += 64)
-        softmax.attend(q, k + at * kStride, v + at * kStride, min(64, count - at), log2_scale);
-    }
-    if (active) store_result(softmax, head, static_cast<int>(first), log2_scale);
+  RowsA<D> q[kTiles];
+#pragma unroll
+  for (int tile = 0; tile < kTiles; ++tile) {
+    const int64_t row = first + 16 * tile;
+    q[tile].load(head.q + row * head.q_stride, head.q_stride, static_cast<int>(head.queries - row), head.size,
+                 head.q_copy ? head.q_copy + row * head.y_stride : nullptr, head.y_stride);
   }
+  RunningSoftmax<D> softmax[kTiles];
+  for_panels(memory, head, [&](const bf16* k, const bf16* v, int count) {
+    if (first >= head.queries) return;
+#pragma unroll 1
+    for (int at = 0; at < count; at += kForwardKeys)
+      attend(softmax, q, k + at * kStride, v + at * kStride, min(kForwardKeys, count - at), log2_scale);
+  });
+#pragma unroll
+  for (int tile = 0; tile < kTiles; ++tile)
+    store_result(softmax[tile], head, static_cast<int>(first + 16 * tile), log2_scale);
 }
 
 /// `source` hands out `heads` heads.
 template <typename Source>
 void launch_attend_mma(Queue& queue, std::string_view name, const Source& source, int64_t heads, int queries,
-                       int keys, int size, int list_entries) {
+                       int size, int list_entries) {
   with_padded_size(size, [&](auto padded) {
-    const ForwardPlan plan(heads, queries, keys, padded, Source::kKeysAreValues ? 1 : 2, list_entries,
-                           shared_memory_limit(queue));
-    launch(queue, plan.shape(name, heads), attend_mma<padded, Source>, source, plan);
+    const int64_t blocks = ceil_div(queries, 16 * kForwardTiles<padded> * kPanelWarps);
+    launch(queue, panel_shape<padded, Source::kKeysAreValues>(name, heads * blocks, list_entries),
+           attend_mma<padded, Source>, source, blocks);
   });
 }
 
