@@ -42,7 +42,6 @@ struct BackwardShared {
   bf16 v[keys_are_values ? 8 : kBlockKeys * kStride];
   bf16 q[2][kQueries * kStride], dy[2][kQueries * kStride];
   bf16 y[kQueries * kStride];
-  bf16 dq_more[2][keys_are_values ? kQueries * kStride : 8];
   bf16 ds[kBlockKeys * kScoreStride];  // transposed: a row for each key
   QueryStatistics queries[2][kQueries];
   BackwardHead<bf16> head;  // here, since registers are full of sums
@@ -65,9 +64,6 @@ __device__ void start_chunk(BackwardShared<D, keys_are_values>& memory, int buff
   if (!memory.means_of_scores())
     copy_rows<D, kQueries, kAttentionThreads>(memory.y, head.y, head.y_stride, count, kQueries, head.size,
                                               row_of);
-  if (keys_are_values && head.dq_more)
-    copy_rows<D, kQueries, kAttentionThreads>(memory.dq_more[buffer], head.dq_more, head.y_stride, count,
-                                              kQueries, head.size, row_of);
   commit_copies();
 
   const int i = threadIdx.x;
@@ -230,7 +226,7 @@ __device__ __forceinline__ void add_queries(BackwardShared<D, keys_are_values>& 
 
 /// Step 3 for the chunk that starts at query `first`.  `first_keys`: no other keys have added to dq yet.
 template <int D, bool keys_are_values>
-__device__ void add_query_gradients(const BackwardShared<D, keys_are_values>& memory, int buffer,
+__device__ void add_query_gradients(const BackwardShared<D, keys_are_values>& memory,
                                     const BackwardHead<bf16>& head, int keys, int first, int end,
                                     bool first_keys) {
   constexpr int kStride = BackwardShared<D, keys_are_values>::kStride;
@@ -256,7 +252,7 @@ __device__ void add_query_gradients(const BackwardShared<D, keys_are_values>& me
         if (row >= end || column + c >= head.size) return;
         const int64_t at = row * head.q_stride + column + c;
         if (keys_are_values && head.dq_more && first_keys)
-          add_stored(values, memory.dq_more[buffer] + (tile + r) * kStride + column + c);
+          add_stored(values, head.dq_more + row * head.y_stride + column + c);
         if (head.accumulate_dq || !first_keys) add_stored(values, head.dq + at);
         store<8>(head.dq + at, values);
       });
@@ -355,7 +351,7 @@ __global__ void __launch_bounds__(kAttentionThreads, D <= 64 || Source::kKeysAre
                                        sums);
       if constexpr (with_queries) {
         __syncthreads();
-        add_query_gradients(memory, buffer, head, keys, first, end, key_block == 0);
+        add_query_gradients(memory, head, keys, first, end, key_block == 0);
       }
     }
     if (groups > 1) {
