@@ -7,7 +7,6 @@
 #include "kernels/cuda/attention_fma.cuh"
 #include "kernels/cuda/attention_mma_backward.cuh"
 #include "kernels/cuda/attention_mma_forward.cuh"
-#include "kernels/cuda/attention_mma_query_gradients.cuh"
 #include "kernels/cuda/device/elementwise.cuh"
 #include "kernels/cuda/device/storage.cuh"
 
@@ -52,9 +51,10 @@ struct BackwardSource {
   AttentionBackward args;
   float scale;
   float* means;         // null: not needed
+  float* dq_partials;   // [blocks of keys] copies of dq; null: blocks write dq
   float* dkv_partials;  // [parts of queries] copies of dkv; null: blocks write dkv
 
-  __device__ BackwardHead<T> head(int64_t index, int*) const {
+  __device__ BackwardHead<T> head(int64_t index, int key_block, int*) const {
     const AttentionShape& shape = args.shape;
     const int64_t image = index / shape.heads, first = index % shape.heads * shape.head_size;
     const int64_t stride = int64_t{shape.heads} * shape.head_size;
@@ -76,6 +76,7 @@ struct BackwardSource {
     if (means) head.mean = means + index * shape.queries;
     head.dq = static_cast<T*>(args.dq) + query;
     head.accumulate_dq = args.accumulate_dq;
+    if (dq_partials) head.dq_partial = dq_partials + key_block * copy_stride(shape.query_elements()) + query;
     return head;
   }
   __device__ KeyTargets<T> key_targets(int64_t index, int part) const {
@@ -130,17 +131,6 @@ float scale_of(const AttentionShape& shape) {
   return 1.0f / std::sqrt(static_cast<float>(shape.head_size));
 }
 
-/// One kernel for all gradients where a block holds all keys, otherwise one for dq and one for dkv.
-void launch_backward_mma(Queue& queue, const BackwardSource<bf16>& source, int64_t heads,
-                         const BackwardPlan& plan) {
-  const AttentionShape& shape = source.args.shape;
-  const std::string_view name = source.args.name;
-  if (plan.key_blocks == 1)
-    return launch_attend_backward_mma<true>(queue, name, source, heads, plan, shape.head_size, 0);
-  launch_attend_query_gradients_mma(queue, name, source, heads, shape.queries, shape.head_size);
-  launch_attend_backward_mma<false>(queue, name, source, heads, plan, shape.head_size, 0);
-}
-
 bool aligned(std::initializer_list<const void*> pointers) {
   return packable(16, pointers) == 16;
 }
@@ -168,17 +158,22 @@ void run(const AttentionBackward& args, Queue& queue) {
   const int block_keys = mma ? kBlockKeys : kFmaTile;
   const int blocks = static_cast<int>(ceil_div(shape.keys, block_keys));
   const QueryParts parts(heads * blocks, shape.queries, kFmaTile);
-  const int dkv_copies = parts.count > 1 ? parts.count : 0;
+  const int dq_copies = mma && blocks > 1 ? blocks : 0, dkv_copies = parts.count > 1 ? parts.count : 0;
   const int64_t means = mma ? 0 : copy_stride(heads * shape.queries);
-  float* const scratch = queue.scratch(means + dkv_copies * copy_stride(shape.key_elements()));
-  float* const dkv_partials = dkv_copies ? scratch + means : nullptr;
+  const int64_t dq_floats = dq_copies * copy_stride(shape.query_elements());
+  float* const scratch = queue.scratch(means + dq_floats + dkv_copies * copy_stride(shape.key_elements()));
+  float* const dq_partials = dq_copies ? scratch + means : nullptr;
+  float* const dkv_partials = dkv_copies ? scratch + means + dq_floats : nullptr;
   with_storage(args.dtype, args.name, [&]<typename T>(Storage<T>) {
-    const BackwardSource<T> source{args, scale_of(shape), mma ? nullptr : scratch, dkv_partials};
+    const BackwardSource<T> source{args, scale_of(shape), mma ? nullptr : scratch, dq_partials, dkv_partials};
     if constexpr (std::is_same_v<T, bf16>)
-      if (mma) launch_backward_mma(queue, source, heads, {parts, blocks});
+      if (mma)
+        launch_attend_backward_mma(queue, args.name, source, heads, {parts, blocks}, shape.head_size, 0);
     if (!mma)
       launch_attend_backward_fma<T>(queue, args.name, source, heads, shape.queries, shape.keys, parts,
                                     shape.head_size, 0);
+    add_copies<T>(queue, args.name, dq_partials, dq_copies, shape.query_elements(), args.dq,
+                  args.accumulate_dq);
     add_copies<T>(queue, args.name, dkv_partials, dkv_copies, shape.key_elements(), args.dkv,
                   args.accumulate_dkv);
   });

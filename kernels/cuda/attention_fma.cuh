@@ -241,7 +241,7 @@ template <int slabs, typename T, typename Source>
 __global__ void __launch_bounds__(kAttentionThreads, slabs == 2 ? 2 : 1)
     attend_backward_queries_fma(Source source, int64_t tiles) {
   auto& memory = shared<FmaShared, struct Memory>();
-  const BackwardHead<T> head = source.head(blockIdx.x / tiles, dynamic_shared<int>());
+  const BackwardHead<T> head = source.head(blockIdx.x / tiles, 0, dynamic_shared<int>());
   const int first = static_cast<int>(blockIdx.x % tiles) * kFmaTile,
             queries = min(kFmaTile, head.queries - first);
   const auto query = [=](int i) { return int64_t{first + i}; };
@@ -306,7 +306,7 @@ __global__ void __launch_bounds__(kAttentionThreads, slabs == 2 ? 2 : 1)
   auto& memory = shared<FmaShared, struct Memory>();
   const int part = blockIdx.x % parts.count;
   const int64_t index = blockIdx.x / parts.count / tiles;
-  const BackwardHead<T> head = source.head(index, dynamic_shared<int>());
+  const BackwardHead<T> head = source.head(index, 0, dynamic_shared<int>());
   const int first = static_cast<int>(blockIdx.x / parts.count % tiles) * kFmaTile;
   if (first >= head.keys) return;
   const int keys = min(kFmaTile, head.keys - first), end = min((part + 1) * parts.queries, head.queries);

@@ -127,21 +127,17 @@ __device__ __forceinline__ void add_stored(Floats<N>& values, const T* source) {
   for (int i = 0; i < N; ++i) values[i] += stored[i];
 }
 
-/// Starts copies of rows `row_of(0)` … `row_of(count − 1)` to shared memory, `padded` rows of D values there,
-/// at most `most`; what does not exist becomes zeros.  All `threads` threads of the block call it; a thread
-/// copies the same columns of every (threads · 8 / D)-th row.
-template <int D, int most, int threads, typename RowOf>
+/// Starts copies of rows `row_of(0)` … `row_of(count − 1)` to shared memory, `padded` rows of D values there;
+/// what does not exist becomes zeros.  All threads of the block call it.
+template <int D, typename RowOf>
 __device__ __forceinline__ void copy_rows(bf16* target, const bf16* source, int stride, int count, int padded,
                                           int size, RowOf row_of) {
-  constexpr int kPacks = D / 8, kStep = threads / kPacks;
-  const int first = threadIdx.x / kPacks, column = threadIdx.x % kPacks * 8;
-#pragma unroll
-  for (int begin = 0; begin < most; begin += kStep) {
-    const int row = begin + first;
+  constexpr int kPacks = D / 8;
+  for (int i = threadIdx.x; i < padded * kPacks; i += blockDim.x) {
+    const int row = i / kPacks, column = i % kPacks * 8;
     const bool exists = row < count && column < size;
-    if (row < padded)
-      copy_async<16>(target + row * (D + kRowPadding) + column,
-                     exists ? source + row_of(row) * stride + column : source, exists);
+    copy_async<16>(target + row * (D + kRowPadding) + column,
+                   exists ? source + row_of(row) * stride + column : source, exists);
   }
 }
 

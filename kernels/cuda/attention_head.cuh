@@ -40,6 +40,7 @@ struct BackwardHead : AttentionRows<T> {
   const T* dq_more = nullptr;  // if not null, is added to dq, rows y_stride apart; only where keys are values
   T* dq = nullptr;             // rows q_stride apart
   bool accumulate_dq = false;
+  float* dq_partial = nullptr;  // if not null, takes this block of keys' share of dq instead
 };
 
 /// Where a block leaves gradients of keys and values, rows kv_stride apart.

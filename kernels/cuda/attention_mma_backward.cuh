@@ -11,12 +11,10 @@
 //      left operands of dV += Pᵀ dY and dK += dSᵀ Q, which stay in registers for all chunks; dSᵀ goes to
 //      shared memory.  Few keys leave warps over: these take a share of the chunk's queries.
 //   3. dQ = dS K, warps by tiles of 16 queries × 32 columns.
-// Blocks are heads × parts of queries.  Parts leave partial sums of dK and dV, which the caller adds in
-// order; where there is one part the result is direct. More than 128 keys: blocks of the grid take as many
-// blocks of keys, without step 3, and dQ is left to attention_mma_query_gradients.cuh, since partial sums of
-// it would be more to write and read than S and dP are to compute again.  Where the keys are a list whose
-// length the host does not know, a block takes one block of keys after the other and adds to dq. Cost: 5
-// products, 7 with more than 128 keys.  Limits: as forward.
+// Blocks are heads × blocks of keys × parts of queries.  Parts leave partial sums of dK and dV, blocks of
+// keys partial sums of dQ, which the caller adds in order; where there is one part or block the result is
+// direct. Cost: 5 products; q, y, dy are read and dq is written once for each block of keys.  Limits: as
+// forward.
 #include "kernels/cuda/attention_fragments.cuh"
 #include "kernels/cuda/attention_head.cuh"
 #include "kernels/cuda/device/math.cuh"
@@ -26,11 +24,6 @@ namespace scrawl::SCRAWL_GPU {
 inline constexpr int kBlockKeys = 128;
 template <int D>
 inline constexpr int kChunkQueries = D <= 64 ? 64 : 32;  // so that two blocks share a multiprocessor
-
-struct QueryStatistics {
-  float shift;  // log₂ Σ e^s; infinite where there is no query
-  float mean;   // of dP under P
-};
 
 /// Shared memory of a block.
 template <int D, bool keys_are_values>
@@ -43,10 +36,12 @@ struct BackwardShared {
   bf16 q[2][kQueries * kStride], dy[2][kQueries * kStride];
   bf16 y[kQueries * kStride];
   bf16 ds[kBlockKeys * kScoreStride];  // transposed: a row for each key
-  QueryStatistics queries[2][kQueries];
-  BackwardHead<bf16> head;  // here, since registers are full of sums
-  int list[4];              // and more behind it
+  float shift[2][kQueries];            // log₂ Σ e^s; infinite where there is no query
+  float mean[2][kQueries];             // of dP under P
+  BackwardHead<bf16> head;             // here, since registers are full of sums
+  int list[4];                         // and more behind it
 
+  __device__ const bf16* values() const { return keys_are_values ? k : v; }
   __device__ bool means_of_scores() const { return keys_are_values && head.keys <= kBlockKeys; }
 };
 
@@ -57,19 +52,15 @@ __device__ void start_chunk(BackwardShared<D, keys_are_values>& memory, int buff
   constexpr int kQueries = kChunkQueries<D>;
   const int count = min(kQueries, end - first);
   const auto row_of = [=](int i) { return int64_t{first + i}; };
-  copy_rows<D, kQueries, kAttentionThreads>(memory.q[buffer], head.q, head.q_stride, count, kQueries,
-                                            head.size, row_of);
-  copy_rows<D, kQueries, kAttentionThreads>(memory.dy[buffer], head.dy, head.y_stride, count, kQueries,
-                                            head.size, row_of);
+  copy_rows<D>(memory.q[buffer], head.q, head.q_stride, count, kQueries, head.size, row_of);
+  copy_rows<D>(memory.dy[buffer], head.dy, head.y_stride, count, kQueries, head.size, row_of);
   if (!memory.means_of_scores())
-    copy_rows<D, kQueries, kAttentionThreads>(memory.y, head.y, head.y_stride, count, kQueries, head.size,
-                                              row_of);
+    copy_rows<D>(memory.y, head.y, head.y_stride, count, kQueries, head.size, row_of);
   commit_copies();
 
   const int i = threadIdx.x;
   if (i >= kQueries) return;
-  memory.queries[buffer][i].shift =
-      i < count ? head.log_sum_exp[first + i] * kLog2E : __int_as_float(0x7F800000);
+  memory.shift[buffer][i] = i < count ? head.log_sum_exp[first + i] * kLog2E : __int_as_float(0x7F800000);
 }
 
 /// Step 1 from y.  Every thread reads only what copy_rows() had it copy, and has waited for that.
@@ -85,7 +76,7 @@ __device__ __forceinline__ void find_means(BackwardShared<D, keys_are_values>& m
 #pragma unroll
     for (int j = 0; j < 8; ++j) sum += dy[j] * y[j];
     sum = warp_sum<kPacks>(sum);
-    if (i % kPacks == 0) memory.queries[buffer][row].mean = sum;
+    if (i % kPacks == 0) memory.mean[buffer][row] = sum;
   }
 }
 
@@ -114,7 +105,7 @@ __device__ void find_means_of_scores(BackwardShared<D, true>& memory, int buffer
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
         const bool exists = key + 8 * j + FragmentD::column(i) < keys;
-        const float shift = memory.queries[buffer][tile + FragmentD::row(i)].shift;
+        const float shift = memory.shift[buffer][tile + FragmentD::row(i)];
         const float p = exists ? fast_exp2(s[j].values[i] * (scale * kLog2E) - shift) : 0.0f;
         weighted[i / 2] += p * dp[j].values[i];
         total[i / 2] += p;
@@ -125,7 +116,7 @@ __device__ void find_means_of_scores(BackwardShared<D, true>& memory, int buffer
   for (int half = 0; half < 2; ++half) {
     const float all = warp_sum<4>(total[half]), sum = warp_sum<4>(weighted[half]);
     if (lane_index() % 4 == 0)
-      memory.queries[buffer][tile + lane_index() / 4 + 8 * half].mean = all == 0.0f ? 0.0f : sum / all;
+      memory.mean[buffer][tile + lane_index() / 4 + 8 * half] = all == 0.0f ? 0.0f : sum / all;
   }
 }
 
@@ -142,41 +133,9 @@ struct KeySums {
   }
 };
 
-/// The blocks of keys of a head, about equally long.
-struct KeyBlocks {
-  int keys, tiles, count;
-  __device__ explicit KeyBlocks(int all) : keys(all), tiles((all + 15) / 16) {
-    count = max(1, (all + kBlockKeys - 1) / kBlockKeys);
-  }
-  /// Where block `block` starts.
-  __device__ int first(int block) const { return min(keys, block * tiles / count * 16); }
-};
-
-/// A warp's 16 keys and values as left operands.
-template <int D, bool keys_are_values>
-struct KeyOperands {
-  FragmentA k[D / 16], separate_v[keys_are_values ? 1 : D / 16];
-
-  __device__ void load(const BackwardShared<D, keys_are_values>& memory, int key) {
-    constexpr int kStride = BackwardShared<D, keys_are_values>::kStride;
-#pragma unroll
-    for (int i = 0; i < D / 16; ++i) {
-      k[i] = load_a(memory.k + key * kStride + 16 * i, kStride);
-      if (!keys_are_values) separate_v[i] = load_a(memory.v + key * kStride + 16 * i, kStride);
-    }
-  }
-  __device__ __forceinline__ const FragmentA& v(int i) const {
-    if constexpr (keys_are_values)
-      return k[i];
-    else
-      return separate_v[i];
-  }
-};
-
 /// Step 2 for 16 queries, `at` within the chunk, and the 16 keys from `key` on, of which `count` exist.
-template <int D, bool with_queries, bool keys_are_values>
-__device__ __forceinline__ void add_queries(BackwardShared<D, keys_are_values>& memory,
-                                            const KeyOperands<D, keys_are_values>& keys, int buffer, int at,
+template <int D, bool keys_are_values>
+__device__ __forceinline__ void add_queries(BackwardShared<D, keys_are_values>& memory, int buffer, int at,
                                             int key, int count, float scale,
                                             KeySums<D, keys_are_values>& sums) {
   constexpr int kStride = BackwardShared<D, keys_are_values>::kStride;
@@ -185,25 +144,27 @@ __device__ __forceinline__ void add_queries(BackwardShared<D, keys_are_values>& 
   FragmentD s[2], dp[2];
 #pragma unroll
   for (int i = 0; i < D / 16; ++i) {
+    const FragmentA keys = load_a(memory.k + key * kStride + 16 * i, kStride);
     const FragmentPairB queries = load_pair_transposed(q + 16 * i, kStride);
-    mma(s[0], keys.k[i], queries.b[0]);
-    mma(s[1], keys.k[i], queries.b[1]);
+    mma(s[0], keys, queries.b[0]);
+    mma(s[1], keys, queries.b[1]);
+    const FragmentA values =
+        keys_are_values ? keys : load_a(memory.values() + key * kStride + 16 * i, kStride);
     const FragmentPairB gradients = load_pair_transposed(dy + 16 * i, kStride);
-    mma(dp[0], keys.v(i), gradients.b[0]);
-    mma(dp[1], keys.v(i), gradients.b[1]);
+    mma(dp[0], values, gradients.b[0]);
+    mma(dp[1], values, gradients.b[1]);
   }
 #pragma unroll
-  for (int j = 0; j < 2; ++j) {
-    const int query = at + 8 * j + FragmentD::column(0);  // and the next one
-    const auto pair = load_pack<4>(&memory.queries[buffer][query].shift);
+  for (int j = 0; j < 2; ++j)
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
-      const float shift = pair[i % 2 * 2], mean = pair[i % 2 * 2 + 1];
-      const float p = FragmentD::row(i) < count ? fast_exp2(s[j].values[i] * (scale * kLog2E) - shift) : 0.0f;
+      const int query = at + 8 * j + FragmentD::column(i);
+      const float p = FragmentD::row(i) < count
+                          ? fast_exp2(s[j].values[i] * (scale * kLog2E) - memory.shift[buffer][query])
+                          : 0.0f;
       s[j].values[i] = p;
-      dp[j].values[i] = p * (dp[j].values[i] - mean);
+      dp[j].values[i] = p * (dp[j].values[i] - memory.mean[buffer][query]);
     }
-  }
   const FragmentA p = as_a(s[0], s[1]), ds = as_a(dp[0], dp[1]);
 #pragma unroll
   for (int i = 0; i < D / 16; ++i) {
@@ -214,7 +175,6 @@ __device__ __forceinline__ void add_queries(BackwardShared<D, keys_are_values>& 
     mma(sums.dk[2 * i], ds, queries.b[0]);
     mma(sums.dk[2 * i + 1], ds, queries.b[1]);
   }
-  if (!with_queries) return;
   // A word of A holds two neighbouring queries of one key.
   const int row = lane_index() / 4, column = lane_index() % 4 * 2;
 #pragma unroll
@@ -251,6 +211,7 @@ __device__ void add_query_gradients(const BackwardShared<D, keys_are_values>& me
         const int64_t row = first + tile + r;
         if (row >= end || column + c >= head.size) return;
         const int64_t at = row * head.q_stride + column + c;
+        if (!keys_are_values && head.dq_partial) return store<8>(head.dq_partial + at, values);
         if (keys_are_values && head.dq_more && first_keys)
           add_stored(values, head.dq_more + row * head.y_stride + column + c);
         if (head.accumulate_dq || !first_keys) add_stored(values, head.dq + at);
@@ -297,7 +258,7 @@ struct BackwardPlan {
   int key_blocks = 1;  // that the grid has; a block takes every key_blocks-th block of keys
 };
 
-template <int D, bool with_queries, typename Source>
+template <int D, typename Source>
 __global__ void __launch_bounds__(kAttentionThreads, D <= 64 || Source::kKeysAreValues ? 2 : 1)
     attend_backward_mma(Source source, BackwardPlan plan) {
   constexpr bool kOne = Source::kKeysAreValues;
@@ -306,30 +267,23 @@ __global__ void __launch_bounds__(kAttentionThreads, D <= 64 || Source::kKeysAre
   const int part = blockIdx.x % plan.parts.count;
   const int grid_block = static_cast<int>(blockIdx.x / plan.parts.count % plan.key_blocks);
   const int64_t index = blockIdx.x / plan.parts.count / plan.key_blocks;
-  const BackwardHead<bf16> made = source.head(index, memory.list);
+  const BackwardHead<bf16> made = source.head(index, grid_block, memory.list);
   if (threadIdx.x == 0) memory.head = made;
   __syncthreads();
   const BackwardHead<bf16>& head = memory.head;
   const int begin = part * plan.parts.queries, end = min(begin + plan.parts.queries, head.queries);
 
-  for (int key_block = grid_block; key_block < KeyBlocks(head.keys).count; key_block += plan.key_blocks) {
-    const int first_key = KeyBlocks(head.keys).first(key_block);
-    const int keys = KeyBlocks(head.keys).first(key_block + 1) - first_key;
+  for (int key_block = grid_block; key_block == grid_block || key_block * kBlockKeys < head.keys;
+       key_block += plan.key_blocks) {
+    const int first_key = key_block * kBlockKeys, keys = min(kBlockKeys, head.keys - first_key);
     const int tiles = (keys + 15) / 16;
     const int groups = tiles > 0 ? min(kWarps / tiles, kQueries / 16) : 0;
     const int tile = tiles > 0 ? warp_index() % tiles : 0, group = tiles > 0 ? warp_index() / tiles : 0;
     const auto row_of = [&](int j) { return int64_t{head.row_of_key(first_key + j)}; };
     __syncthreads();  // nobody reads the block of keys before any more
-    copy_rows<D, kBlockKeys, kAttentionThreads>(memory.k, head.k, head.kv_stride, keys, 16 * tiles, head.size,
-                                                row_of);
-    if (!kOne)
-      copy_rows<D, kBlockKeys, kAttentionThreads>(memory.v, head.v, head.kv_stride, keys, 16 * tiles,
-                                                  head.size, row_of);
+    copy_rows<D>(memory.k, head.k, head.kv_stride, keys, 16 * tiles, head.size, row_of);
+    if (!kOne) copy_rows<D>(memory.v, head.v, head.kv_stride, keys, 16 * tiles, head.size, row_of);
     start_chunk(memory, 0, head, begin, end);
-    wait_copies();
-    __syncthreads();
-    KeyOperands<D, kOne> operands;
-    if (group < groups) operands.load(memory, 16 * tile);
 
     KeySums<D, kOne> sums;
     int buffer = 0;
@@ -347,13 +301,11 @@ __global__ void __launch_bounds__(kAttentionThreads, D <= 64 || Source::kKeysAre
       if (group < groups)
 #pragma unroll 1
         for (int at = 16 * group; at < min(kQueries, end - first); at += 16 * groups)
-          add_queries<D, with_queries>(memory, operands, buffer, at, 16 * tile, keys - 16 * tile, head.scale,
-                                       sums);
-      if constexpr (with_queries) {
-        __syncthreads();
-        add_query_gradients(memory, head, keys, first, end, key_block == 0);
-      }
+          add_queries(memory, buffer, at, 16 * tile, keys - 16 * tile, head.scale, sums);
+      __syncthreads();
+      add_query_gradients(memory, head, keys, first, end, key_block == 0 || head.dq_partial);
     }
+    wait_copies();  // of a head without queries
     if (groups > 1) {
       float* const free = reinterpret_cast<float*>(memory.q);
       add_groups<D>(sums.dk, free, tiles, tile, group, groups);
@@ -380,8 +332,7 @@ inline int64_t backward_shared_bytes(int size, bool keys_are_values, int list_en
   return bytes + int64_t{4} * std::max(0, list_entries - 4);
 }
 
-/// Without `with_queries` no dq.
-template <bool with_queries, typename Source>
+template <typename Source>
 void launch_attend_backward_mma(Queue& queue, std::string_view name, const Source& source, int64_t heads,
                                 const BackwardPlan& plan, int size, int list_entries) {
   with_padded_size(size, [&](auto padded) {
@@ -390,7 +341,7 @@ void launch_attend_backward_mma(Queue& queue, std::string_view name, const Sourc
             .grid = {heads * plan.key_blocks * plan.parts.count},
             .block = {kAttentionThreads},
             .shared_bytes = backward_shared_bytes(size, Source::kKeysAreValues, list_entries)},
-           attend_backward_mma<padded, with_queries, Source>, source, plan);
+           attend_backward_mma<padded, Source>, source, plan);
   });
 }
 

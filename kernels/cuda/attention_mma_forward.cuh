@@ -42,7 +42,7 @@ struct RunningSoftmax {
       float largest = top[half];
 #pragma unroll
       for (int j = 0; j < kScores; ++j)
-        largest = fmaxf(largest, fmaxf(s[j].values[2 * half], s[j].values[2 * half + 1]));
+        largest = Larger{}(largest, Larger{}(s[j].values[2 * half], s[j].values[2 * half + 1]));
       largest = warp_max<4>(largest);
       const float shift = largest * log2_scale;
       const float keep = fast_exp2(top[half] * log2_scale - shift);

@@ -26,11 +26,9 @@ struct KeyPanels {
     const int first = panel * kPanelKeys, count = min(kPanelKeys, head.keys - first);
     const int padded = (count + 15) / 16 * 16;
     const auto row_of = [&](int j) { return int64_t{head.row_of_key(first + j)}; };
-    copy_rows<D, kPanelKeys, kPanelThreads>(k[panel % 2], head.k, head.kv_stride, count, padded, head.size,
-                                            row_of);
+    copy_rows<D>(k[panel % 2], head.k, head.kv_stride, count, padded, head.size, row_of);
     if (!keys_are_values)
-      copy_rows<D, kPanelKeys, kPanelThreads>(v[panel % 2], head.v, head.kv_stride, count, padded, head.size,
-                                              row_of);
+      copy_rows<D>(v[panel % 2], head.v, head.kv_stride, count, padded, head.size, row_of);
     commit_copies();
   }
 };

@@ -79,7 +79,7 @@ struct BackwardSource {
   float* partials;  // of dp [images, parts, prototypes, size]; written where present
   int parts;
 
-  __device__ BackwardHead<T> head(int64_t image, int* list) const {
+  __device__ BackwardHead<T> head(int64_t image, int, int* list) const {
     const int64_t first = image * args.shape.positions;
     auto head = begin_head<BackwardHead<T>>(args, image, list);
     head.y = static_cast<const T*>(args.y) + first * head.y_stride;
@@ -150,8 +150,7 @@ void run(const PrototypeAttentionBackward& args, Queue& queue) {
     const BackwardSource<T> source{args, mma ? nullptr : scratch, partials, parts.count};
     if constexpr (std::is_same_v<T, bf16>)
       if (mma)
-        launch_attend_backward_mma<true>(queue, args.name, source, shape.images, {parts, 1}, shape.size,
-                                         most);
+        launch_attend_backward_mma(queue, args.name, source, shape.images, {parts, 1}, shape.size, most);
     if (!mma)
       launch_attend_backward_fma<T>(queue, args.name, source, shape.images, shape.positions, most, parts,
                                     shape.size, most);
