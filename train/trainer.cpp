@@ -164,9 +164,11 @@ EpochSummary Trainer::train_epoch(int epoch) {
     if (done % kStepsBetweenLosses == 0 || device_.kind() != DeviceKind::cuda) note_losses(losses_.arrived());
     stop_if_interrupted();
     const std::chrono::duration<double> elapsed = Clock::now() - begin;
-    const std::string loss = summary.losses.empty() ? "" : fmt::format("loss {:.4f} ", summary.losses.back());
-    progress.update(done, fmt::format("{} {}{:.1f} images/s", name_of(summary.phase), loss,
-                                      static_cast<double>(done) * config_.batch_size / elapsed.count()));
+    std::string pace;  // of steps that are through: a GPU is behind those that were launched
+    if (!summary.losses.empty())
+      pace = fmt::format(" loss {:.4f} {:.1f} images/s", summary.losses.back(),
+                         static_cast<double>(summary.losses.size()) * config_.batch_size / elapsed.count());
+    progress.update(done, std::string(name_of(summary.phase)) + pace);
   }
   note_losses(losses_.rest());
   progress.finish();

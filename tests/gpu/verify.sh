@@ -105,7 +105,7 @@ identical() {
 sanitized='*_33x3*:*_2x7x5x3*:*_3x13x9x*:*_13x9*:*_7x5_to_*:*_embed_3x3_stride_2*:*_embed_7x7_stride_4:*_reduce_2'
 sanitized+=':*_35_queries_*:*_132_queries_*:*_1025_keys*:*_dropped_33x3x5*:*_local_2_classes*:*_partly_filled*'
 sanitized+=':*confusion_1025_*:*adamw_groups*:*matmul_bias*:*matmul_sum_beside*:*cast_*33*:*weighted_sum_of_3*'
-sanitized+=':*predicted_tags_last_pixel*'
+sanitized+=':*predicted_tags_last_pixel*:*matmul_weight_gradient*:*matmul_few_*:*_5x35x64:*_2x19x21x40:*_70_queries_*'
 sanitize() {
   command -v compute-sanitizer || { echo "there is no compute-sanitizer" && return 1; }
   local filter=Cuda${VERIFY_SANITIZED:-$sanitized}

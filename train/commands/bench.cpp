@@ -82,8 +82,8 @@ std::string row(const StepSettings& s, const StepTimes& t) {
 }
 
 std::string describe(const Device& device, const BenchOptions& options, const Peaks& peaks) {
-  return fmt::format("{}, {} threads, {}; measured peaks: {:.1f} GB/s, {:.2f} TFLOP/s", device.name(),
-                     device.threads(), options.precision, 1e-9 * peaks.bytes_per_second, 1e-12 * peaks.flops);
+  return fmt::format("{}; {}; measured peaks: {:.1f} GB/s, {:.2f} TFLOP/s", device.describe(),
+                     options.precision, 1e-9 * peaks.bytes_per_second, 1e-12 * peaks.flops);
 }
 
 /// Those with `part` in their name.
