@@ -218,15 +218,21 @@ Tensor decoder_fuse(Tape& tape, const std::array<Tensor, 4>& maps, const std::ar
   const Inputs in{maps, weights, biases, fuse};
   check(in);
   Device& device = tape.device();
-  const Tensor bias = fused_bias(device, in);
+  Tensor bias;
   std::array<Tensor, kLevels> g, z;
+  device.aside([&] {  // small products, beside the largest one
+    for (int i = 1; i < kLevels; ++i) g[i] = premultiplied(device, in, i);
+    bias = fused_bias(device, in);
+  });
+  g[0] = premultiplied(device, in, 0);
+  z[0] = projected(device, maps[0], g[0]);
+  device.join();
   DecoderFuseForward forward{.dtype = maps[0].dtype(),
                              .bias = bias.data<float>(),
                              .images = maps[0].dim(0),
                              .channels = static_cast<int>(in.width())};
   for (int i = 0; i < kLevels; ++i) {
-    g[i] = premultiplied(device, in, i);
-    z[i] = projected(device, maps[i], g[i]);
+    if (i > 0) z[i] = projected(device, maps[i], g[i]);
     forward.z[i] = z[i].raw();
     forward.heights[i] = static_cast<int>(maps[i].dim(1));
     forward.widths[i] = static_cast<int>(maps[i].dim(2));
