@@ -23,9 +23,9 @@ namespace scrawl::SCRAWL_GPU {
 
 namespace {
 
-constexpr int kSteps = 4;  // rows that a thread loads before it looks at the first
-constexpr int kResident =
-    4;  // blocks on a multiprocessor at once: with their loads enough to saturate memory
+constexpr int kSteps = 4;       // rows that a thread loads before it looks at the first
+constexpr int kResident = 4;    // blocks on a multiprocessor at once: enough loads to saturate memory
+constexpr int kTileLanes = 64;  // in the passes that write: 256 channels, so that whole rows go in order
 
 /// with_pack_width() of at most four values: where a thread keeps three to six numbers for each of its
 /// channels, the eight of a pack of bf16 would leave registers for half the threads only.
@@ -60,6 +60,20 @@ struct Parts {
     return {image, first, min(start + positions, first + rows)};
   }
 };
+
+/// How many tiles the passes that write cut a part into: blocks whose threads have `kSteps` rows each.
+inline int64_t tiles_of(const Parts& parts, const ColumnBlock& block) {
+  return ceil_div(parts.rows, block.groups * kSteps);
+}
+
+/// The tile of a block, perhaps empty.  All parts' last tiles come first, then those before: what the sums
+/// have read last is read first, while the second cache still has it.
+__device__ Rows my_tile(const Parts& parts) {
+  const unsigned block = gridDim.x - 1 - blockIdx.x, tile = block / parts.count;
+  Rows rows = parts[block - tile * parts.count];
+  rows.first += int64_t{tile} * (blockDim.y * kSteps);
+  return rows;
+}
 
 /// The columns of a thread.  One beyond the last does the work of the last, but keeps the results to itself.
 template <int width>
@@ -224,16 +238,15 @@ __device__ Normalise<width> normalise_of(const BatchNormReluForward& args, int64
 }
 
 template <typename T, int width>
-__global__ void __launch_bounds__(kColumnThreads, kResident)
-    output(BatchNormReluForward args, int blocks_per_image) {
+__global__ void __launch_bounds__(kColumnThreads, kResident) output(BatchNormReluForward args, Parts parts) {
   const int64_t channels = args.channels;
   const Columns<width> columns(channels);
-  const unsigned image = blockIdx.x / blocks_per_image, block = blockIdx.x - image * blocks_per_image;
-  const int64_t row = image * args.positions + int64_t{block} * (blockDim.y * kSteps) + threadIdx.y;
-  const int64_t end = (image + 1) * args.positions;
+  const Rows rows = my_tile(parts);
+  const int64_t row = rows.first + threadIdx.y, end = rows.end;
+  if (rows.first >= end) return;
   Pack<T, width> packs[kSteps];
   load_rows<width>(static_cast<const T*>(args.x) + columns.first, channels, row, end, end - 1, packs);
-  const float* drawn = draw_factors<width>(args.dropout, image, args.channels);
+  const float* drawn = draw_factors<width>(args.dropout, rows.image, args.channels);
   const auto normalise = normalise_of<width>(args, columns.first);
   __syncthreads();
   if (!columns.mine) return;
@@ -318,16 +331,16 @@ __global__ void __launch_bounds__(kPartColumns* kPartThreads, 1)
 
 template <typename T, int width>
 __global__ void __launch_bounds__(kColumnThreads, kResident)
-    input_gradient(BatchNormReluBackward args, Slopes slopes, int blocks_per_image) {
+    input_gradient(BatchNormReluBackward args, Slopes slopes, Parts parts) {
   const int64_t channels = args.channels;
   const Columns<width> columns(channels);
-  const unsigned image = blockIdx.x / blocks_per_image, block = blockIdx.x - image * blocks_per_image;
-  const int64_t row = image * args.positions + int64_t{block} * (blockDim.y * kSteps) + threadIdx.y;
-  const int64_t end = (image + 1) * args.positions;
+  const Rows rows = my_tile(parts);
+  const int64_t row = rows.first + threadIdx.y, end = rows.end;
+  if (rows.first >= end) return;
   Pack<T, width> values[kSteps], gradients[kSteps];
   load_rows<width>(static_cast<const T*>(args.x) + columns.first, channels, row, end, end - 1, values);
   load_rows<width>(static_cast<const T*>(args.dy) + columns.first, channels, row, end, end - 1, gradients);
-  const float* drawn = draw_factors<width>(args.dropout, image, args.channels);
+  const float* drawn = draw_factors<width>(args.dropout, rows.image, args.channels);
   const auto normalise = normalise_of<width>(args, columns.first);
   const auto shift = load_unaligned<width>(slopes.shift + columns.first);
   const auto slope = load_unaligned<width>(slopes.slope + columns.first);
@@ -370,10 +383,10 @@ void run(const BatchNormReluForward& args, Queue& queue) {
   with_storage(args.dtype, args.name, [&]<typename T>(Storage<T>) {
     if (args.training) batch_statistics<T>(args, queue);
     with_narrow_packs(packable(args.channels, {args.x, args.y}), [&](auto width) {
-      const ColumnBlock block(args.channels / width);
-      const int64_t blocks = ceil_div(args.positions, block.groups * kSteps);
-      launch(queue, block.shape(args.name, args.images * blocks), output<T, width>, args,
-             static_cast<int>(blocks));
+      const Parts parts(args.images, args.positions, ColumnBlock(args.channels / width));
+      const ColumnBlock tile(args.channels / width, kTileLanes);
+      launch(queue, tile.shape(args.name, parts.count * tiles_of(parts, tile)), output<T, width>, args,
+             parts);
     });
   });
 }
@@ -391,9 +404,9 @@ void run(const BatchNormReluBackward& args, Queue& queue) {
       launch(queue, shape_for_parts(args.name, channels), merge_products, args, partials, parts.count,
              slopes);
       if (args.dx == nullptr) return;
-      const int64_t blocks = ceil_div(args.positions, block.groups * kSteps);
-      launch(queue, block.shape(args.name, args.images * blocks), input_gradient<T, width>, args, slopes,
-             static_cast<int>(blocks));
+      const ColumnBlock tile(channels / width, kTileLanes);
+      launch(queue, tile.shape(args.name, parts.count * tiles_of(parts, tile)), input_gradient<T, width>,
+             args, slopes, parts);
     });
   });
 }

@@ -64,49 +64,45 @@ struct Geometry {
         out_width(s.out_width()) {}
 };
 
-/// Walks through a patch value by value.
-struct Tap {
-  int row, column, channel;
-  __device__ void step(const Geometry& g) {
-    if (++channel < g.channels) return;
-    channel = 0;
-    if (++column < g.kernel) return;
-    column = 0;
-    ++row;
-  }
-};
-
-/// columns = patches of positions [first, first + packs / row_packs), `packs` packs in all.  With `whole`,
-/// a pack lies within the channels of one cell.
+/// columns = patches of positions [first, first + packs / row_packs), `packs` packs in all.  A patch is a
+/// stretch of `stretch` = kernel · channels neighbouring values of x for each of its rows.  With `whole`, a
+/// pack lies within the channels of one cell.
 template <bool whole, typename T>
 __global__ void __launch_bounds__(kThreads)
-    gather(const T* x, Geometry g, Divisor row_packs, Divisor channels, Divisor kernel, Divisor out_width,
-           Divisor out_height, int64_t first, int64_t packs, T* columns) {
+    gather(const T* x, Geometry g, Divisor row_packs, Divisor stretch, Divisor out_width, Divisor out_height,
+           int64_t first, int64_t packs, T* columns) {
   constexpr int width = kPackWidth<T>;
   const int64_t index = int64_t{blockIdx.x} * kThreads + threadIdx.x;
   if (index >= packs) return;
   const auto [local, pack] = row_packs.divide(static_cast<int>(index));
-  const auto [line, ox] = out_width.divide(static_cast<int>(first + local));
-  const auto [image, oy] = out_height.divide(line);
-  const auto [cell, channel] = channels.divide(pack * width);
-  const auto [ky, kx] = kernel.divide(cell);
-  const int top = oy * g.stride - g.padding, left = ox * g.stride - g.padding;
-  const auto inside = [&](const Tap& tap) {
-    const int iy = top + tap.row, ix = left + tap.column;
-    return tap.row < g.kernel && iy >= 0 && iy < g.height && ix >= 0 && ix < g.width;
+  const auto [out_line, ox] = out_width.divide(static_cast<int>(first + local));
+  const auto [image, oy] = out_height.divide(out_line);
+  const auto [ky, offset] = stretch.divide(pack * width);
+  const int top = oy * g.stride - g.padding, left = (ox * g.stride - g.padding) * g.channels;
+  const int row_values = g.width * g.channels, end = left + g.kernel * g.channels;
+  int row = ky, column = left + offset;
+  int64_t line = (int64_t{image} * g.height + top + row) * row_values;
+  // Negative numbers are large ones without their sign.
+  const auto row_inside = [&] {
+    return row < g.kernel && static_cast<unsigned>(top + row) < static_cast<unsigned>(g.height);
   };
-  const auto source = [&](const Tap& tap) {
-    const int64_t row = int64_t{image} * g.height + top + tap.row;
-    return x + (row * g.width + left + tap.column) * g.channels + tap.channel;
+  const auto column_inside = [&] {
+    return static_cast<unsigned>(column) < static_cast<unsigned>(row_values);
   };
-  Tap tap{ky, kx, channel};
+  bool inside = row_inside();
   Pack<T, width> result{};
   if constexpr (whole) {
-    if (inside(tap)) result = load_pack<width>(source(tap));
+    if (inside && column_inside()) result = load_pack<width>(x + line + column);
   } else {
 #pragma unroll
-    for (int i = 0; i < width; ++i, tap.step(g))
-      if (inside(tap)) result[i] = *source(tap);
+    for (int i = 0; i < width; ++i) {
+      if (inside && column_inside()) result[i] = x[line + column];
+      if (++column < end) continue;
+      column = left;
+      line += row_values;
+      ++row;
+      inside = row_inside();
+    }
   }
   store_pack<width>(columns + index * width, result);
 }
@@ -173,7 +169,7 @@ const T* gather_patches(const Patches<T>& patches, const void* x, int64_t first,
   const bool whole = packable(shape.channels, {x}) % kPackWidth<T> == 0;
   launch(queue, {.name = name, .grid = {ceil_div(packs, kThreads)}, .block = {kThreads}},
          whole ? gather<true, T> : gather<false, T>, from, Geometry(shape), Divisor(row_packs),
-         Divisor(shape.channels), Divisor(shape.kernel), Divisor(shape.out_width()),
+         Divisor(int64_t{shape.kernel} * shape.channels), Divisor(shape.out_width()),
          Divisor(shape.out_height()), first, packs, columns);
   return columns;
 }

@@ -88,6 +88,7 @@ std::vector<OpCase> batch_norm_relu_cases() {
       batch_norm_relu_case("3x13x9x1", {3, 13, 9, 1}, 0.3f),
       batch_norm_relu_case("1x41x25x3", {1, 41, 25, 3}, 0.0f),
       away_from_kink(batch_norm_relu_case("3x61x67x3", {3, 61, 67, 3}, 0.5f)),
+      away_from_kink(batch_norm_relu_case("300x1x2x5", {300, 1, 2, 5}, 0.5f)),
       batch_norm_relu_case("3x11x1x260", {3, 11, 1, 260}, 0.1f),
       away_from_kink(batch_norm_relu_case("2x6x11x132", {2, 6, 11, 132}, 0.1f)),
       batch_norm_relu_case("5x1x1x1025", {5, 1, 1, 1025}, 0.5f),
