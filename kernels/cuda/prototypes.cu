@@ -1,15 +1,16 @@
 // Prototypes of an image's classes, and the bank that keeps them.
 // Extraction: one block per image and class; absent classes end at once.  The activations of all positions
-// become integer keys that sort like them, in shared memory.  A radix select, bit by bit from the top, finds
-// the key that `top` keys reach: each step counts the keys above a candidate, 32 steps at most, and it ends
-// as soon as the count is exact.  Where the key itself is tied, the same search over positions finds the last
-// one to take.  Then warps take 32 positions at a time, read the features of the chosen ones, a row by all
-// lanes together and four rows under way, and add their sums over warps in order.
+// become integer keys that sort like them, in shared memory.  A radix select, two bits at a time from the
+// top, finds the key that `top` keys reach: each step counts the keys above three candidates, 16 steps at
+// most, and it ends as soon as the count is exact.  Where the key itself is tied, a search over positions
+// finds the last one to take.  Then the chosen positions are listed, warps take them in turn and read their
+// features, a row by all lanes together and eight rows under way, and add their sums over warps in order.
 // Cost: a strided read of the logits (a sector of 32 bytes a position and present class), then `top` rows of
-// features; the search is 32 passes over keys in shared memory, some ten thousand cycles.
+// features; a step of the search is some ten instructions a key and one barrier.
 // The bank: one block per class, images in batch order; a class's slots stay in shared memory, a warp
 // computes the cosine of a slot in double, as the CPU does, so that both move the same one.
-// Limits: keys beyond 16,384 positions and slots beyond 40 KiB lie in global memory, which is slower.
+// Limits: keys of more than about 18,000 positions and slots beyond 40 KiB lie in global memory, which is
+// slower.
 #include "kernels/prototypes.h"
 
 #include <limits>
@@ -26,8 +27,10 @@ namespace scrawl::SCRAWL_GPU {
 namespace {
 
 constexpr int kThreads = 512, kWarps = kThreads / kWarpSize;
-constexpr int kSharedPositions = 16384;
-constexpr int kRowsAhead = 4;  // of features, whose loads a warp starts before it adds the first
+static_assert(kWarps <= kWarpSize);  // a warp reads what all of them found
+constexpr int64_t kSharedBytes = 80 * 1024;
+constexpr int kLogitsAhead = 16;  // whose loads a thread starts before it looks at the first
+constexpr int kRowsAhead = 8;     // of features, likewise for a warp
 
 /// A larger activation has a larger key.
 __device__ unsigned key_of(float activation) {
@@ -41,21 +44,35 @@ __device__ float activation_of(unsigned key) {
 /// Keys of one class's activations; logits: its first value, `stride` to the next.
 template <typename T>
 __device__ void make_keys(const T* logits, int stride, int positions, unsigned* keys) {
-  const auto relu_at = [&](int i) {
-    const float x = as_float(logits[int64_t{i} * stride]);
-    return x < 0.0f ? 0.0f : x;
-  };
   constexpr float kInfinity = std::numeric_limits<float>::infinity();
   float low = kInfinity, high = -kInfinity;
-  for (int i = threadIdx.x; i < positions; i += kThreads) {
-    const float a = relu_at(i);
-    keys[i] = __float_as_uint(a);
-    low = a < low ? a : low;
-    high = a > high ? a : high;
+  for (int first = threadIdx.x; first < positions; first += kLogitsAhead * kThreads) {
+    float a[kLogitsAhead];  // the last position's again beyond it
+#pragma unroll
+    for (int i = 0; i < kLogitsAhead; ++i)
+      a[i] = as_float(logits[int64_t{min(first + i * kThreads, positions - 1)} * stride]);
+#pragma unroll
+    for (int i = 0; i < kLogitsAhead; ++i) {
+      a[i] = a[i] < 0.0f ? 0.0f : a[i];
+      low = a[i] < low ? a[i] : low;
+      high = a[i] > high ? a[i] : high;
+    }
+#pragma unroll
+    for (int i = 0; i < kLogitsAhead; ++i)
+      if (first + i * kThreads < positions) keys[first + i * kThreads] = __float_as_uint(a[i]);
   }
-  low = -block_max(-low);
-  high = block_max(high);
+  auto& extremes = shared<float[2][kWarps], struct Extremes>();
+  low = -warp_max(-low);
+  high = warp_max(high);
+  if (lane_index() == 0) {
+    extremes[0][warp_index()] = low;
+    extremes[1][warp_index()] = high;
+  }
+  __syncthreads();
+  low = -warp_max(-extremes[0][lane_index() % kWarps]);
+  high = warp_max(extremes[1][lane_index() % kWarps]);
   const float threshold = low + 1e-5f, range = high - low + 1e-5f;
+#pragma unroll 4
   for (int i = threadIdx.x; i < positions; i += kThreads) {
     const float a = __uint_as_float(keys[i]);
     keys[i] = key_of(((a < threshold ? 0.0f : a) - low - 1e-5f) / range);
@@ -63,12 +80,38 @@ __device__ void make_keys(const T* logits, int stride, int positions, unsigned* 
   __syncthreads();
 }
 
-template <typename Predicate>
-__device__ int count_if(int positions, Predicate predicate) {
-  int count = 0;
-  for (int i = threadIdx.x; i < positions; i += kThreads) count += predicate(i);
-  return block_sum(count);
-}
+/// Counts over the block, one after another, of up to three conditions at a time: one barrier each.
+class Counter {
+ public:
+  struct Counts {
+    int values[3];
+  };
+  /// predicate(i, j): whether position i meets condition j.
+  template <int conditions = 1, typename Predicate>
+  __device__ Counts count(int positions, Predicate predicate) {
+    auto& sums = shared<int[2][3][kWarps], struct CounterSums>();
+    Counts counts{};
+#pragma unroll 4
+    for (int i = threadIdx.x; i < positions; i += kThreads)
+#pragma unroll
+      for (int j = 0; j < conditions; ++j) counts.values[j] += predicate(i, j);
+    turn_ ^= 1;  // the last count's sums may still be read
+#pragma unroll
+    for (int j = 0; j < conditions; ++j) {
+      const int sum = __reduce_add_sync(kFullWarp, counts.values[j]);
+      if (lane_index() == 0) sums[turn_][j][warp_index()] = sum;
+    }
+    __syncthreads();
+#pragma unroll
+    for (int j = 0; j < conditions; ++j)
+      counts.values[j] =
+          __reduce_add_sync(kFullWarp, lane_index() < kWarps ? sums[turn_][j][lane_index()] : 0);
+    return counts;
+  }
+
+ private:
+  int turn_ = 0;
+};
 
 /// The `top` largest keys, ties to the lower position: those above `key`, and equal ones up to `last`.
 struct Cut {
@@ -77,95 +120,137 @@ struct Cut {
   int last = std::numeric_limits<int>::max();
 
   __device__ Cut(const unsigned* of, int positions, int top) : keys(of) {
+    Counter counter;
     int reaching = positions;  // keys ≥ key
-    for (int bit = 31; bit >= 0 && reaching > top; --bit) {
-      const unsigned candidate = key | 1u << bit;
-      const int count = count_if(positions, [&](int i) { return keys[i] >= candidate; });
-      if (count < top) continue;
-      key = candidate;
-      reaching = count;
+    for (int bit = 30; bit >= 0 && reaching > top; bit -= 2) {
+      const auto candidate = [&](int j) { return key + (static_cast<unsigned>(j + 1) << bit); };
+      const auto counts = counter.count<3>(positions, [&](int i, int j) { return keys[i] >= candidate(j); });
+#pragma unroll
+      for (int j = 2; j >= 0; --j)
+        if (counts.values[j] >= top) {
+          key = candidate(j);
+          reaching = counts.values[j];
+          break;
+        }
     }
-    if (reaching > top) choose_ties(positions, top);
+    if (reaching > top) choose_ties(counter, positions, top);
   }
   __device__ bool takes(int position) const {
     return keys[position] > key || (keys[position] == key && position <= last);
   }
 
  private:
-  __device__ void choose_ties(int positions, int top) {
-    const int wanted = top - count_if(positions, [&](int i) { return keys[i] > key; });
+  __device__ void choose_ties(Counter& counter, int positions, int top) {
+    const auto count_if = [&](auto predicate) {
+      return counter.count(positions, [&](int i, int) { return predicate(i); }).values[0];
+    };
+    const int wanted = top - count_if([&](int i) { return keys[i] > key; });
     last = 0;  // in the end, fewer than `wanted` ties lie before it, and one on it
     for (int bit = 31 - __clz(positions); bit >= 0; --bit) {
       const int candidate = last | 1 << bit;
-      const int before = count_if(positions, [&](int i) { return keys[i] == key && i < candidate; });
+      const int before = count_if([&](int i) { return keys[i] == key && i < candidate; });
       if (before < wanted) last = candidate;
     }
   }
 };
 
-/// sum += Σ activation · feature over the chosen ones among 32 positions from `first` on.
+/// Lists the chosen positions, `top` of them: warp by warp, in order within each.
+__device__ void list_chosen(const Cut& cut, int positions, int* list) {
+  auto& counts = shared<int[kWarps], struct ChosenCounts>();
+  const auto visit = [&](auto body) {
+    for (int first = warp_index() * kWarpSize; first < positions; first += kThreads) {
+      const int mine = first + lane_index();
+      const bool chosen = mine < positions && cut.takes(mine);
+      body(mine, chosen, __ballot_sync(kFullWarp, chosen));
+    }
+  };
+  int count = 0;
+  visit([&](int, bool, unsigned votes) { count += __popc(votes); });
+  if (lane_index() == 0) counts[warp_index()] = count;
+  __syncthreads();
+  int place = __reduce_add_sync(kFullWarp, lane_index() < warp_index() ? counts[lane_index()] : 0);
+  const unsigned below = (1u << lane_index()) - 1;
+  visit([&](int position, bool chosen, unsigned votes) {
+    if (chosen) list[place + __popc(votes & below)] = position;
+    place += __popc(votes);
+  });
+  __syncthreads();
+}
+
+/// The chosen positions of a class and what they weigh.
+struct Chosen {
+  const unsigned* keys;
+  const int* list;
+  int count;
+  __device__ float weight(int i) const { return activation_of(keys[list[i]]); }
+};
+
+/// This warp's share of Σ activation · feature.
 template <int width, typename T>
-__device__ void add_rows(const T* features, int channels, const Cut& cut, int first, unsigned chosen,
-                         Floats<width>& sum) {
-  while (chosen != 0) {
-    Floats<width> rows[kRowsAhead];
+__device__ Floats<width> add_rows(const T* features, int channels, const Chosen& chosen) {
+  Floats<width> sum{};
+  for (int first = warp_index(); first < chosen.count; first += kRowsAhead * kWarps) {
+    Pack<T, width> rows[kRowsAhead];
     float weights[kRowsAhead];
 #pragma unroll
     for (int i = 0; i < kRowsAhead; ++i) {
-      weights[i] = 0.0f;
-      if (chosen == 0) continue;
-      const int position = first + __ffs(static_cast<int>(chosen)) - 1;
-      chosen &= chosen - 1;
-      weights[i] = activation_of(cut.keys[position]);
-      rows[i] = load<width>(features + int64_t{position} * channels);
+      const int index = min(first + i * kWarps, chosen.count - 1);
+      weights[i] = first + i * kWarps < chosen.count ? chosen.weight(index) : 0.0f;
+      rows[i] = load_pack<width>(features + int64_t{chosen.list[index]} * channels);
     }
 #pragma unroll
-    for (int i = 0; i < kRowsAhead; ++i)
-      for (int j = 0; j < width && weights[i] != 0.0f; ++j) sum[j] += weights[i] * rows[i][j];
+    for (int j = 0; j < width; ++j)
+#pragma unroll
+      for (int i = 0; i < kRowsAhead; ++i) sum[j] += weights[i] * value_of(rows[i], j);
   }
+  return sum;
 }
 
-/// prototype = Σ activation · feature over the chosen positions, in global memory.
+/// sums = Σ activation · feature over the chosen positions.
 template <int width, typename T>
-__device__ void sum_features(const T* features, int channels, int positions, const Cut& cut,
-                             float* prototype) {
+__device__ void sum_features(const T* features, int channels, const Chosen& chosen, float* sums) {
   constexpr int kColumns = kWarpSize * width;  // channels at a time
-  auto& partials = shared<float[kWarps][kColumns], struct Partials>();
+  constexpr int kHalf = kWarps / 2;            // the upper half of the warps hands its share to the lower one
+  auto& partials = shared<float[kHalf][kColumns], struct Partials>();
+  float* const mine = &partials[warp_index() % kHalf][lane_index() * width];
   for (int base = 0; base < channels; base += kColumns) {
     const int channel = base + lane_index() * width;
     Floats<width> sum{};
-    for (int first = warp_index() * kWarpSize; first < positions; first += kThreads) {
-      const int mine = first + lane_index();
-      const unsigned chosen = __ballot_sync(kFullWarp, mine < positions && cut.takes(mine));
-      if (channel < channels) add_rows(features + channel, channels, cut, first, chosen, sum);
-    }
+    if (channel < channels) sum = add_rows<width>(features + channel, channels, chosen);
+    if (warp_index() >= kHalf) store<width>(mine, sum);
+    __syncthreads();
+    if (warp_index() < kHalf) {
+      const auto other = load<width>(mine);
 #pragma unroll
-    for (int j = 0; j < width; ++j) partials[warp_index()][lane_index() * width + j] = sum[j];
+      for (int j = 0; j < width; ++j) sum[j] += other[j];
+      store<width>(mine, sum);
+    }
     __syncthreads();
     if (threadIdx.x < kColumns && base + threadIdx.x < channels) {
       float total = 0.0f;
-      for (int warp = 0; warp < kWarps; ++warp) total += partials[warp][threadIdx.x];
-      prototype[base + threadIdx.x] = total;
+#pragma unroll
+      for (int warp = 0; warp < kHalf; ++warp) total += partials[warp][threadIdx.x];
+      sums[base + threadIdx.x] = total;
     }
     __syncthreads();
   }
 }
 
-/// Divides by the sum of weights, then by the norm; zeros when that gives no finite vector.
-__device__ void normalise(float weight_sum, int channels, float* prototype) {
+/// prototype = sums divided by the sum of weights, then by the norm; zeros when that gives no finite vector.
+__device__ void normalise(float weight_sum, int channels, float* sums, float* prototype) {
   const float share = 1.0f / weight_sum;
   float squares = 0.0f;
   bool finite = weight_sum != 0.0f;
   for (int c = threadIdx.x; c < channels; c += kThreads) {
-    const float value = prototype[c] * share;
-    prototype[c] = value;
+    const float value = sums[c] * share;
+    sums[c] = value;
     finite = finite && value - value == 0.0f;
     squares += value * value;
   }
   squares = block_sum(squares);
   const float scale = 1.0f / max(sqrtf(squares), 1e-12f);
   const bool defined = __syncthreads_and(finite);
-  for (int c = threadIdx.x; c < channels; c += kThreads) prototype[c] = defined ? prototype[c] * scale : 0.0f;
+  for (int c = threadIdx.x; c < channels; c += kThreads) prototype[c] = defined ? sums[c] * scale : 0.0f;
 }
 
 template <typename T>
@@ -174,29 +259,30 @@ struct Extraction {
   const uint8_t* present;
   float* prototypes;
   int positions, channels, classes, top;
-  unsigned* keys;  // of all blocks, or null when they fit into shared memory
+  int64_t words;      // of memory for a block: keys, the list of chosen positions, sums of features
+  unsigned* scratch;  // of all blocks, unless that fits into shared memory
 };
 
-// There are fewer blocks than multiprocessors as a rule, so one of them may have all registers.
-template <typename T, int width>
+template <typename T, int width, bool fits>
 __global__ void __launch_bounds__(kThreads, 1) extract(Extraction<T> args) {
-  const int64_t index = blockIdx.x, image = index / args.classes;
-  const int category = static_cast<int>(index % args.classes);
+  const int64_t index = blockIdx.x, image = blockIdx.x / args.classes;
+  const int category = static_cast<int>(blockIdx.x % args.classes);
   float* const prototype = args.prototypes + index * args.channels;
   if (args.present[index] == 0 || args.top == 0) {
     for (int c = threadIdx.x; c < args.channels; c += kThreads) prototype[c] = 0.0f;
     return;
   }
-  unsigned* const keys = args.keys ? args.keys + index * args.positions : dynamic_shared<unsigned>();
+  unsigned* const keys = fits ? dynamic_shared<unsigned>() : args.scratch + index * args.words;
+  int* const list = reinterpret_cast<int*>(keys + args.positions);
+  float* const sums = reinterpret_cast<float*>(list + args.top);
   make_keys(args.logits + image * args.positions * args.classes + category, args.classes, args.positions,
             keys);
-  const Cut cut(keys, args.positions, args.top);
-  sum_features<width>(args.features + image * args.positions * args.channels, args.channels, args.positions,
-                      cut, prototype);
+  list_chosen(Cut(keys, args.positions, args.top), args.positions, list);
+  const Chosen chosen{keys, list, args.top};
+  sum_features<width>(args.features + image * args.positions * args.channels, args.channels, chosen, sums);
   float weight = 0.0f;
-  for (int i = threadIdx.x; i < args.positions; i += kThreads)
-    if (cut.takes(i)) weight += activation_of(keys[i]);
-  normalise(block_sum(weight), args.channels, prototype);
+  for (int i = threadIdx.x; i < args.top; i += kThreads) weight += chosen.weight(i);
+  normalise(block_sum(weight), args.channels, sums, prototype);
 }
 
 // --- bank -------------------------------------------------------------------------------------------------
@@ -257,9 +343,11 @@ __global__ void __launch_bounds__(kBankThreads)
 
 void run(const PrototypeExtraction& args, Queue& queue) {
   const int64_t blocks = args.images * args.classes;
-  const int64_t positions = (args.positions + int64_t{63}) / 64 * 64;
-  const bool fits = args.positions <= kSharedPositions;
-  auto* keys = fits ? nullptr : reinterpret_cast<unsigned*>(queue.scratch(blocks * args.positions));
+  const int top = std::min(args.top, args.positions);
+  const int64_t words = int64_t{args.positions} + top + args.channels;
+  const int64_t bytes = words * static_cast<int64_t>(sizeof(float));
+  const bool fits = bytes <= kSharedBytes;
+  auto* scratch = fits ? nullptr : reinterpret_cast<unsigned*>(queue.scratch(blocks * words));
   with_storage(args.dtype, args.name, [&]<typename T>(Storage<T>) {
     const Extraction<T> extraction{static_cast<const T*>(args.features),
                                    static_cast<const T*>(args.logits),
@@ -268,16 +356,14 @@ void run(const PrototypeExtraction& args, Queue& queue) {
                                    args.positions,
                                    args.channels,
                                    args.classes,
-                                   std::min(args.top, args.positions),
-                                   keys};
+                                   top,
+                                   words,
+                                   scratch};
     with_pack_width<T>(
         packable(args.channels, {args.features}), [&]<int width>(std::integral_constant<int, width>) {
           launch(queue,
-                 {.name = args.name,
-                  .grid = {blocks},
-                  .block = {kThreads},
-                  .shared_bytes = fits ? positions * static_cast<int64_t>(sizeof(unsigned)) : 0},
-                 extract<T, width>, extraction);
+                 {.name = args.name, .grid = {blocks}, .block = {kThreads}, .shared_bytes = fits ? bytes : 0},
+                 fits ? extract<T, width, true> : extract<T, width, false>, extraction);
         });
   });
 }

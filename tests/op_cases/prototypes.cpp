@@ -97,6 +97,7 @@ std::vector<OpCase> prototypes_cases() {
       extract_case("260_channels", {1, 7, 5, 260, 2}),
       extract_case("1025_channels", {1, 4, 3, 1025, 1}),
       extract_case("33x33", {1, 33, 33, 1, 2}),
+      extract_case("20640_positions", {1, 129, 160, 3, 1}),  // too many for shared memory
       extract_case("fewer_than_12_positions", {2, 3, 3, 4, 2}),
       extract_case("ties", {2, 13, 9, 5, 3}, whole_numbers(3)),
       extract_case("all_positions_alike", {1, 7, 5, 5, 2}, always(1.5)),
