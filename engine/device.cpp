@@ -101,9 +101,21 @@ std::string Device::describe() const {
   return fmt::format("{} with {} threads", name(), threads());
 }
 
+int64_t Device::scratch_bytes() const {
+  return std::visit([](const auto& queue) { return queue->scratch_bytes(); }, queue_);
+}
+
 int64_t Device::peak_bytes() const {
-  return memory_.statistics().peak +
-         std::visit([](const auto& queue) { return queue->scratch_bytes(); }, queue_);
+  return memory_.statistics().peak + scratch_bytes();
+}
+
+int64_t Device::peak_reserved_bytes() const {
+  return memory_.statistics().peak_reserved + scratch_bytes();
+}
+
+void Device::trim() {
+  memory_.trim();
+  if (captures_.expired()) std::visit([](const auto& queue) { queue->release_scratch(); }, queue_);
 }
 
 int64_t Device::free_bytes() const {

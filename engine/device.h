@@ -81,8 +81,13 @@ class Device {
   std::string describe() const;
   int threads() const;
   Allocator& memory() { return memory_; }
-  /// High-water mark of tensors plus the kernels' scratch, in bytes.
+  /// High-water mark of tensors plus what kernels work in, in bytes: to compare with PyTorch's
+  /// max_memory_allocated().  The second is what the device's memory has lost to them, with what lies between
+  /// and beside tensors: max_memory_reserved().
   int64_t peak_bytes() const;
+  int64_t peak_reserved_bytes() const;
+  /// Gives back what nobody uses (see Allocator::trim), and what kernels work in unless graphs do.
+  void trim();
   /// What the device's memory has left.
   int64_t free_bytes() const;
 
@@ -105,7 +110,8 @@ class Device {
   void join();
 
   /// Captures the kernels that `body` launches instead of running them.  It must not copy between host and
-  /// device, and must have run once before for its shapes.
+  /// device, and must have run once before for its shapes.  What it allocates is kept for captured kernels
+  /// until no graph of this device is left.
   Graph capture(const std::function<void()>& body);
   bool capturing() const { return capturing_ != nullptr; }
 
@@ -146,6 +152,7 @@ class Device {
 #endif
                              >;
   static Queue make_queue(const Options& options);
+  int64_t scratch_bytes() const;
 
   /// Runs a kernel to its end; on a GPU by the GPU's own clock, without the time of launching.
   template <typename Launch>
@@ -169,6 +176,7 @@ class Device {
   bool synchronises_;
   Profiler* profiler_ = nullptr;
   Graph* capturing_ = nullptr;
+  std::weak_ptr<void> captures_;  // what graphs share, as long as there are any
 #ifdef SCRAWL_CUDA
   std::unique_ptr<cuda::Stopwatch> stopwatch_;  // there once a profiler was attached
 #endif

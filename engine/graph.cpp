@@ -12,6 +12,11 @@ Graph Device::capture(const std::function<void()>& body) {
   require(!capturing(), "a capture within a capture");
   Graph graph;
   graph.device_ = this;
+  graph.memory_ = captures_.lock();
+  if (!graph.memory_) {
+    graph.memory_ = std::shared_ptr<Device>(this, [](Device* device) { device->memory_.end_captures(); });
+    captures_ = graph.memory_;
+  }
   capturing_ = &graph;
   memory_.use(Allocator::Pool::captured);
   const std::shared_ptr<void> end(nullptr, [this](void*) {

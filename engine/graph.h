@@ -22,6 +22,7 @@ class Graph {
  private:
   friend class Device;
   Device* device_ = nullptr;
+  std::shared_ptr<void> memory_;  // shared by all graphs of a device: lets their memory go with the last one
   std::vector<std::function<void()>> calls_;
   std::shared_ptr<cuda::Graph> captured_;
 };

@@ -5,7 +5,7 @@
 #include <cstring>
 #include <fstream>
 #include <limits>
-#include <new>
+#include <vector>
 
 #include "engine/error.h"
 
@@ -13,12 +13,14 @@ namespace scrawl {
 namespace {
 
 constexpr int64_t kAlignment = 256;
+constexpr int64_t kPage = int64_t{2} << 20;  // of a GPU's memory
+constexpr int64_t kLeastSegment = int64_t{32} << 20;
 constexpr int64_t kBand = 256;  // bytes on either side of a guarded block
 constexpr auto kBandByte = std::byte{0xA5};
 constexpr auto kNanByte = std::byte{0xFF};  // all ones is NaN in f32 and bf16, and -1 or 255 as an integer
 
-int64_t rounded(int64_t bytes) {
-  return std::max(kAlignment, (bytes + kAlignment - 1) / kAlignment * kAlignment);
+int64_t rounded(int64_t bytes, int64_t unit = kAlignment) {
+  return std::max(unit, (bytes + unit - 1) / unit * unit);
 }
 
 }  // namespace
@@ -40,62 +42,156 @@ int64_t host_free_bytes() {
 }
 
 Allocator::~Allocator() {
-  for (FreeBlocks& free : free_) trim(free);
-}
-
-void Allocator::trim() {
-  trim(free_[static_cast<int>(Pool::ordinary)]);
-}
-
-void Allocator::trim(FreeBlocks& free) {
-  for (auto& [size, blocks] : free) {
-    for (std::byte* block : blocks) system_.release(guard_ ? block - kBand : block);
-    statistics_.reserved -= size * static_cast<int64_t>(blocks.size());
-  }
-  free.clear();
+  for (const auto& [number, segment] : segments_) system_.release(segment.memory);
 }
 
 std::byte* Allocator::allocate(int64_t bytes) {
   require(bytes >= 0, "cannot allocate {} bytes", bytes);
   const int64_t size = rounded(bytes);
-  std::byte* block = nullptr;
-  FreeBlocks& free = free_[static_cast<int>(pool_)];
-  bool counted = false;
-  if (auto it = free.find(size); it != free.end() && !it->second.empty()) {
-    counted = pool_ == Pool::captured;
-    block = it->second.back();
-    it->second.pop_back();
-  } else {
-    const int64_t bands = guard_ ? 2 * kBand : 0;
-    block = system_.allocate(size + bands);
-    if (!block) {
-      trim();
-      block = system_.allocate(size + bands);
-    }
-    if (!block)
-      throw OutOfMemory(
-          fmt::format("out of memory: {} bytes asked for, {} in use", bytes, statistics_.in_use));
-    if (guard_) block += kBand;
-    statistics_.reserved += size;
-  }
+  const Place place = find_block(size);
+  cut(place, size);
+  blocks_[place] = {.size = size, .requested = bytes, .used = true};
+  std::byte* const block = address_of(place);
+  used_[block] = place;
+  count(pool_, size);
   if (guard_) {
     system_.fill(block - kBand, kBandByte, kBand);
     system_.fill(block, kNanByte, bytes);
     system_.fill(block + bytes, kBandByte, size - bytes + kBand);
   }
-  used_[block] = {size, bytes, pool_};
-  if (!counted) statistics_.in_use += size;
-  statistics_.peak = std::max(statistics_.peak, statistics_.in_use);
   return block;
 }
 
+/// A free block of at least `size` bytes, of the pool in use.
+Allocator::Place Allocator::find_block(int64_t size) {
+  FreeBlocks& free = free_in(pool_);
+  const auto best = [&] { return free.lower_bound({size, {}}); };
+  const auto found = [&] { return best() != free.end() && fits(best()->first, size); };
+  if (!found() && (pool_ != Pool::captured || !adopt_segment(size))) add_segment(size);
+  return best()->second;
+}
+
+/// Moves an ordinary segment without a block in use to the captured pool: so a capture gets the memory of the
+/// run ahead of it, which would otherwise be kept for nothing.
+bool Allocator::adopt_segment(int64_t size) {
+  FreeBlocks& free = free_in(Pool::ordinary);
+  for (auto it = free.lower_bound({size, {}}); it != free.end() && fits(it->first, size); ++it) {
+    Segment& segment = segments_.at(it->second.segment);
+    if (it->first != segment.size) continue;
+    segment.pool = Pool::captured;
+    free_in(Pool::captured).insert(free.extract(it));
+    return true;
+  }
+  return false;
+}
+
+/// A new segment that holds `size` bytes.
+void Allocator::add_segment(int64_t size) {
+  Segment segment{.size = guard_ ? size : std::max(rounded(size, kPage), kLeastSegment), .pool = pool_};
+  segment.memory = from_system(segment.size);
+  if (!segment.memory) {
+    trim();
+    segment.memory = from_system(segment.size);
+  }
+  if (!segment.memory) {
+    segment.size = size;
+    segment.memory = from_system(size);
+  }
+  if (!segment.memory)
+    throw OutOfMemory(fmt::format("out of memory: {} bytes asked for, {} in use, {} held", size,
+                                  statistics_.in_use, statistics_.reserved));
+  statistics_.reserved += segment.size;
+  statistics_.peak_reserved = std::max(statistics_.peak_reserved, statistics_.reserved);
+  const Place place{next_segment_++, 0};
+  segments_[place.segment] = segment;
+  blocks_[place] = {.size = segment.size};
+  free_in(pool_).insert({segment.size, place});
+}
+
+std::byte* Allocator::from_system(int64_t bytes) {
+  return system_.allocate(guard_ ? bytes + 2 * kBand : bytes);
+}
+
+/// Takes a free block out of the list, and leaves what it has beyond `size` bytes there.
+void Allocator::cut(Place place, int64_t size) {
+  FreeBlocks& free = free_in(segments_.at(place.segment).pool);
+  const int64_t whole = blocks_.at(place).size;
+  free.erase({whole, place});
+  if (whole == size) return;
+  const Place rest{place.segment, place.offset + size};
+  blocks_[rest] = {.size = whole - size};
+  free.insert({whole - size, rest});
+}
+
 void Allocator::release(std::byte* block) {
-  const auto it = used_.find(block);
-  const Block info = it->second;
-  used_.erase(it);
-  if (guard_) check_bands(block, info);
-  if (info.pool == Pool::ordinary) statistics_.in_use -= info.size;
-  free_[static_cast<int>(info.pool)][info.size].push_back(block);
+  auto it = blocks_.find(used_.extract(block).mapped());
+  const int64_t segment = it->first.segment;
+  const Pool pool = segments_.at(segment).pool;
+  if (guard_) check_bands(block, it->second);
+  count(pool, -it->second.size);
+  FreeBlocks& free = free_in(pool);
+  const auto is_free = [&](Blocks::iterator other) {
+    return other != blocks_.end() && other->first.segment == segment && !other->second.used;
+  };
+  // Takes in what follows.
+  const auto grow = [&](Blocks::iterator from) {
+    const auto next = std::next(from);
+    from->second.size += next->second.size;
+    blocks_.erase(next);
+  };
+  it->second.used = false;
+  if (const auto next = std::next(it); is_free(next)) {
+    free.erase({next->second.size, next->first});
+    grow(it);
+  }
+  if (it != blocks_.begin() && is_free(std::prev(it))) {
+    --it;
+    free.erase({it->second.size, it->first});
+    grow(it);
+  }
+  free.insert({it->second.size, it->first});
+}
+
+void Allocator::end_captures() {
+  for (auto& [number, segment] : segments_) segment.pool = Pool::ordinary;
+  free_in(Pool::ordinary).merge(free_in(Pool::captured));
+  const int64_t still_live = live_[static_cast<int>(Pool::captured)];
+  live_[static_cast<int>(Pool::captured)] = captured_peak_ = 0;
+  count(Pool::ordinary, still_live);
+}
+
+void Allocator::trim() {
+  FreeBlocks& free = free_in(Pool::ordinary);
+  for (auto it = free.begin(); it != free.end();) {
+    const auto [size, place] = *it;
+    const auto segment = segments_.find(place.segment);
+    if (size != segment->second.size) {
+      ++it;
+      continue;
+    }
+    std::byte* const memory = segment->second.memory;
+    system_.release(memory);
+    statistics_.reserved -= size;
+    segments_.erase(segment);
+    blocks_.erase(place);
+    it = free.erase(it);
+  }
+}
+
+void Allocator::count(Pool pool, int64_t bytes) {
+  live_[static_cast<int>(pool)] += bytes;
+  captured_peak_ = std::max(captured_peak_, live_[static_cast<int>(Pool::captured)]);
+  statistics_.in_use = live_[static_cast<int>(Pool::ordinary)] + captured_peak_;
+  statistics_.peak = std::max(statistics_.peak, statistics_.in_use);
+}
+
+void Allocator::reset_peak() {
+  statistics_.peak = statistics_.in_use;
+  statistics_.peak_reserved = statistics_.reserved;
+}
+
+std::byte* Allocator::address_of(Place place) const {
+  return segments_.at(place.segment).memory + (guard_ ? kBand : 0) + place.offset;
 }
 
 void Allocator::check_bands(const std::byte* block, const Block& info) {
@@ -113,7 +209,7 @@ bool Allocator::is_whole(const std::byte* begin, const std::byte* end) const {
 
 const std::string& Allocator::damage() {
   if (guard_)
-    for (const auto& [block, info] : used_) check_bands(block, info);
+    for (const auto& [block, place] : used_) check_bands(block, blocks_.at(place));
   return damage_;
 }
 

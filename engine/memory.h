@@ -1,11 +1,13 @@
 #pragma once
+#include <compare>
 #include <cstddef>
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <unordered_map>
-#include <vector>
+#include <utility>
 
 namespace scrawl {
 
@@ -21,19 +23,24 @@ SystemMemory host_memory();
 /// What the processor's memory has left for new work, in bytes.
 int64_t host_free_bytes();
 
-/// A device's memory: blocks are kept when released and handed out again by size, so that a training step,
-/// whose shapes repeat, allocates nothing from the system after its first run.  Blocks are aligned to 256
-/// bytes. Not thread-safe: one thread drives a device.
+/// A device's memory.  It comes from the system in segments, and blocks are cut from those: from the smallest
+/// free block that is large enough, the first of equals.  A released block grows together with free
+/// neighbours and may be handed out again at once, since kernels run in the order of their launches.  A
+/// training step, whose shapes repeat, asks the system for nothing after its first run.  Where a block lies
+/// within the segments follows from the requests so far and their sizes alone.  Blocks are aligned to 256
+/// bytes.  Not thread-safe: one thread drives a device.
 class Allocator {
  public:
   struct Statistics {
-    int64_t in_use = 0;    // bytes that are handed out
-    int64_t peak = 0;      // high-water mark of in_use
-    int64_t reserved = 0;  // bytes held from the system
+    int64_t in_use = 0;         // bytes of blocks that are handed out, captures' at their worst moment
+    int64_t peak = 0;           // high-water mark of in_use
+    int64_t reserved = 0;       // bytes held from the system
+    int64_t peak_reserved = 0;  // high-water mark of reserved
   };
 
-  /// With `guard`, every block is filled with NaN when handed out and lies between bands whose bytes are
-  /// checked when it comes back: for tests and for hunting a kernel that writes out of bounds.
+  /// With `guard`, every block is a segment of its own, is filled with NaN when handed out and lies between
+  /// bands whose bytes are checked when it comes back: for tests and for hunting a kernel that writes out of
+  /// bounds.
   explicit Allocator(SystemMemory system = host_memory(), bool guard = false)
       : system_(system), guard_(guard) {}
   ~Allocator();
@@ -44,38 +51,65 @@ class Allocator {
   void release(std::byte* block);
 
   /// From here on blocks come from this pool; each returns to its own.  Captured kernels name their memory by
-  /// address, so what is handed out while they are captured is never handed out to anything else: it counts
+  /// address, so what is handed out while they are captured is handed out to nothing but captures: it counts
   /// as in use from then on.  Captures share their pool, since they are replayed one after another.
   enum class Pool { ordinary, captured };
   void use(Pool pool) { pool_ = pool; }
+  /// No captured kernels are left: what they used is ordinary memory again.
+  void end_captures();
 
-  /// Gives ordinary blocks that nobody uses back to the system: worth it before work of other shapes, which
-  /// could not use them.
+  /// Gives ordinary segments without a block in use back to the system: worth it where others want the
+  /// memory, or before work of other shapes.
   void trim();
 
   const Statistics& statistics() const { return statistics_; }
-  void reset_peak() { statistics_.peak = statistics_.in_use; }
+  /// Both high-water marks start from what is there now.
+  void reset_peak();
   /// Checks the bands of every block in use; returns what was found damaged so far, empty when nothing was.
   const std::string& damage();
 
  private:
+  struct Segment {
+    std::byte* memory = nullptr;
+    int64_t size = 0;
+    Pool pool = Pool::ordinary;
+  };
+  /// Where a block begins.  Segments are numbered as they come, so that their order is not the system's.
+  struct Place {
+    int64_t segment = 0;
+    int64_t offset = 0;
+    friend auto operator<=>(const Place&, const Place&) = default;
+  };
   struct Block {
     int64_t size = 0;       // as rounded, without bands
     int64_t requested = 0;  // as asked for
-    Pool pool = Pool::ordinary;
+    bool used = false;
   };
+  using Blocks = std::map<Place, Block>;
+  using FreeBlocks = std::set<std::pair<int64_t, Place>>;  // by size, then place
 
-  using FreeBlocks = std::map<int64_t, std::vector<std::byte*>>;  // by rounded size
-
-  void trim(FreeBlocks& free);
+  FreeBlocks& free_in(Pool pool) { return free_[static_cast<int>(pool)]; }
+  bool fits(int64_t block, int64_t size) const { return guard_ ? block == size : block >= size; }
+  Place find_block(int64_t size);
+  bool adopt_segment(int64_t size);
+  void add_segment(int64_t size);
+  std::byte* from_system(int64_t bytes);
+  void cut(Place place, int64_t size);
+  void count(Pool pool, int64_t bytes);
+  std::byte* address_of(Place place) const;
   void check_bands(const std::byte* block, const Block& info);
   bool is_whole(const std::byte* begin, const std::byte* end) const;
 
   SystemMemory system_;
   bool guard_;
   Statistics statistics_;
-  std::unordered_map<std::byte*, Block> used_;
+  std::map<int64_t, Segment> segments_;  // by number
+  int64_t next_segment_ = 0;
+  Blocks blocks_;       // each segment from end to end; no two free ones side by side
   FreeBlocks free_[2];  // by pool
+  std::unordered_map<std::byte*, Place> used_;
+  int64_t live_[2] = {};       // bytes of blocks in use, by pool
+  int64_t captured_peak_ = 0;  // high-water mark of the captured pool's
   Pool pool_ = Pool::ordinary;
   std::string damage_;
 };

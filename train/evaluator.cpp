@@ -42,9 +42,8 @@ LabelMap cut(const std::vector<uint8_t>& labels, int64_t stride, int height, int
   return map;
 }
 
-/// Blocks of memory are kept by size, and images of every size bring their own: kept, they would fill the
-/// memory.
-void forget_blocks(const Pfa& model) {
+/// Images of every size need other segments of memory: kept, they would add up.
+void forget_segments(const Pfa& model) {
   model.device().memory().trim();
 }
 
@@ -93,7 +92,7 @@ Evaluation evaluate_whole_images(const Pfa& model, const Dataset& dataset,
       confusions.count(image);
       confusions.add_size(image);
     }
-    forget_blocks(model);
+    forget_segments(model);
     if (progress) progress(i + 1, dataset.size());
   }
   return confusions.result();
@@ -109,7 +108,7 @@ LabelMap predict_image(const Pfa& model, const Image& image) {
     const Tensor classes = ops::arg_max(logits, pixels.dim(1), pixels.dim(2));
     map = cut(classes.to_host<uint8_t>(), pixels.dim(2), image.height, image.width);
   }
-  forget_blocks(model);
+  forget_segments(model);
   return map;
 }
 

@@ -24,4 +24,9 @@ float* Queue::scratch(int64_t elements) {
   return scratch_.get();
 }
 
+void Queue::release_scratch() {
+  scratch_.reset();
+  capacity_ = 0;
+}
+
 }  // namespace scrawl::cpu

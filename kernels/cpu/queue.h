@@ -17,6 +17,8 @@ class Queue {
   float* scratch(int64_t elements);
   /// Kernels are done when they return.
   void synchronise() {}
+  /// Frees it; it comes back when it is asked for.
+  void release_scratch();
   int64_t scratch_bytes() const { return capacity_ * static_cast<int64_t>(sizeof(float)); }
 
  private:

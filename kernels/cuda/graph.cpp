@@ -15,6 +15,7 @@ void Graph::launch() const {
 
 // Relaxed: the allocator may ask for memory that the capture is the first to need.
 Capture::Capture(Queue& queue) : queue_(queue) {
+  queue.keep_scratch();
   check(cudaStreamBeginCapture(queue.stream(), cudaStreamCaptureModeRelaxed), "beginning to capture a graph");
 }
 

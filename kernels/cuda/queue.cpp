@@ -114,15 +114,38 @@ int64_t Queue::blas_workspace_bytes() const {
 
 float* Queue::scratch(int64_t elements) {
   if (elements > lane_->scratch_capacity || lane_->scratch.empty()) {
-    const int64_t capacity = std::max({elements, 2 * lane_->scratch_capacity, int64_t{1024}});
+    // Twice as much where what it outgrows stays, so that this adds up to no more than twice the last.
+    const int64_t least = keeps_scratch_ ? 2 * lane_->scratch_capacity : 0;
+    if (!keeps_scratch_) release_scratch(*lane_);
+    const int64_t capacity = std::max({elements, least, int64_t{1024}});
     const int64_t bytes = capacity * static_cast<int64_t>(sizeof(float));
     void* buffer = nullptr;
     check(cudaMalloc(&buffer, bytes), [&] { return fmt::format("scratch memory of {} bytes", bytes); });
     lane_->scratch.push_back(static_cast<float*>(buffer));
     lane_->scratch_capacity = capacity;
-    scratch_total_ += bytes;
+    lane_->scratch_total += bytes;
   }
   return lane_->scratch.back();
+}
+
+void Queue::release_scratch(Lane& lane) {
+  if (lane.scratch.empty()) return;
+  check(cudaStreamSynchronize(lane.stream), "waiting for kernels that use scratch memory");
+  for (float* buffer : lane.scratch) cudaFree(buffer);
+  lane.scratch.clear();
+  lane.scratch_capacity = lane.scratch_total = 0;
+}
+
+void Queue::release_scratch() {
+  for (Lane* lane : {&main_, &aside_}) release_scratch(*lane);
+  keeps_scratch_ = false;
+}
+
+int64_t Queue::scratch_bytes() const {
+  int64_t bytes = 0;
+  for (const Lane* lane : {&main_, &aside_})
+    bytes += lane->scratch_total + (lane->blas_workspace ? kBlasWorkspaceBytes : 0);
+  return bytes;
 }
 
 float* Queue::product_scratch(int64_t elements) {

@@ -53,10 +53,15 @@ class Queue {
   int64_t shared_bytes_limit() const { return shared_bytes_limit_; }
 
   /// At least `elements` floats, aligned to 256 bytes, contents undefined; valid until the next call for
-  /// kernels that are launched.  Grows outside graph capture only; buffers that it outgrew live as long as
-  /// the queue, since captured graphs may still use them.
+  /// kernels that are launched.  Grows outside graph capture only; once something was captured, buffers that
+  /// it outgrew are kept, since graphs may still use them.
   float* scratch(int64_t elements);
-  int64_t scratch_bytes() const { return scratch_total_; }
+  /// From here on graphs may use the scratch that is there.
+  void keep_scratch() { keeps_scratch_ = true; }
+  /// Frees all of it; no graph may be left.
+  void release_scratch();
+  /// What kernels and cuBLASLt have to work in.
+  int64_t scratch_bytes() const;
 
   /// What is launched between begin_aside() and end_aside() waits for what was launched before and may run
   /// beside what is launched after, until join().
@@ -79,9 +84,11 @@ class Queue {
     void* blas_workspace = nullptr;
     std::vector<float*> scratch;  // the last one is in use
     int64_t scratch_capacity = 0;
+    int64_t scratch_total = 0;   // bytes of all
     CUevent_st* mark = nullptr;  // for the other lane to wait for
   };
   void open(Lane& lane);
+  void release_scratch(Lane& lane);
 
   Lane main_, aside_;
   Lane* lane_ = &main_;
@@ -93,7 +100,7 @@ class Queue {
   int multiprocessors_ = 0;
   int64_t memory_bytes_ = 0;
   int64_t shared_bytes_limit_ = 0;
-  int64_t scratch_total_ = 0;
+  bool keeps_scratch_ = false;
 };
 
 }  // namespace scrawl::cuda

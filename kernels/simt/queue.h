@@ -23,6 +23,11 @@ class Queue {
   float* scratch(int64_t elements);
   /// The same for matrix products, whose callers keep their factors in scratch().
   float* product_scratch(int64_t elements);
+  /// Frees both; they come back when they are asked for.
+  void release_scratch() {
+    scratch_ = {};
+    product_scratch_ = {};
+  }
   int64_t scratch_bytes() const { return scratch_.bytes + product_scratch_.bytes; }
   /// Kernels are done when their launch returns.
   void synchronise() {}

@@ -71,6 +71,41 @@ TEST_P(GraphTest, ReusesItsOwnMemoryInOrderAndCountsItAsInUse) {
   EXPECT_EQ(y.to_host(), std::vector<float>(64, 10.0f));
 }
 
+TEST_P(GraphTest, ItsMemoryServesOthersOnceNoGraphIsLeft) {
+  const Tensor x = Tensor::from(device_, {64}, std::vector<float>(64, 1.0f)),
+               y = Tensor::zeros(device_, {64});
+  const Allocator::Statistics& memory = device_.memory().statistics();
+  const int64_t before = memory.in_use, reserved = memory.reserved;
+  Tensor kept;
+  const auto body = [&] {
+    const Tensor between = Tensor::zeros(device_, {1000});
+    kept = Tensor::zeros(device_, {64});
+    add(x, kept);
+  };
+  Graph first = device_.capture(body), second = device_.capture(body);
+  first = {};
+  EXPECT_EQ(memory.in_use, before + 4096 + 2 * 256);
+  second.replay();
+  second = {};
+  EXPECT_EQ(memory.in_use, before + 256) << "what is still held";
+  EXPECT_EQ(kept.to_host(), std::vector<float>(64, 1.0f));
+  kept = {};
+  device_.memory().trim();
+  EXPECT_EQ(memory.reserved, reserved);
+  EXPECT_EQ(memory.in_use, before);
+}
+
+TEST_P(GraphTest, AnAbandonedCaptureKeepsNothing) {
+  const int64_t before = device_.memory().statistics().in_use;
+  struct Abandoned {};
+  EXPECT_THROW(device_.capture([&] {
+    const Tensor between(device_, {64});
+    throw Abandoned{};
+  }),
+               Abandoned);
+  EXPECT_EQ(device_.memory().statistics().in_use, before);
+}
+
 TEST_P(GraphTest, RefusesWhatWouldHappenOnlyOnce) {
   const Tensor x = Tensor::zeros(device_, {3});
   EXPECT_THROW(device_.capture([&] { x.to_host(); }), std::invalid_argument);

@@ -91,7 +91,7 @@ StepTimes time_step(Device& device, const StepSettings& settings, const Peaks& p
   StepTimes times;
   float first_loss = 0.0f;
   {
-    device.memory().trim();
+    device.trim();
     device.memory().reset_peak();
     Bench bench(device, settings);
     first_loss = bench.step().to_host().front();
@@ -102,6 +102,7 @@ StepTimes time_step(Device& device, const StepSettings& settings, const Peaks& p
     times.fastest = std::ranges::min(seconds);
     times.slowest = std::ranges::max(seconds);
     times.peak_bytes = device.peak_bytes();
+    times.peak_reserved_bytes = device.peak_reserved_bytes();
 
     Profiler profiler;
     device.attach(&profiler);

@@ -22,7 +22,7 @@ void check(const StepSettings& settings);
 
 struct StepTimes {
   double median = 0.0, fastest = 0.0, slowest = 0.0;  // seconds
-  int64_t peak_bytes = 0;                             // of device memory
+  int64_t peak_bytes = 0, peak_reserved_bytes = 0;    // of device memory; see Device
   int kernels = 0;                                    // of one step
   Cost cost;                                          // of one step, summed over its kernels
   double floor = 0.0;  // seconds: the sum over kernels of what each needs at the measured peaks

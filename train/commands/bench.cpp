@@ -66,6 +66,7 @@ Json to_json(const StepSettings& s, const StepTimes& t) {
                {"max_ms", 1e3 * t.slowest},
                {"images_per_second", s.batch / t.median},
                {"peak_mib", static_cast<double>(t.peak_bytes) / kMebi},
+               {"peak_reserved_mib", static_cast<double>(t.peak_reserved_bytes) / kMebi},
                {"kernels", t.kernels},
                {"megabytes", static_cast<double>(t.cost.bytes) / kMega},
                {"gflop", 1e-9 * static_cast<double>(t.cost.flops)},

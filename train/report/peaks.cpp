@@ -65,7 +65,7 @@ double measure_flops(Device& device, DType dtype) {
 
 Peaks measure_peaks(Device& device, DType dtype) {
   const Peaks peaks{.bytes_per_second = measure_bandwidth(device), .flops = measure_flops(device, dtype)};
-  device.memory().trim();
+  device.trim();
   return peaks;
 }
 

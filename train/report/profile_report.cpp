@@ -55,6 +55,7 @@ std::string table_of(std::string_view name, const Part& part) {
 }  // namespace
 
 std::string profile_table(const Profiler& profiler, Device& device) {
+  const int64_t peak_bytes = device.peak_bytes();  // ahead of the measurement, which needs memory too
   const Peaks peaks = measure_peaks(device);
   std::string text;
   for (const auto& [name, part] : parts_of(profiler, peaks)) text += table_of(name, part);
@@ -62,7 +63,7 @@ std::string profile_table(const Profiler& profiler, Device& device) {
                     "peaks measured on this device: {:.1f} GB/s, {:.0f} GFLOP/s; highest memory use: {:.0f} "
                     "MiB\n",
                     1e-9 * peaks.bytes_per_second, 1e-9 * peaks.flops,
-                    static_cast<double>(device.peak_bytes()) / (1 << 20));
+                    static_cast<double>(peak_bytes) / (1 << 20));
 }
 
 }  // namespace scrawl
