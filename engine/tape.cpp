@@ -51,13 +51,13 @@ void Tape::record(Tensor& y, Tensor& z, std::initializer_list<const Tensor*> inp
   nodes_.push_back({Output::of(y), Output::of(z), std::move(backward)});
 }
 
-void Tape::backward(const Tensor& loss) {
+void Tape::backward(const Tensor& loss, float weight, size_t down_to) {
   require(loss.elements() == 1, "backward starts from one number, got shape {}", loss.shape().text());
   require(loss.gradient() != nullptr, "backward: nothing was recorded for this loss");
   loss.gradient()->value = Tensor(device_, loss.shape());
-  device_.run(Fill{.y = loss.gradient()->value.data<float>(), .elements = 1, .value = 1.0f});
+  device_.run(Fill{.y = loss.gradient()->value.data<float>(), .elements = 1, .value = weight});
   loss.gradient()->written = true;
-  while (!nodes_.empty()) {
+  while (nodes_.size() > down_to) {
     Node node = std::move(nodes_.back());
     nodes_.pop_back();
     const Tensor dy = node.first.take_gradient(), dz = node.second.take_gradient();

@@ -51,8 +51,12 @@ class Tape {
   /// The same from two outputs.  The gradient of one that did not reach the loss is undefined.
   void record(Tensor& y, Tensor& z, std::initializer_list<const Tensor*> inputs, BackwardOfTwo backward);
 
-  /// Walks the list backwards from a loss of one element, releasing nodes as they are used.
-  void backward(const Tensor& loss);
+  /// Where the list ends now.
+  size_t position() const { return nodes_.size(); }
+  /// Walks the list backwards from a loss of one element, which counts `weight` times, releasing nodes as
+  /// they are used.  Given a position it stops there: what leads to this loss alone then has its backward
+  /// pass early and makes room, and gradients of what was recorded before gather until that is walked.
+  void backward(const Tensor& loss, float weight = 1.0f, size_t down_to = 0);
 
  private:
   struct Output {

@@ -63,6 +63,7 @@ LossParts Pfa::losses(Tape& tape, const DeviceBatch& batch, Phase phase, const L
 
   parts.prototypes = ops::extract_prototypes(feat, logits, batch.present);
   bank_.update(parts.prototypes, batch.present);
+  const size_t local_branch = tape.position();
   parts.logits_local = augmented_local(tape, feat, parts.prototypes, batch.present);
   parts.con_local = ops::consistency(tape, logits, parts.logits_local);
   if (phase == Phase::local || all_parts)
@@ -72,6 +73,10 @@ LossParts Pfa::losses(Tape& tape, const DeviceBatch& batch, Phase phase, const L
         ops::weighted_sum(tape, {{parts.pce_local, weights.local_pce}, {parts.con_local, weights.local_con}});
     return parts;
   }
+
+  // Nothing else depends on the local branch now: it goes back before the global one, which takes its memory.
+  if (tape.training()) tape.backward(parts.con_local, weights.global_con_local, local_branch);
+  parts.con_local = parts.con_local.slice(0, {1});  // only to look at from here on
 
   parts.logits_global = augmented_global(tape, feat, batch.present);
   parts.con_global = ops::consistency(tape, logits, parts.logits_global);

@@ -63,6 +63,8 @@ class Pfa {
   ///   local (bank not full)        pce(local) + 0.02 con(logits, local)
   ///   global (bank full)           pce(global) + 0.01 con(logits, local) + 0.01 con(logits, global)
   /// What a phase's total leaves out is computed only for those who want to look at `all_parts`.
+  /// In the global phase a training tape is walked back from con(logits, local) on the way, to make room: the
+  /// parameters' gradients must have begun their step.  The rest is walked from the total.
   LossParts losses(Tape& tape, const DeviceBatch& batch, Phase phase, const LossWeights& weights,
                    bool all_parts = false);
 

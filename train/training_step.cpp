@@ -45,6 +45,7 @@ LossParts TrainingStep::forward_backward(const DeviceBatch& batch, Phase phase, 
   model_.parameters().begin_step();
   Tape tape(model_.device(), Tape::Mode::train, this->state());
   LossParts parts = model_.losses(tape, batch, phase, weights_, all_parts);
+  if (!all_parts) parts = {.total = parts.total};  // maps go when the backward pass is done with them
   tape.backward(parts.total);
   return parts;
 }

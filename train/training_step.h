@@ -27,8 +27,8 @@ class TrainingStep {
   /// step of a phase runs kernel by kernel, the second is captured, and from then on it is replayed.
   Tensor run(BatchSource& batches, Phase phase, When when);
 
-  /// The same kernel by kernel.  Losses of a batch, with the gradients of all parameters behind them; for
-  /// `all_parts` see Pfa::losses.
+  /// The same kernel by kernel.  The total loss of a batch, with the gradients of all parameters behind it;
+  /// with `all_parts` all that Pfa::losses leaves to look at.
   LossParts forward_backward(const DeviceBatch& batch, Phase phase, When when, bool all_parts = false);
   /// Applies the gradients of the last forward_backward, which was in `phase`.
   void update(Phase phase);

@@ -32,7 +32,8 @@ Tensor add_relu(Tape& tape, const Tensor& a, const Tensor& b) {
       y, {&a, &b},
       [y = y.slice(0, y.shape()), &device = tape.device(), da = a.gradient(),
        db = b.gradient()](const Tensor& dy) {
-        const Tensor dsum(device, y.shape(), y.dtype());  // the gradient of both
+        // The gradient of both, written over y's unless somebody else looks at that.
+        const Tensor dsum = dy.unique() ? dy : Tensor(device, y.shape(), y.dtype());
         device.run(ReluBackward{
             .dtype = y.dtype(), .y = y.raw(), .dy = dy.raw(), .dx = dsum.raw(), .elements = y.elements()});
         pass_gradient(device, da, dsum);

@@ -52,6 +52,17 @@ TEST_F(TapeTest, CopiesSharedGradientsBeforeAddingToThem) {
   EXPECT_EQ(other.gradient()->value.to_host(), std::vector<float>{7.0f});
 }
 
+TEST_F(TapeTest, GoesBackFromOneLossAheadOfTheRest) {
+  const Tensor x = leaf(device_, {1}, {3.0f});
+  const Tensor y = ops::relu(tape_, x);
+  const size_t branch = tape_.position();
+  tape_.backward(ops::weighted_sum(tape_, {{ops::relu(tape_, y), 2.0f}}), 10.0f, branch);
+  EXPECT_EQ(tape_.position(), branch);
+  EXPECT_FALSE(x.gradient()->written) << "y waits for the rest";
+  tape_.backward(ops::weighted_sum(tape_, {{ops::relu(tape_, y), 100.0f}}));
+  EXPECT_EQ(x.gradient()->value.to_host(), std::vector<float>{120.0f});
+}
+
 TEST_F(TapeTest, DoesNotChangeALentGradientOfTheCaller) {
   const auto slot = std::make_shared<Gradient>();
   const Tensor dy = Tensor::from(device_, {2}, std::vector<float>{1.0f, 2.0f});
