@@ -7,8 +7,9 @@
 // features, a row by all lanes together and eight rows under way, and add their sums over warps in order.
 // Cost: a strided read of the logits (a sector of 32 bytes a position and present class), then `top` rows of
 // features; a step of the search is some ten instructions a key and one barrier.
-// The bank: one block per class, images in batch order; a class's slots stay in shared memory, a warp
-// computes the cosine of a slot in double, as the CPU does, so that both move the same one.
+// The bank: one block per class.  Cosines of all slots with the prototypes of all images that have the class
+// are computed at once, a warp each, in double, as the CPU does, so that both move the same slot; then images
+// take their turns in order, and only the slot that moved is compared anew with the images that follow.
 // Limits: keys of more than about 18,000 positions and slots beyond 40 KiB lie in global memory, which is
 // slower.
 #include "kernels/prototypes.h"
@@ -287,55 +288,100 @@ __global__ void __launch_bounds__(kThreads, 1) extract(Extraction<T> args) {
 
 // --- bank -------------------------------------------------------------------------------------------------
 
-constexpr int kBankThreads = 256, kBankWarps = kBankThreads / kWarpSize;
+constexpr int kBankThreads = 512, kBankWarps = kBankThreads / kWarpSize;
 constexpr int64_t kStagedBytes = 40 * 1024;
 
-/// The slot of highest cosine to the prototype, the first of equals.  The prototype's own norm is left out:
-/// it divides all of them alike.
-__device__ int most_similar(const float* slots, int count, const float* prototype, int channels,
-                            double* similarities) {
-  for (int slot = warp_index(); slot < count; slot += kBankWarps) {
+/// A class's slots, and the images that have it, in order.
+struct ClassBank {
+  float* slots;
+  int channels, slot_count;
+  const float* prototypes;  // of the class, image by image
+  int64_t stride;           // from one image's to the next
+  const int* images;
+  int image_count;
+  double* similarities;  // [image_count, slot_count]
+
+  __device__ const float* prototype(int turn) const { return prototypes + images[turn] * stride; }
+  __device__ double& similarity(int turn, int slot) const { return similarities[turn * slot_count + slot]; }
+
+  /// The cosine of a slot and the prototype of a turn, by one warp.  The prototype's own norm is left out: it
+  /// divides all of them alike.
+  __device__ void compare(int turn, int slot) const {
+    const float *values = slots + int64_t{slot} * channels, *other = prototype(turn);
     double dot = 0.0, squares = 0.0;
+#pragma unroll 4
     for (int c = lane_index(); c < channels; c += kWarpSize) {
-      const double value = slots[int64_t{slot} * channels + c];
-      dot += value * prototype[c];
+      const double value = values[c];
+      dot += value * other[c];
       squares += value * value;
     }
     dot = warp_sum(dot);
     squares = warp_sum(squares);
-    if (lane_index() == 0) similarities[slot] = dot / fmax(sqrt(squares), 1e-8);
+    if (lane_index() == 0) similarity(turn, slot) = dot / fmax(sqrt(squares), 1e-8);
+  }
+  /// The slot of highest cosine, the first of equals.
+  __device__ int most_similar(int turn) const {
+    int best = 0;
+#pragma unroll 4
+    for (int slot = 1; slot < slot_count; ++slot)
+      if (similarity(turn, slot) > similarity(turn, best)) best = slot;
+    return best;
+  }
+};
+
+/// Lists the images that have a class; returns their number.
+__device__ int list_images(const uint8_t* present, int images, int classes, int* list) {
+  auto& count = shared<int, struct ImageCount>();
+  if (warp_index() == 0) {
+    int found = 0;
+    for (int first = 0; first < images; first += kWarpSize) {
+      const int mine = first + lane_index();
+      const bool has = mine < images && present[int64_t{mine} * classes] != 0;
+      const unsigned votes = __ballot_sync(kFullWarp, has);
+      if (has) list[found + __popc(votes & ((1u << lane_index()) - 1))] = mine;
+      found += __popc(votes);
+    }
+    if (lane_index() == 0) count = found;
   }
   __syncthreads();
-  int best = 0;
-  for (int slot = 1; slot < count; ++slot)
-    if (similarities[slot] > similarities[best]) best = slot;
-  return best;
+  return count;
 }
 
 __global__ void __launch_bounds__(kBankThreads)
-    update_bank(const float* prototypes, const uint8_t* present, float* bank, int32_t* filled, int64_t images,
+    update_bank(const float* prototypes, const uint8_t* present, float* bank, int32_t* filled, int images,
                 int classes, int slots, int channels, float keep, float take, bool staged) {
   const int category = blockIdx.x;
-  auto* similarities = dynamic_shared<double>();
+  auto* const similarities = dynamic_shared<double>();
+  int* const list = reinterpret_cast<int*>(similarities + int64_t{images} * slots);
   float* const home = bank + int64_t{category} * slots * channels;
-  float* const memory = staged ? reinterpret_cast<float*>(similarities + slots) : home;
-  const int size = slots * channels;
+  float* const memory = staged ? reinterpret_cast<float*>(list + images) : home;
   int used = filled[category];
+#pragma unroll 4
   for (int i = threadIdx.x; staged && i < used * channels; i += kBankThreads) memory[i] = home[i];
+  const ClassBank state{memory,
+                        channels,
+                        slots,
+                        prototypes + int64_t{category} * channels,
+                        int64_t{classes} * channels,
+                        list,
+                        list_images(present + category, images, classes, list),
+                        similarities};
+  for (int i = warp_index(); i < state.image_count * used; i += kBankWarps) state.compare(i / used, i % used);
   __syncthreads();
-  for (int64_t image = 0; image < images; ++image) {
-    const int64_t index = image * classes + category;
-    if (present[index] == 0) continue;
-    const float* prototype = prototypes + index * channels;
+  for (int turn = 0; turn < state.image_count; ++turn) {
     const bool full = used == slots;
-    const int slot = full ? most_similar(memory, slots, prototype, channels, similarities) : used++;
+    const int slot = full ? state.most_similar(turn) : used++;
+    const float* prototype = state.prototype(turn);
     for (int c = threadIdx.x; c < channels; c += kBankThreads) {
       float& value = memory[int64_t{slot} * channels + c];
       value = full ? keep * value + take * prototype[c] : prototype[c];
     }
     __syncthreads();
+    for (int later = turn + 1 + warp_index(); later < state.image_count; later += kBankWarps)
+      state.compare(later, slot);
+    __syncthreads();
   }
-  for (int i = threadIdx.x; staged && i < min(size, used * channels); i += kBankThreads) home[i] = memory[i];
+  for (int i = threadIdx.x; staged && i < used * channels; i += kBankThreads) home[i] = memory[i];
   if (threadIdx.x == 0) filled[category] = used;
 }
 
@@ -369,16 +415,17 @@ void run(const PrototypeExtraction& args, Queue& queue) {
 }
 
 void run(const BankUpdate& args, Queue& queue) {
-  const int64_t similarities = args.slots * static_cast<int64_t>(sizeof(double));
+  const int64_t lists =
+      args.images * (args.slots * static_cast<int64_t>(sizeof(double)) + static_cast<int64_t>(sizeof(int)));
   const int64_t bytes = int64_t{args.slots} * args.channels * static_cast<int64_t>(sizeof(float));
-  const bool staged = similarities + bytes <= kStagedBytes;
+  const bool staged = lists + bytes <= kStagedBytes;
   launch(queue,
          LaunchShape{.name = args.name,
                      .grid = {args.classes},
                      .block = {kBankThreads},
-                     .shared_bytes = similarities + (staged ? bytes : 0)},
-         update_bank, args.prototypes, args.present, args.bank, args.filled, args.images, args.classes,
-         args.slots, args.channels, args.rate, static_cast<float>(1.0 - args.rate), staged);
+                     .shared_bytes = lists + (staged ? bytes : 0)},
+         update_bank, args.prototypes, args.present, args.bank, args.filled, static_cast<int>(args.images),
+         args.classes, args.slots, args.channels, args.rate, static_cast<float>(1.0 - args.rate), staged);
 }
 
 }  // namespace scrawl::SCRAWL_GPU

@@ -61,6 +61,8 @@ std::vector<OpCase> decoder_fuse_cases() {
       decoder_fuse_case("width_1", {Shape{3, 13, 9, 4}, {3, 7, 5, 4}, {3, 4, 3, 4}, {3, 4, 3, 4}}, 1),
       decoder_fuse_case("one_cell", {Shape{1, 1, 1, 3}, {1, 1, 1, 3}, {1, 1, 1, 3}, {1, 1, 1, 3}}, 3),
       decoder_fuse_case("wide_map", {Shape{1, 3, 3, 3}, {1, 2, 2, 3}, {1, 1, 1, 132}, {1, 1, 1, 260}}, 16),
+      decoder_fuse_case("wide_rows", {Shape{1, 5, 101, 2}, {1, 3, 51, 2}, {1, 2, 26, 2}, {1, 2, 26, 3}}, 8),
+      decoder_fuse_case("width_72", {Shape{1, 5, 6, 2}, {1, 3, 3, 2}, {1, 2, 2, 2}, {1, 1, 2, 3}}, 72),
   };
 }
 
