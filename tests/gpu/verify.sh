@@ -5,7 +5,8 @@
 # which needs nothing but the driver and CUDA's libraries.  Prints a table and writes it to OUT_DIR as
 # results.md and results.json beside the log of every check.  Exits with 1 unless all checks passed.
 # VERIFY_DEVICE=cpu tries out the script itself on a machine without a GPU; VERIFY_BUILD names a build to take as
-# it is, VERIFY_DEMO holds more options for the trainings, VERIFY_SANITIZED another selection ('*' for all).
+# it is, VERIFY_DEMO holds more options for the trainings, VERIFY_SANITIZED another selection ('*' for all),
+# VERIFY_SECONDS another time.
 # shellcheck disable=SC2317  # functions are called by name
 set -uo pipefail
 
@@ -16,7 +17,7 @@ export out device=${VERIFY_DEVICE:-cuda}
 export VERIFY_DEMO=${VERIFY_DEMO-} VERIFY_SANITIZED=${VERIFY_SANITIZED-}
 # shellcheck source=tests/gpu/setup.sh
 source "$root/tests/gpu/setup.sh" "${VERIFY_BUILD-}"
-deadline=$((SECONDS + 470)) # of the checks, not of the build
+deadline=$((SECONDS + ${VERIFY_SECONDS:-470})) # of the checks, not of the build
 failed=0
 rows=()
 
