@@ -39,6 +39,7 @@ void from_json(const Json& json, CheckpointInfo& info) {
 namespace {
 
 constexpr const char* kKey = "checkpoint";
+constexpr size_t kLongest = 64 << 10;  // three times what 255 long names of classes take
 
 }  // namespace
 
@@ -49,6 +50,9 @@ void write_info(TensorFile& file, const CheckpointInfo& info) {
 std::optional<CheckpointInfo> read_info(const TensorFile& file, const std::string& where) {
   const auto text = file.metadata.find(kKey);
   if (text == file.metadata.end()) return std::nullopt;
+  if (text->second.size() > kLongest)
+    throw InputError("{}: damaged metadata: {} characters, at most {} are expected", where,
+                     text->second.size(), kLongest);
   try {
     auto info = Json::parse(text->second).get<CheckpointInfo>();
     check(info.model);
