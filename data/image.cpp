@@ -60,9 +60,8 @@ bool reaches_end_marker(std::string_view bytes) {
   return false;
 }
 
-/// What stb_image says of the header; bounded, since a few bytes can promise gigabytes.
+/// What stb_image says of the header.
 ImageSize size_in(const std::string& bytes, const fs::path& path) {
-  constexpr int64_t kMostPixels = int64_t{1} << 27;
   if (bytes.size() > INT32_MAX) throw InputError("{}: too large for an image", path.string());
   ImageSize size;
   int channels = 0;

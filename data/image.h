@@ -16,8 +16,11 @@ struct ImageSize {
   bool operator==(const ImageSize&) const = default;
 };
 
-/// The size that the header of a JPEG, PNG or BMP gives; InputError when there is none, or more than 2^27
-/// pixels.
+/// What photos and label maps may have: a few bytes can promise gigabytes.
+inline constexpr int64_t kMostPixels = int64_t{1} << 27;
+
+/// The size that the header of a JPEG, PNG or BMP gives; InputError when there is none, or more than
+/// kMostPixels.
 ImageSize read_image_size(const std::filesystem::path& path);
 
 /// Reads a JPEG, PNG or BMP; gray becomes RGB, transparency is dropped.

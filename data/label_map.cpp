@@ -6,6 +6,7 @@
 #include <cstring>
 #include <string>
 
+#include "data/image.h"
 #include "engine/error.h"
 #include "engine/files.h"
 
@@ -26,6 +27,9 @@ struct PngReader {
       throw std::bad_alloc();
     }
     png_set_user_limits(png, 32768, 32768);
+    // Chunks that say nothing about labels are passed over: libpng takes memory for what they promise to
+    // hold.
+    png_set_keep_unknown_chunks(png, PNG_HANDLE_CHUNK_NEVER, nullptr, -1);
     png_set_read_fn(png, this, read);
   }
   ~PngReader() { png_destroy_read_struct(&png, &info, nullptr); }
@@ -38,13 +42,15 @@ struct PngReader {
     return true;
   }
 
-  /// Rows of stored values, one byte each, whatever their depth in the file.
-  bool read_rows(png_bytep* rows) {
+  /// Stored values, one byte each, whatever their depth in the file.
+  bool read_values(png_bytep values) {
     if (setjmp(png_jmpbuf(png))) return false;
     png_set_packing(png);
-    png_set_interlace_handling(png);
+    const int passes = png_set_interlace_handling(png);
     png_read_update_info(png, info);
-    png_read_image(png, rows);
+    const size_t width = png_get_image_width(png, info), height = png_get_image_height(png, info);
+    for (int pass = 0; pass < passes; ++pass)
+      for (size_t y = 0; y < height; ++y) png_read_row(png, values + y * width, nullptr);
     png_read_end(png, nullptr);
     return true;
   }
@@ -112,6 +118,10 @@ LabelMap read_stored_indices(const fs::path& path) {
   LabelMap map;
   map.height = static_cast<int>(png_get_image_height(reader.png, reader.info));
   map.width = static_cast<int>(png_get_image_width(reader.png, reader.info));
+  if (int64_t{map.height} * map.width > kMostPixels) {
+    throw InputError("{}: {} x {} pixels are too many; at most {} are read", name, map.width, map.height,
+                     kMostPixels);
+  }
   // Deflate packs at most 1032 bytes into one: a header that promises more is damaged, and not worth the
   // memory.
   if (png_get_rowbytes(reader.png, reader.info) * map.height / 1032 > bytes.size()) {
@@ -119,9 +129,7 @@ LabelMap read_stored_indices(const fs::path& path) {
                      bytes.size(), map.width, map.height);
   }
   map.labels.resize(size_t{1} * map.height * map.width);
-  std::vector<png_bytep> rows(map.height);
-  for (int y = 0; y < map.height; ++y) rows[y] = map.labels.data() + size_t{1} * y * map.width;
-  if (!reader.read_rows(rows.data())) {
+  if (!reader.read_values(map.labels.data())) {
     throw InputError("{}: cannot be read as a PNG label map: {}", name, reader.message);
   }
   return map;

@@ -19,7 +19,9 @@ struct LabelMap {
 using Palette = std::array<std::array<uint8_t, 3>, 256>;
 
 /// Reads a gray or palette PNG of 1, 2, 4 or 8 bits and returns the stored indices, never their colours.
-/// InputError for a file that is missing, damaged or cut short, for RGB, transparency channels and 16 bits.
+/// InputError for a file that is missing, damaged or cut short, for RGB, transparency channels and 16 bits,
+/// and for more than kMostPixels.  The map takes a byte for each pixel, thousands of which a file may pack
+/// into one; beside it, reading takes a small multiple of the file's size.
 LabelMap read_stored_indices(const std::filesystem::path& path);
 
 /// The same with pixels of `ignore_label` become kUnlabelled.  InputError, too, for an index outside

@@ -23,6 +23,7 @@ std::string_view field(std::string_view text, std::string_view key, const std::s
 }
 
 std::vector<int64_t> parse_shape(std::string_view text, const std::string& name) {
+  constexpr size_t kMostDimensions = 64;  // NumPy's own limit
   std::vector<int64_t> shape;
   int64_t number = -1;
   for (const char c : text.substr(text.starts_with('('))) {
@@ -31,6 +32,7 @@ std::vector<int64_t> parse_shape(std::string_view text, const std::string& name)
       if (number > INT32_MAX) break;
     } else if (c == ',' || c == ')') {
       if (number >= 0) shape.push_back(number);
+      if (shape.size() > kMostDimensions) break;
       number = -1;
       if (c == ')') return shape;
     } else if (c != ' ') {
@@ -99,7 +101,7 @@ std::vector<double> decode_npy(std::string_view bytes, const std::string& dtype,
     count *= static_cast<uint64_t>(side);
     if (count > bytes.size()) break;  // also keeps the product from overflowing
   }
-  if (count * size != bytes.size()) {
+  if (count > bytes.size() || count * size != bytes.size()) {
     throw InputError(
         "{}: an array of type '{}' and shape ({}) does not fit its {} bytes: cut short or damaged", name,
         dtype, fmt::join(shape, ", "), bytes.size());

@@ -87,6 +87,15 @@ void draw_segment(LabelMap& map, Cell a, Cell b, uint8_t label, int half) {
                label);
 }
 
+/// Sets the pixels of a row whose centres lie from `begin` to before `end`.
+void set_between(LabelMap& map, int y, double begin, double end, uint8_t label) {
+  const auto column = [&](double at) {
+    return static_cast<int>(std::ceil(std::clamp(at, 0.0, 1.0 * map.width)));
+  };
+  const auto row = map.labels.begin() + size_t{1} * y * map.width;
+  if (begin < end) std::fill(row + column(begin), row + column(end), label);
+}
+
 }  // namespace
 
 void draw_stroke(LabelMap& map, std::span<const Point> points, uint8_t label, int width) {
@@ -113,13 +122,23 @@ void fill_polygon(LabelMap& map, std::span<const Point> corners, uint8_t label) 
       if ((a.y <= row) != (b.y <= row)) crossings.push_back(a.x + (row - a.y) / (b.y - a.y) * (b.x - a.x));
     }
     std::ranges::sort(crossings);
-    for (size_t i = 0; i + 1 < crossings.size(); i += 2) {
-      const auto column = [&](float at) {
-        return static_cast<int>(std::ceil(std::clamp(at, 0.0f, static_cast<float>(map.width))));
-      };
-      const auto begin = map.labels.begin() + size_t{1} * y * map.width;
-      std::fill(begin + column(crossings[i]), begin + column(crossings[i + 1]), label);
-    }
+    for (size_t i = 0; i + 1 < crossings.size(); i += 2)
+      set_between(map, y, crossings[i], crossings[i + 1], label);
+  }
+}
+
+void fill_ellipse(LabelMap& map, Point middle, Point end, Point other_end, uint8_t label) {
+  const Point a = end - middle, b = other_end - middle;
+  const double ax = a.x, ay = a.y, bx = b.x, by = b.y, area = ax * by - ay * bx;
+  if (area == 0) return;
+  // Inside is middle + s a + t b with s² + t² <= 1, which in each row is a quadratic inequality.
+  const double square = ay * ay + by * by;
+  for (int y = 0; y < map.height; ++y) {
+    const double dy = y - double{middle.y}, centre = dy * (ax * ay + bx * by) / square;
+    const double reach = square - dy * dy;
+    if (reach < 0) continue;
+    const double half = std::abs(area) * std::sqrt(reach) / square;
+    set_between(map, y, middle.x + centre - half, middle.x + centre + half, label);
   }
 }
 

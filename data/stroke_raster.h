@@ -17,4 +17,7 @@ void draw_stroke(LabelMap& map, std::span<const Point> points, uint8_t label, in
 /// Sets the pixels whose centres lie inside the polygon (even-odd rule); parts outside the image are dropped.
 void fill_polygon(LabelMap& map, std::span<const Point> corners, uint8_t label);
 
+/// The same for an ellipse, given by its middle and the ends of two half axes at a right angle.
+void fill_ellipse(LabelMap& map, Point middle, Point end, Point other_end, uint8_t label);
+
 }  // namespace scrawl

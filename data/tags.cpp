@@ -34,7 +34,7 @@ class TagReader {
  public:
   TagReader(std::string_view file, std::string_view pickle, std::string name)
       : name_(std::move(name)),
-        budget_(1024 + 10 * file.size()),
+        budget_(kSmall + 2 * file.size()),
         pickle_(pickle, {.globals = kGlobals, .memory = ample_memory(pickle.size())}, name_) {}
 
   Tags read() {
@@ -45,11 +45,17 @@ class TagReader {
     }
     Tags tags;
     const auto& items = outer.data.items[0]->items;
-    for (size_t i = 0; i < items.size(); i += 2) tags.insert_or_assign(key(*items[i]), vector(*items[i + 1]));
+    for (size_t i = 0; i < items.size(); i += 2) {
+      spend(kEntry);
+      tags.insert_or_assign(key(*items[i]), vector(*items[i + 1]));
+    }
     return tags;
   }
 
  private:
+  static constexpr size_t kSmall = size_t{64} << 10;  // of a file so small that its size says little
+  static constexpr size_t kEntry = sizeof(Tags::value_type) + 48;  // of a dictionary, without its contents
+
   struct Array {
     std::string dtype;
     std::vector<int64_t> shape;
@@ -65,7 +71,7 @@ class TagReader {
   /// them.
   const std::vector<const PickleValue*>* call(const PickleValue& value, std::string_view function,
                                               size_t count) const {
-    if (!value.is(Kind::object) || !value.items[0]->text.ends_with(function)) return nullptr;
+    if (!value.is(Kind::object) || !value.items[0]->text().ends_with(function)) return nullptr;
     const PickleValue& arguments = *value.items[1];
     return arguments.is(Kind::sequence) && arguments.items.size() >= count ? &arguments.items : nullptr;
   }
@@ -84,9 +90,9 @@ class TagReader {
     if (!arguments || !is_string(*(*arguments)[0])) fail("holds an array without a type");
     // Byte order comes with the state, "|" where it has no meaning; without a state it is the machine's.
     std::string_view order = "<";
-    if (value.items.size() > 2 && is_string(*state(value, 2)[1])) order = state(value, 2)[1]->text;
+    if (value.items.size() > 2 && is_string(*state(value, 2)[1])) order = state(value, 2)[1]->text();
     if (order.size() != 1) fail("holds an array of unknown byte order");
-    return fmt::format("{}{}", order, (*arguments)[0]->text.substr(0, 16));
+    return fmt::format("{}{}", order, (*arguments)[0]->text().substr(0, 16));
   }
 
   Array array(const PickleValue& value) const {
@@ -104,20 +110,20 @@ class TagReader {
 
   /// One run of bytes may be shared by many arrays: what comes out is bounded, not just the file.
   void spend(size_t size) {
-    if (size > budget_) fail("unpacks to more than ten times its size; refused");
+    if (size > budget_) fail("unpacks to far more than its size; refused");
     budget_ -= size;
   }
 
   /// Bytes as they are, or, in protocol 2, the text whose latin-1 form they are.
   std::string bytes(const PickleValue& value) {
     const auto* arguments = call(value, "_codecs.encode", 2);
-    const std::string_view text = arguments ? (*arguments)[0]->text : value.text;
+    const std::string_view text = arguments ? (*arguments)[0]->text() : value.text();
     spend(text.size());
     if (!arguments) {
       if (!value.is(Kind::bytes)) fail("holds an array without data");
       return std::string(text);
     }
-    if (!(*arguments)[0]->is(Kind::text) || (*arguments)[1]->text != "latin1")
+    if (!(*arguments)[0]->is(Kind::text) || (*arguments)[1]->text() != "latin1")
       fail("holds bytes in an unknown code");
     return latin1(text);
   }
@@ -148,8 +154,8 @@ class TagReader {
       return voc_id(static_cast<int64_t>(number));
     }
     if (!is_string(value)) fail("has a key that is neither text nor an integer");
-    spend(value.text.size());
-    return std::string(value.text);
+    spend(value.text().size());
+    return std::string(value.text());
   }
 
   /// Ten digits are a VOC id, year and number, whose underscore was lost.
@@ -162,7 +168,13 @@ class TagReader {
   std::vector<float> vector(const PickleValue& value) {
     const Array a = array(value);
     if (a.shape.size() != 1) fail("holds an array of {} dimensions, expected label vectors", a.shape.size());
-    const std::vector<double> values = decode_npy(bytes(a.data), a.dtype, a.shape, name_);
+    const std::string raw = bytes(a.data);
+    // A byte may be a number, which takes eight while it is decoded.
+    const size_t passing = sizeof(double) * raw.size();
+    spend(passing);
+    const std::vector<double> values = decode_npy(raw, a.dtype, a.shape, name_);
+    budget_ += passing;
+    spend(sizeof(float) * values.size());
     return {values.begin(), values.end()};
   }
 

@@ -50,6 +50,7 @@ class PickleMachine {
     }
   }
   size_t offset() const { return offset_; }
+  size_t spent() const { return rules_.memory - memory_; }
 
  private:
   void step(uint8_t code) {
@@ -188,21 +189,23 @@ class PickleMachine {
     if (bytes > memory_) fail("makes the values take more memory than those of a file of its size may");
     memory_ -= bytes;
   }
-  /// Spends what a vector has grown by since its capacity was `before`.
+  /// Makes room for `count` more values, and spends what that takes.
   template <typename T>
-  void spend_growth(const std::vector<T>& vector, size_t before) {
-    constexpr size_t kHeader = 16;  // of the allocator
-    if (vector.capacity() > before) spend((vector.capacity() - before) * sizeof(T) + kHeader);
+  void make_room(std::vector<T>& vector, size_t count) {
+    if (vector.capacity() - vector.size() >= count) return;
+    const size_t before = vector.capacity(), after = std::max(vector.size() + count, 2 * before);
+    spend(after * sizeof(T));
+    vector.reserve(after);
+    memory_ += before * sizeof(T);  // its old memory was there until now
   }
   template <typename T>
   void append(std::vector<T>& vector, T value) {
-    const size_t before = vector.capacity();
+    make_room(vector, 1);
     vector.push_back(value);
-    spend_growth(vector, before);
   }
 
   PickleValue* add(Kind kind) {
-    spend(sizeof(PickleValue));
+    spend(sizeof(PickleValue) * 16 / 15);  // with the deque's own memory
     values_.emplace_back().kind = kind;
     return &values_.back();
   }
@@ -212,18 +215,21 @@ class PickleMachine {
     return value;
   }
 
+  PickleValue* add_text(Kind kind, std::string_view text) {
+    if (text.size() > UINT32_MAX) fail("is followed by a text of {} bytes; too long", text.size());
+    PickleValue* value = add(kind);
+    value->begin = text.data();
+    value->length = static_cast<uint32_t>(text.size());
+    return value;
+  }
+
   void push(PickleValue* value) { append(stack_, value); }
   void push_real() {  // big-endian, unlike all else
     PickleValue* value = add(Kind::real);
     value->real = std::bit_cast<double>(__builtin_bswap64(number<uint64_t>()));
     push(value);
   }
-  void push_text(Kind kind, uint64_t length) {
-    const std::string_view text = take(length);
-    PickleValue* value = add(kind);
-    value->text = text;
-    push(value);
-  }
+  void push_text(Kind kind, uint64_t length) { push(add_text(kind, take(length))); }
   void push_tuple(size_t count) {
     PickleValue* value = add(Kind::sequence);
     move_items(value, count);
@@ -240,10 +246,9 @@ class PickleMachine {
   }
   void move_items(PickleValue* target, size_t count) {
     if (stack_.size() < base() + count) fail("needs more values than there are: damaged");
-    const size_t before = target->items.capacity();
+    make_room(target->items, count);
     target->items.insert(target->items.end(), stack_.end() - count, stack_.end());
     stack_.resize(stack_.size() - count);
-    spend_growth(target->items, before);
   }
 
   void push_global(std::string_view module, std::string_view name) {
@@ -253,9 +258,7 @@ class PickleMachine {
       throw InputError("{}: refuses to call '{}', which such a file has no need of; nothing was executed",
                        where_, full.substr(0, 100));
     }
-    PickleValue* value = add(Kind::global);
-    value->text = *known;
-    push(value);
+    push(add_text(Kind::global, *known));
   }
   void push_named_global() {
     const std::string_view module = line();
@@ -264,12 +267,13 @@ class PickleMachine {
   void push_stack_global() {
     const PickleValue *name = pop(), *module = pop();
     if (!name->is(Kind::text) || !module->is(Kind::text)) fail("names a global by something other than text");
-    push_global(module->text, name->text);
+    push_global(module->text(), name->text());
   }
   void push_call() {
     const PickleValue *arguments = pop(), *callable = pop();
     if (!callable->is(Kind::global)) fail("calls something other than a global; refused");
-    if (callable->text == "collections.OrderedDict" && arguments->items.empty()) return push(add(Kind::dict));
+    if (callable->text() == "collections.OrderedDict" && arguments->items.empty())
+      return push(add(Kind::dict));
     push_with(Kind::object, {callable, arguments});
   }
   void push_persistent() {
@@ -278,8 +282,8 @@ class PickleMachine {
   }
   void push_with(Kind kind, std::initializer_list<const PickleValue*> items) {
     PickleValue* value = add(kind);
+    make_room(value->items, items.size());
     value->items = items;
-    spend_growth(value->items, 0);
     push(value);
   }
 
@@ -343,6 +347,7 @@ Pickle::Pickle(std::string_view bytes, const PickleRules& rules, std::string_vie
   PickleMachine machine(*this, bytes, rules, where);
   root_ = machine.run();
   size_ = machine.offset();
+  memory_ = machine.spent();
 }
 
 }  // namespace scrawl

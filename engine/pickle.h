@@ -24,20 +24,24 @@ struct PickleValue {
     persistent
   };
   Kind kind = Kind::none;
+  uint32_t length = 0;  // of the text
   union {
     int64_t integer = 0;  // also boolean
     double real;
+    const char* begin;  // of the text
   };
-  std::string_view text;  // text (UTF-8), bytes, or "module.name" of a global
   /// Sequence (tuple or list): its items.  Dict: key, value, key, value …
   /// Object: the global it calls, the tuple of arguments, then every state it is built with.
   /// Persistent: the id under which the value lies outside the pickle.
   std::vector<const PickleValue*> items;
 
   bool is(Kind k) const { return kind == k; }
+  /// Text (UTF-8), bytes, or "module.name" of a global; empty for any other value.
+  std::string_view text() const { return {length ? begin : "", length}; }
 };
 
-/// More memory than the values of an honest pickle take, which for label vectors is five times its length.
+/// More memory than the values of an honest pickle take, which is four to six times its length for label
+/// vectors of twenty to three classes.
 constexpr size_t ample_memory(size_t length) {
   return (size_t{64} << 10) + 7 * length;
 }
@@ -64,12 +68,14 @@ class Pickle {
   const std::deque<PickleValue>& values() const { return values_; }
   /// The length of the stream; what follows it is no part of it.
   size_t size() const { return size_; }
+  /// What its values took of the memory that the rules allow.
+  size_t memory() const { return memory_; }
 
  private:
   friend class PickleMachine;
   std::deque<PickleValue> values_;
   const PickleValue* root_ = nullptr;
-  size_t size_ = 0;
+  size_t size_ = 0, memory_ = 0;
 };
 
 }  // namespace scrawl

@@ -1,6 +1,7 @@
 #include "engine/tensor_file.h"
 
 #include <bit>
+#include <cmath>
 #include <cstring>
 
 #include "engine/error.h"
@@ -36,7 +37,12 @@ std::vector<Out> convert(const std::vector<std::byte>& bytes, Convert to) {
 
 template <typename Out>
 std::vector<Out> values(const HostTensor& tensor) {
-  const auto cast = [](auto value) { return static_cast<Out>(value); };
+  const auto cast = []<typename T>(T value) {
+    if constexpr (std::is_integral_v<Out> && std::is_floating_point_v<T>) {
+      if (!(std::abs(value) < 0x1p63)) throw InputError("tensor holds {}, expected integers", value);
+    }
+    return static_cast<Out>(value);
+  };
   const auto& [dtype, shape, bytes] = tensor;
   if (dtype == "F32") return convert<float, Out>(bytes, cast);
   if (dtype == "F64") return convert<double, Out>(bytes, cast);

@@ -1,5 +1,6 @@
 #include "engine/torch_file.h"
 
+#include <algorithm>
 #include <bit>
 #include <cstring>
 #include <nlohmann/json.hpp>
@@ -19,65 +20,69 @@ constexpr std::string_view kZipMagic = "PK\x03\x04";
 constexpr std::string_view kLegacyMagic{"\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.", 13};
 constexpr size_t kLegacyMagicWithin = 32;  // bytes: a protocol, and in later ones a frame, come before it
 
-/// Constant part of the limits below, for files so small that their size says little.
+/// What small parts of a file may take, and all of a file so small that its size says little.
 constexpr size_t kSmall = 64 << 10;
 
-/// What the values of the pickle may take: eight times its length, but pickles are a small part of a
-/// checkpoint.
-size_t pickle_limit(size_t file_size) {
-  return kSmall + 5 * file_size;
-}
+/// The memory that all that comes out of a file may take together, its pickles, which take eight times their
+/// length but are a small part of it, and its tensors: weights hardly compress, and few tensors share
+/// storages.
+class Budget {
+ public:
+  Budget(size_t file_size, const std::string& where)
+      : left_(static_cast<int64_t>(2 * kSmall + 9 * file_size)), where_(where) {}
 
-/// What tensors may take, with the storage that they are taken from: weights hardly compress, and few tensors
-/// share storages.
-size_t tensor_limit(size_t file_size) {
-  return kSmall + 3 * file_size;
-}
+  void spend(size_t bytes) {
+    left_ -= static_cast<int64_t>(bytes);
+    if (left_ < 0) throw InputError("{}: holds more than a file of its size should", where_);
+  }
+  int64_t& left() { return left_; }
 
-Pickle pickle_of(std::string_view stream, size_t file_size, const std::string& where) {
-  return {
-      stream, {.globals = torch_globals(), .persistent_ids = true, .memory = pickle_limit(file_size)}, where};
-}
+  /// Reads a pickle and spends what its values take.
+  Pickle read_pickle(std::string_view stream) {
+    const PickleRules rules{torch_globals(), /*persistent_ids=*/true, static_cast<size_t>(left_)};
+    Pickle pickle(stream, rules, where_);
+    spend(pickle.memory());
+    return pickle;
+  }
+
+ private:
+  int64_t left_;
+  const std::string& where_;
+};
 
 /// Gathers tensors storage by storage, so that no more than one storage is in memory beside them.
 class Gatherer {
  public:
-  Gatherer(const Pickle& pickle, size_t file_size, const std::string& where)
-      : where_(where), left_(static_cast<int64_t>(tensor_limit(file_size))) {
-    for (TorchTensor& tensor : tensors_of(pickle, where_))
-      waiting_[tensor.storage.key].push_back(std::move(tensor));
-  }
+  Gatherer(const Pickle& pickle, Budget& budget, const std::string& where)
+      : where_(where), budget_(budget), waiting_(tensors_of(pickle, budget.left(), where)) {}
 
-  /// Keys of the storages that tensors wait for.
-  std::vector<std::string> keys() const {
-    std::vector<std::string> keys;
-    for (const auto& [key, tensors] : waiting_) keys.push_back(key);
-    return keys;
-  }
-  /// Bytes that tensors and a storage may still take.
-  int64_t left() const { return left_; }
+  /// The key of a storage that tensors wait for; null when there is none.
+  const std::string* next() const { return waiting_.empty() ? nullptr : &waiting_.begin()->first; }
 
   void take(const std::string& key, std::span<const std::byte> storage) {
-    const auto tensors = waiting_.find(key);
-    if (tensors == waiting_.end()) return;
-    for (const TorchTensor& tensor : tensors->second) {
-      HostTensor values = gather(tensor, storage, left_ - static_cast<int64_t>(storage.size()), where_);
-      left_ -= static_cast<int64_t>(values.bytes.size());
-      file_.tensors.emplace(tensor.name, std::move(values));
+    constexpr size_t kNode = 64;
+    const auto [first, last] = waiting_.equal_range(key);
+    for (auto i = first; i != last; ++i) {
+      const TorchTensor& tensor = i->second;
+      HostTensor values =
+          gather(tensor, storage, budget_.left() - static_cast<int64_t>(storage.size()), where_);
+      budget_.spend(kNode + sizeof(decltype(file_.tensors)::value_type) + tensor.name.size() +
+                    values.bytes.size());
+      if (!file_.tensors.emplace(tensor.name, std::move(values)).second)
+        throw InputError("{}: tensor '{}' occurs twice", where_, tensor.name);
     }
-    waiting_.erase(tensors);
+    waiting_.erase(first, last);
   }
 
   TensorFile result() {
-    if (!waiting_.empty())
-      throw InputError("{}: storage '{}' is missing: damaged", where_, waiting_.begin()->first);
+    if (next()) throw InputError("{}: storage '{}' is missing: damaged", where_, *next());
     return std::move(file_);
   }
 
  private:
   const std::string& where_;
-  int64_t left_;
-  std::map<std::string, std::vector<TorchTensor>> waiting_;
+  Budget& budget_;
+  TorchTensors waiting_;
   TensorFile file_;
 };
 
@@ -90,9 +95,11 @@ std::span<const std::byte> bytes_of(std::string_view text) {
 /// The folder that all entries lie in, with its slash.
 std::string root_of(const ZipReader& zip, const std::string& where) {
   constexpr std::string_view kPickle = "data.pkl";
-  for (const std::string& name : zip.names())
+  for (int64_t i = 0; i < zip.size(); ++i) {
+    const std::string_view name = zip.name(i);
     if (name.ends_with(kPickle) && name.find('/') == name.size() - kPickle.size() - 1)
-      return name.substr(0, name.size() - kPickle.size());
+      return std::string(name.substr(0, name.size() - kPickle.size()));
+  }
   throw InputError("{}: a zip file, but no PyTorch checkpoint: it has no data.pkl", where);
 }
 
@@ -105,6 +112,9 @@ std::map<std::string, std::string> metadata_of(const std::string& text, const st
   }
 }
 
+/// What libzip takes to remember an entry, and what a JSON document takes for each byte.
+constexpr size_t kZipEntry = 320, kDocument = 32;
+
 TensorFile read_zip(const std::filesystem::path& path) {
   const std::string where = path.string();
   const size_t size = std::filesystem::file_size(path);
@@ -113,14 +123,23 @@ TensorFile read_zip(const std::filesystem::path& path) {
   if (zip.contains(root + "byteorder") && zip.read(root + "byteorder", kSmall) != "little")
     throw InputError("{}: written on a big-endian machine; such checkpoints are not read", where);
 
-  const std::string stream = zip.read(root + "data.pkl", kSmall + size);
-  const Pickle pickle = pickle_of(stream, size, where);
-  Gatherer gatherer(pickle, size, where);
-  for (const std::string& key : gatherer.keys())
-    gatherer.take(key, bytes_of(zip.read(root + "data/" + key, gatherer.left())));
+  Budget budget(size, where);
+  budget.spend(kZipEntry * static_cast<size_t>(zip.size()));
+  const std::string stream = zip.read(root + "data.pkl", budget.left());
+  budget.spend(stream.size());
+  const Pickle pickle = budget.read_pickle(stream);
+  Gatherer gatherer(pickle, budget, where);
+  int64_t unpacked = budget.left();  // in all: thousands of entries may share one run of packed bytes
+  while (gatherer.next()) {
+    const std::string key = *gatherer.next();
+    const std::string storage = zip.read(root + "data/" + key, std::min(unpacked, budget.left()));
+    unpacked -= static_cast<int64_t>(storage.size());
+    gatherer.take(key, bytes_of(storage));
+  }
   TensorFile file = gatherer.result();
   if (zip.contains(root + kTorchMetadata))
-    file.metadata = metadata_of(zip.read(root + kTorchMetadata, kSmall), where);
+    file.metadata = metadata_of(
+        zip.read(root + kTorchMetadata, std::min<uint64_t>(kSmall, budget.left() / kDocument)), where);
   return file;
 }
 
@@ -130,7 +149,7 @@ TensorFile read_zip(const std::filesystem::path& path) {
 class LegacyReader {
  public:
   explicit LegacyReader(const std::filesystem::path& path)
-      : where_(path.string()), bytes_(read_file(path)), rest_(bytes_) {
+      : where_(path.string()), bytes_(read_file(path)), rest_(bytes_), budget_(bytes_.size(), where_) {
     rest_.remove_prefix(rest_.find(kLegacyMagic) + kLegacyMagic.size());
   }
 
@@ -142,28 +161,32 @@ class LegacyReader {
     for (const PickleValue& value : object.values())
       if (value.is(PickleValue::Kind::persistent)) {
         const TorchStorage storage = storage_of(value, where_);
-        element_sizes[value.items[0]->items[2]->text] = element_size(storage.dtype);
+        element_sizes[value.items[0]->items[2]->text()] = element_size(storage.dtype);
       }
-    Gatherer gatherer(object, bytes_.size(), where_);
+    budget_.spend(kNode * element_sizes.size());
+    Gatherer gatherer(object, budget_, where_);
     for (const PickleValue* key : keys.root().items) {
-      const auto size = element_sizes.find(key->text);
+      const auto size = element_sizes.find(key->text());
       if (size == element_sizes.end())
-        throw InputError("{}: nothing uses storage '{}': damaged", where_, key->text);
-      gatherer.take(std::string(key->text), next_storage(size->second));
+        throw InputError("{}: nothing uses storage '{}': damaged", where_, key->text());
+      gatherer.take(std::string(key->text()), next_storage(size->second));
     }
     return gatherer.result();
   }
 
  private:
+  static constexpr size_t kNode = 64;  // of a map
+
   Pickle next_pickle() {
-    Pickle pickle = pickle_of(rest_, bytes_.size(), where_);
+    Pickle pickle = budget_.read_pickle(rest_);
     rest_.remove_prefix(pickle.size());
     return pickle;
   }
 
   void expect_little_endian(const PickleValue& system) const {
     for (size_t i = 0; i + 1 < system.items.size(); i += 2)
-      if (system.items[i]->text == "little_endian" && system.items[i + 1]->integer == 0)
+      if (system.items[i]->text() == "little_endian" && system.items[i + 1]->is(PickleValue::Kind::boolean) &&
+          system.items[i + 1]->integer == 0)
         throw InputError("{}: written on a big-endian machine; such checkpoints are not read", where_);
   }
 
@@ -181,6 +204,7 @@ class LegacyReader {
 
   std::string where_, bytes_;
   std::string_view rest_;
+  Budget budget_;
 };
 
 }  // namespace

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <set>
 
 #include "engine/error.h"
 
@@ -53,12 +52,12 @@ std::string dtype_of(std::string_view global) {
 /// Walks through dictionaries and lists, which may share and contain each other.
 class TensorWalk {
  public:
-  TensorWalk(const Pickle& pickle, const std::string& where)
-      : where_(where), visits_left_(1024 + 4 * pickle.size()) {
+  TensorWalk(const Pickle& pickle, int64_t& memory, const std::string& where)
+      : where_(where), memory_(memory), visits_left_(1024 + 4 * pickle.size()) {
     visit(pickle.root(), "", 0);
   }
 
-  std::vector<TorchTensor> tensors;
+  TorchTensors tensors;
 
  private:
   static constexpr int kDeepest = 32;
@@ -84,18 +83,27 @@ class TensorWalk {
     } else if (const Items* parameter = call(value, "torch._utils._rebuild_parameter", 1)) {
       visit(*parameter->front(), name, depth + 1);
     } else if (const Items* arguments = call(value, "torch._utils._rebuild_tensor_v2", 4)) {
-      if (!names_.insert(name).second) fail("tensor '{}' occurs twice", name);
-      tensors.push_back(tensor(name, *arguments));
+      keep(tensor(name, *arguments));
     }
   }
 
+  void keep(TorchTensor tensor) {
+    constexpr int64_t kNode = 64;
+    const std::string& key = tensor.storage.key;
+    const size_t numbers = 2 * (tensor.shape.size() + tensor.strides.size());  // with those while they grow
+    memory_ -= kNode + static_cast<int64_t>(sizeof(TorchTensors::value_type) + tensor.name.size() +
+                                            2 * key.size() + numbers * sizeof(int64_t));
+    if (memory_ < 0) fail("names more tensors than a file of this size should hold");
+    tensors.emplace(key, std::move(tensor));
+  }
+
   static std::string key_text(const PickleValue& key) {
-    return key.is(Kind::integer) ? std::to_string(key.integer) : std::string(key.text);
+    return key.is(Kind::integer) ? std::to_string(key.integer) : std::string(key.text());
   }
 
   /// The arguments of `value` if it is a call of `function` with at least `count` of them.
   static const Items* call(const PickleValue& value, std::string_view function, size_t count) {
-    if (!value.is(Kind::object) || value.items[0]->text != function) return nullptr;
+    if (!value.is(Kind::object) || value.items[0]->text() != function) return nullptr;
     const PickleValue& arguments = *value.items[1];
     return arguments.is(Kind::sequence) && arguments.items.size() >= count ? &arguments.items : nullptr;
   }
@@ -122,8 +130,8 @@ class TensorWalk {
   }
 
   const std::string& where_;
+  int64_t& memory_;  // left to take
   size_t visits_left_;
-  std::set<std::string> names_;
 };
 
 /// Copies a strided block, dimension by dimension, to `out`; returns where the next value goes.
@@ -161,16 +169,16 @@ TorchStorage storage_of(const PickleValue& persistent, const std::string& where)
   // ("storage", class, key, location, elements), in the legacy form also (…, view), which is None.
   const PickleValue& id = *persistent.items[0];
   if (id.is(Kind::sequence) && (id.items.size() == 5 || id.items.size() == 6) &&
-      id.items[0]->text == "storage" && id.items[1]->is(Kind::global) && id.items[2]->is(Kind::text) &&
+      id.items[0]->text() == "storage" && id.items[1]->is(Kind::global) && id.items[2]->is(Kind::text) &&
       (id.items.size() == 5 || id.items[5]->is(Kind::none))) {
-    const std::string dtype = dtype_of(id.items[1]->text);
-    if (!dtype.empty()) return {std::string(id.items[2]->text), dtype};
+    const std::string dtype = dtype_of(id.items[1]->text());
+    if (!dtype.empty()) return {std::string(id.items[2]->text()), dtype};
   }
   throw InputError("{}: holds a storage under an id that PyTorch does not write", where);
 }
 
-std::vector<TorchTensor> tensors_of(const Pickle& pickle, const std::string& where) {
-  return std::move(TensorWalk(pickle, where).tensors);
+TorchTensors tensors_of(const Pickle& pickle, int64_t& memory, const std::string& where) {
+  return std::move(TensorWalk(pickle, memory, where).tensors);
 }
 
 HostTensor gather(const TorchTensor& tensor, std::span<const std::byte> storage, int64_t limit,

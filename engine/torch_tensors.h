@@ -1,6 +1,7 @@
 #pragma once
 // What PyTorch's checkpoints pickle: dictionaries of tensors, each a view of a storage that lies outside the
 // pickle.  See torch/_utils.py (_rebuild_tensor_v2) and torch/serialization.py (persistent_id).
+#include <map>
 #include <span>
 #include <string>
 #include <vector>
@@ -36,10 +37,14 @@ std::string storage_class(const std::string& dtype);
 /// The storage that a persistent id stands for; InputError for any other id.
 TorchStorage storage_of(const PickleValue& persistent, const std::string& where);
 
-/// All tensors in the dictionaries and lists of a checkpoint, in order; what else is there is passed over.
-/// InputError, starting with `where`, for tensors in a form that PyTorch does not write, for two of one name,
-/// and for dictionaries that nest without end.
-std::vector<TorchTensor> tensors_of(const Pickle& pickle, const std::string& where);
+/// Tensors by the key of their storage.
+using TorchTensors = std::multimap<std::string, TorchTensor>;
+
+/// All tensors in the dictionaries and lists of a checkpoint; what else is there is passed over.  `memory` is
+/// what may be taken, and becomes what is left of it: many names may share a long beginning.  InputError,
+/// starting with `where`, for tensors in a form that PyTorch does not write and for dictionaries that nest
+/// without end.
+TorchTensors tensors_of(const Pickle& pickle, int64_t& memory, const std::string& where);
 
 /// The values of a tensor, contiguous.  InputError when it reaches beyond its storage or takes more than
 /// `limit` bytes.

@@ -30,12 +30,13 @@ ZipReader::ZipReader(const std::filesystem::path& path) : where_(path.string()) 
   int error = 0;
   archive_.reset(zip_open(path.c_str(), ZIP_RDONLY, &error));
   if (!archive_) throw InputError("{}: cut short, damaged or no zip file: {}", where_, text_of(error));
-  const zip_int64_t count = zip_get_num_entries(archive_.get(), 0);
-  for (zip_int64_t i = 0; i < count; ++i) {
-    const char* name = zip_get_name(archive_.get(), i, ZIP_FL_ENC_RAW);
-    if (!name) throw InputError("{}: damaged zip file: an entry has no name", where_);
-    names_.emplace_back(name);
-  }
+  size_ = zip_get_num_entries(archive_.get(), 0);
+}
+
+std::string_view ZipReader::name(int64_t index) const {
+  const char* name = zip_get_name(archive_.get(), index, ZIP_FL_ENC_RAW);
+  if (!name) throw InputError("{}: damaged zip file: an entry has no name", where_);
+  return name;
 }
 
 bool ZipReader::contains(const std::string& name) const {

@@ -4,6 +4,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -16,8 +17,9 @@ class ZipReader {
   /// InputError when it is no zip file, or is damaged or cut short.
   explicit ZipReader(const std::filesystem::path& path);
 
-  /// Names of all entries, in the order in which the file lists them.
-  const std::vector<std::string>& names() const { return names_; }
+  int64_t size() const { return size_; }
+  /// The name of an entry, in the order in which the file lists them.
+  std::string_view name(int64_t index) const;
   bool contains(const std::string& name) const;
   /// The unpacked bytes of an entry; InputError when it is missing, damaged, locked, packed in an unknown way
   /// or larger than `limit`.
@@ -30,7 +32,7 @@ class ZipReader {
 
   std::string where_;
   std::unique_ptr<zip, Discard> archive_;
-  std::vector<std::string> names_;
+  int64_t size_ = 0;
 };
 
 /// Writes a zip file whose entries are stored as they are, in the given order and without times, so that the

@@ -1,9 +1,11 @@
 #include "train/checkpoint_info.h"
 
 #include <algorithm>
+#include <array>
 #include <nlohmann/json.hpp>
 
 #include "engine/error.h"
+#include "train/small_json.h"
 
 namespace scrawl {
 
@@ -30,10 +32,14 @@ void from_json(const Json& json, CheckpointInfo& info) {
   json.at("model").get_to(info.model);
   json.at("state").get_to(info.state);
   json.at("class_names").get_to(info.classes.names);
-  std::vector<Palette::value_type> colours;
+  std::vector<std::array<int, 3>> colours;
   if (json.contains("class_colours")) json["class_colours"].get_to(colours);  // older checkpoints have VOC's
   if (colours.size() > info.classes.palette.size()) throw InputError("{} colours of classes", colours.size());
-  std::ranges::copy(colours, info.classes.palette.begin());
+  for (size_t k = 0; k < colours.size(); ++k)
+    for (size_t i = 0; i < colours[k].size(); ++i) {
+      if (colours[k][i] < 0 || colours[k][i] > 255) throw InputError("{} in a colour", colours[k][i]);
+      info.classes.palette[k][i] = static_cast<uint8_t>(colours[k][i]);
+    }
 }
 
 namespace {
@@ -50,8 +56,10 @@ std::optional<CheckpointInfo> read_info(const TensorFile& file, const std::strin
   const auto text = file.metadata.find(kKey);
   if (text == file.metadata.end()) return std::nullopt;
   try {
-    auto info = Json::parse(text->second).get<CheckpointInfo>();
+    auto info = parse_small_json<Json>(text->second).get<CheckpointInfo>();
     check(info.model);
+    if (info.state.next_epoch < 0 || info.state.step < 0)
+      throw InputError("{} epochs, {} steps", info.state.next_epoch, info.state.step);
     return info;
   } catch (const InputError& error) {
     throw InputError("{}: damaged metadata: {}", where, error.what());

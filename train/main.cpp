@@ -265,8 +265,17 @@ void expect_known_command(const CLI::App& app, std::string_view command) {
                    nearest(command, known));
 }
 
-/// What files of users hold may stand in messages: each must stay one line, and leave the terminal alone.
+/// What files of users hold may stand in messages: each must stay one line that fits on a screen, and leave
+/// the terminal alone.
 std::string one_line(std::string text) {
+  constexpr size_t kBegin = 500, kEnd = 250;  // what is shown of a long one
+  if (text.size() > kBegin + kEnd) {
+    const auto continues = [&](size_t i) { return i < text.size() && (text[i] & 0xC0) == 0x80; };  // UTF-8
+    size_t begin = kBegin, end = text.size() - kEnd;
+    while (continues(begin)) ++begin;
+    while (continues(end)) ++end;
+    text = text.substr(0, begin) + " … " + text.substr(std::max(begin, end));
+  }
   for (char& c : text) {
     if (static_cast<unsigned char>(c) < ' ' || c == 0x7F) c = ' ';
   }

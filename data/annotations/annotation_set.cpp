@@ -39,14 +39,15 @@ bool is_ignored(std::string_view name) {
 
 /// The background, then all names in order, each in its colour if it has one.
 ClassList collect_classes(const std::vector<Annotation>& images, Colours colours, const std::string& where) {
-  std::set<std::string> all;
+  std::set<std::string_view> all;
   for (const Annotation& image : images) {
     for (const DrawnShape& shape : image.shapes) all.insert(shape.name);
   }
   for (const auto& [name, colour] : colours) all.insert(name);
   std::vector<std::string> names{"background"};
-  std::ranges::copy_if(all, std::back_inserter(names),
-                       [](const std::string& name) { return !is_background(name) && !is_ignored(name); });
+  for (const std::string_view name : all) {
+    if (!is_background(name) && !is_ignored(name)) names.emplace_back(name);
+  }
   ClassList classes = class_list(std::move(names), where);
   for (int k = 0; k < classes.size(); ++k) {
     if (const auto found = colours.find(classes.names[k]); found != colours.end())
@@ -69,6 +70,9 @@ AnnotationSet read_annotations(AnnotationFormat format, const fs::path& path,
 
   AnnotationSet set;
   Colours colours;
+  size_t images = 0;
+  for (const AnnotationFile& part : parts) images += part.images.size();
+  set.images.reserve(images);
   for (AnnotationFile& part : parts) {
     std::ranges::move(part.images, std::back_inserter(set.images));
     colours.merge(part.classes);

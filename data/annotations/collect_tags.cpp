@@ -48,14 +48,21 @@ Tags tags_of_label_maps(const fs::path& folder, const ClassList& classes, int ig
 
 Tags tags_of_voc_objects(const fs::path& folder, const ClassList& classes, const ProgressCallback& progress) {
   return collect(folder, ".xml", classes, progress, [&](const fs::path& file, const auto& mark) {
-    const XmlFile xml(read_file(file), file.string());
-    for (const pugi::xml_node& object : xml.root("annotation").children("object")) {
-      const std::string_view name = object.child("name").text().get();
-      const std::optional<int> index = classes.find(name);
-      if (!index) throw InputError("{}: '{}' is none of the {} classes", file.string(), name, classes.size());
-      mark(*index);
-    }
+    for (const int index : parse_voc_objects(read_file(file), classes, file.string())) mark(index);
   });
+}
+
+std::set<int> parse_voc_objects(std::string bytes, const ClassList& classes, const std::string& name) {
+  const XmlFile xml(std::move(bytes), name);
+  std::set<int> shown;
+  for (const pugi::xml_node& object : xml.root("annotation").children("object")) {
+    const std::string_view called = object.child("name").text().get();
+    const std::optional<int> index = classes.find(called);
+    if (!index)
+      throw InputError("{}: '{}' is none of the {} classes", name, called.substr(0, 80), classes.size());
+    shown.insert(*index);
+  }
+  return shown;
 }
 
 }  // namespace scrawl

@@ -1,5 +1,7 @@
 #pragma once
 #include <filesystem>
+#include <set>
+#include <string>
 
 #include "data/class_list.h"
 #include "data/for_each_index.h"
@@ -16,5 +18,8 @@ Tags tags_of_label_maps(const std::filesystem::path& folder, const ClassList& cl
 /// <object>. InputError for a name that is no class.
 Tags tags_of_voc_objects(const std::filesystem::path& folder, const ClassList& classes,
                          const ProgressCallback& progress = {});
+
+/// The classes that one VOC annotation names.
+std::set<int> parse_voc_objects(std::string xml, const ClassList& classes, const std::string& name);
 
 }  // namespace scrawl

@@ -35,8 +35,9 @@ int whole_number_of(const pugi::xml_node& node, const char* attribute, const std
 
 /// "x,y;x,y;…"
 Polyline points_of(const pugi::xml_node& node, const std::string& where) {
-  Polyline points;
   std::string_view text = node.attribute("points").value();
+  Polyline points;
+  points.reserve(std::ranges::count(text, ';') + 1);
   while (!text.empty()) {
     const std::string_view pair = text.substr(0, text.find(';'));
     text.remove_prefix(std::min(pair.size() + 1, text.size()));
@@ -75,7 +76,8 @@ Polyline box_of(const pugi::xml_node& node, const std::string& where) {
 
 Polyline ellipse_of(const pugi::xml_node& node, const std::string& where) {
   const Point centre = from_corner(number_of(node, "cx", where), number_of(node, "cy", where));
-  return turned(ellipse(centre, number_of(node, "rx", where), number_of(node, "ry", where)), centre,
+  const Point radii = within_reach({number_of(node, "rx", where), number_of(node, "ry", where)});
+  return turned({centre, centre + Point{radii.x, 0}, centre + Point{0, radii.y}}, centre,
                 rotation_of(node, where));
 }
 
@@ -91,9 +93,11 @@ bool parse_shape(const pugi::xml_node& node, const std::string& where, DrawnShap
   } else {
     return false;
   }
-  shape.kind = type == "polyline" ? DrawnShape::Kind::stroke
-               : type == "points" ? DrawnShape::Kind::points
-                                  : DrawnShape::Kind::area;
+  shape.kind = type == "polyline"  ? DrawnShape::Kind::stroke
+               : type == "points"  ? DrawnShape::Kind::points
+               : type == "ellipse" ? DrawnShape::Kind::ellipse
+                                   : DrawnShape::Kind::area;
+  shape.layer = node.attribute("z_order") ? whole_number_of(node, "z_order", where) : 0;
   shape.name = node.attribute("label").value();
   if (shape.name.empty()) throw InputError("{}: expected the name of its class as label", where);
   return true;
@@ -105,7 +109,7 @@ Annotation parse_image(const pugi::xml_node& image, const std::string& file) {
   Annotation annotation{.id = id_of_image(name, where),
                         .height = whole_number_of(image, "height", where),
                         .width = whole_number_of(image, "width", where)};
-  std::vector<std::pair<int, DrawnShape>> layers;
+  annotation.shapes.reserve(count(image.children()));
   int number = 0;
   for (const pugi::xml_node& node : image.children()) {
     if (node.type() != pugi::node_element || node.name() == std::string_view("tag")) continue;
@@ -115,11 +119,10 @@ Annotation parse_image(const pugi::xml_node& image, const std::string& file) {
       ++annotation.skipped[node.name()];
       continue;
     }
-    const int layer = node.attribute("z_order") ? whole_number_of(node, "z_order", place) : 0;
-    layers.emplace_back(layer, std::move(shape));
+    annotation.shapes.push_back(std::move(shape));
   }
-  std::ranges::stable_sort(layers, {}, &std::pair<int, DrawnShape>::first);
-  for (auto& [layer, shape] : layers) annotation.shapes.push_back(std::move(shape));
+  if (!std::ranges::is_sorted(annotation.shapes, {}, &DrawnShape::layer))  // which saves sorting's memory
+    std::ranges::stable_sort(annotation.shapes, {}, &DrawnShape::layer);
   return annotation;
 }
 
@@ -144,6 +147,7 @@ AnnotationFile parse_cvat(std::string xml, const std::string& name) {
     for (const pugi::xml_node& label : source.child("labels").children("label"))
       task.classes.emplace(label.child("name").text().get(), colour_of(label.child("color").text().get()));
   }
+  task.images.reserve(count(root.children("image")));
   for (const pugi::xml_node& image : root.children("image")) task.images.push_back(parse_image(image, name));
   return task;
 }

@@ -16,6 +16,8 @@ void draw(LabelMap& map, const DrawnShape& shape, uint8_t label, int width) {
       return;
     case DrawnShape::Kind::area:
       return fill_polygon(map, shape.points, label);
+    case DrawnShape::Kind::ellipse:
+      return fill_ellipse(map, shape.points[0], shape.points[1], shape.points[2], label);
   }
 }
 

@@ -123,16 +123,17 @@ class Reader {
     }
     if (shape_.name.empty()) throw InputError("{}: expected the name of its class as \"label\"", where());
     if (shape_.points.empty()) throw InputError("{}: expected \"points\"", where());
-    if (type_ == "circle") outline_circle();
+    if (type_ == "circle") complete_circle();
     if (type_ == "rectangle" && shape_.points.size() != 4) outline_rectangle();
     annotation_.shapes.push_back(std::move(shape_));
     ++shapes_;
   }
 
-  void outline_circle() {
+  void complete_circle() {
     expect(2);  // the centre, and a point on the circle
-    const float radius = length(shape_.points[1] - shape_.points[0]);
-    shape_.points = ellipse(shape_.points[0], radius, radius);
+    const Point centre = shape_.points[0], radius = shape_.points[1] - centre;
+    shape_.kind = DrawnShape::Kind::ellipse;
+    shape_.points.push_back(centre + Point{-radius.y, radius.x});
   }
   void outline_rectangle() {
     expect(2);  // opposite corners

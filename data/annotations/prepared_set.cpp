@@ -91,7 +91,7 @@ class Preparation {
     for (const DrawnShape& shape : annotation.shapes) {
       const uint8_t label = class_of(shape.name, classes_);
       if (label != kUnlabelled) ++set_.classes[label].shapes;
-      if (shape.kind == DrawnShape::Kind::area) continue;
+      if (shape.has_area()) continue;
       set_.outside += std::ranges::count_if(shape.points, [&](Point p) { return is_outside(p, size); });
     }
     for (const auto& [kind, number] : annotation.skipped) set_.skipped[kind] += number;

@@ -19,10 +19,11 @@ Point parse_point(const pugi::xml_node& point, const std::string& where) {
 }
 
 DrawnShape parse_stroke(const pugi::xml_node& polygon, const std::string& where) {
-  DrawnShape stroke{DrawnShape::Kind::stroke, polygon.child("tag").text().get(), {}};
+  DrawnShape stroke{.name = polygon.child("tag").text().get()};
   if (stroke.name.empty()) throw InputError("{}: expected the name of its class in <tag>", where);
-  for (const pugi::xml_node& point : polygon.children("point"))
-    stroke.points.push_back(parse_point(point, where));
+  const auto points = polygon.children("point");
+  stroke.points.reserve(count(points));
+  for (const pugi::xml_node& point : points) stroke.points.push_back(parse_point(point, where));
   if (stroke.points.empty()) throw InputError("{}: expected at least one <point>", where);
   return stroke;
 }
@@ -32,7 +33,9 @@ DrawnShape parse_stroke(const pugi::xml_node& polygon, const std::string& where)
 Annotation parse_scribblesup(std::string xml, const std::string& id, const std::string& name) {
   const XmlFile file(std::move(xml), name);
   Annotation annotation{.id = id};
-  for (const pugi::xml_node& polygon : file.root("annotation").children("polygon")) {
+  const auto polygons = file.root("annotation").children("polygon");
+  annotation.shapes.reserve(count(polygons));
+  for (const pugi::xml_node& polygon : polygons) {
     annotation.shapes.push_back(
         parse_stroke(polygon, fmt::format("{}: polygon {}", name, annotation.shapes.size() + 1)));
   }

@@ -9,14 +9,26 @@
 namespace scrawl {
 namespace {
 
-/// What pugixml will allocate, more or less: a node for every opening tag, an attribute for every equals
-/// sign.
+constexpr std::string_view kBlanks = " \t\r\n";
+
+/// What pugixml will allocate, at most: a node for every opening tag and for text that follows anything but
+/// one, an attribute for every equals sign.
 size_t memory_for(std::string_view bytes) {
   constexpr size_t kNode = 64, kAttribute = 40;
   size_t nodes = 0, attributes = 0;
-  for (size_t i = 0; i + 1 < bytes.size(); ++i) {
-    nodes += bytes[i] == '<' && bytes[i + 1] != '/';
-    attributes += bytes[i] == '=';
+  bool opens = false;  // the last tag, so that text behind it needs no node
+  for (size_t i = 0; i < bytes.size(); ++i) {
+    if (bytes[i] == '<') {
+      const char next = i + 1 < bytes.size() ? bytes[i + 1] : ' ';
+      nodes += next != '/';
+      opens = next != '/' && next != '!' && next != '?';
+    } else if (bytes[i] == '=') {
+      ++attributes;
+    } else if (bytes[i] == '>') {
+      const bool embedded = opens && bytes[i - 1] != '/';
+      const size_t text = bytes.find_first_not_of(kBlanks, i + 1);
+      nodes += !embedded && text != bytes.npos && bytes[text] != '<';
+    }
   }
   return kNode * nodes + kAttribute * attributes;
 }
@@ -42,7 +54,6 @@ pugi::xml_node XmlFile::root(std::string_view element) const {
 }
 
 std::optional<float> finite_number(std::string_view text) {
-  constexpr std::string_view kBlanks = " \t\r\n";
   const size_t begin = std::min(text.find_first_not_of(kBlanks), text.size());
   const std::string_view digits = text.substr(begin, text.find_last_not_of(kBlanks) + 1 - begin);
   float value = 0.0f;

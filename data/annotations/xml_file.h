@@ -1,4 +1,5 @@
 #pragma once
+#include <iterator>
 #include <optional>
 #include <pugixml.hpp>
 #include <string>
@@ -24,6 +25,12 @@ class XmlFile {
   std::string bytes_, name_;  // the document points into the bytes
   pugi::xml_document document_;
 };
+
+/// How many nodes there are, to take memory for no more.
+template <typename Iterator>
+size_t count(const pugi::xml_object_range<Iterator>& nodes) {
+  return std::distance(nodes.begin(), nodes.end());
+}
 
 /// The number that a text holds, blanks aside, if it is one and finite.
 std::optional<float> finite_number(std::string_view text);

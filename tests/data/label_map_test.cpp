@@ -76,6 +76,39 @@ TEST(LabelMap, AnotherIgnoreLabelBecomesUnlabelled) {
   expect_input_error([&] { read_label_map(path, 11, 11); }, {"255", "11 classes"});
 }
 
+/// A chunk of a PNG, without its checksum, that says it has `length` bytes.
+std::string chunk(uint32_t length, const std::string& content) {
+  return std::string{static_cast<char>(length >> 24), static_cast<char>(length >> 16),
+                     static_cast<char>(length >> 8), static_cast<char>(length)} +
+         content;
+}
+
+TEST(LabelMap, TakesNoMemoryForWhatAFileOnlyPromises) {
+  const TemporaryDirectory directory;
+  const auto path = directory.path / "a.png";
+  write_row(path, PNG_COLOR_TYPE_GRAY, 8, {0, 1, 2});
+  std::string bytes = read_file(path);
+  bytes.insert(33, chunk(0x7FFFFFF0, "zTXtabc"));  // behind the header
+  write_bytes(path, bytes);
+  expect_input_error([&] { read_label_map(path, 21); }, {"a.png", "cannot be read"});
+}
+
+TEST(LabelMap, RefusesMorePixelsThanPhotosHave) {
+  const TemporaryDirectory directory;
+  const auto path = directory.path / "a.png";
+  FILE* file = fopen(path.c_str(), "wb");
+  png_structp png = png_create_write_struct(PNG_LIBPNG_VER_STRING, nullptr, nullptr, nullptr);
+  png_infop info = png_create_info_struct(png);
+  png_init_io(png, file);
+  png_set_IHDR(png, info, 8192, 16385, 8, PNG_COLOR_TYPE_GRAY, PNG_INTERLACE_NONE,
+               PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
+  png_write_info(png, info);
+  png_write_chunk(png, reinterpret_cast<png_const_bytep>("IDAT"), reinterpret_cast<png_const_bytep>("x"), 1);
+  png_destroy_write_struct(&png, &info);
+  fclose(file);
+  expect_input_error([&] { read_label_map(path, 21); }, {"a.png", "8192 x 16385", "too many"});
+}
+
 TEST(LabelMap, RefusesIndicesOutOfRange) {
   const TemporaryDirectory directory;
   const auto path = directory.path / "a.png";

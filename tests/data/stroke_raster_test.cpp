@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <limits>
 
 namespace scrawl {
@@ -149,6 +150,36 @@ TEST(StrokeRaster, PolygonsThatCrossThemselvesLeaveOutWhatTheyEncloseTwice) {
   fill_polygon(
       map, Polyline{{0, -1}, {8.5f, -1}, {8.5f, 1}, {2.5f, 1}, {2.5f, -1}, {5.5f, -1}, {5.5f, 1}, {0, 1}}, 1);
   EXPECT_EQ(picture_of(map), Picture{"###...###"});
+}
+
+TEST(StrokeRaster, EllipsesHoldThePixelsWhoseCentresAreInside) {
+  LabelMap map = blank(5, 7);
+  fill_ellipse(map, {3, 2}, {5.6f, 2}, {3, 3.2f}, 1);
+  EXPECT_EQ(picture_of(map), (Picture{".......", "..###..", ".#####.", "..###..", "......."}));
+  map = blank(5, 5);
+  fill_ellipse(map, {2, 2}, {4.2f, 4.2f}, {1.7f, 2.3f}, 1);  // slim, along the diagonal
+  EXPECT_EQ(picture_of(map), (Picture{"#....", ".#...", "..#..", "...#.", "....#"}));
+  map = blank(4, 6);
+  fill_ellipse(map, {3, 2}, {1e6f, 2}, {3, 1e6f}, 1);
+  EXPECT_EQ(picture_of(map), Picture(4, "######"));
+  map = blank(4, 6);
+  fill_ellipse(map, {3, 2}, {5, 2}, {3, 2}, 1);
+  EXPECT_EQ(picture_of(map), Picture(4, "......")) << "an ellipse without width";
+}
+
+TEST(StrokeRaster, EllipsesAreThePolygonsOfTheirOutlines) {
+  const Point middle{20.3f, 17.8f}, a{12.5f, 6.25f}, b{-4, 8};
+  Polyline outline;
+  for (int i = 0; i < 1000; ++i) {
+    const float angle = 0.006283185f * static_cast<float>(i);
+    outline.push_back(middle + std::cos(angle) * a + std::sin(angle) * b);
+  }
+  LabelMap polygon = blank(40, 40), ellipse = blank(40, 40);
+  fill_polygon(polygon, outline, 1);
+  fill_ellipse(ellipse, middle, middle + a, middle + b, 1);
+  int different = 0;
+  for (size_t i = 0; i < polygon.labels.size(); ++i) different += polygon.labels[i] != ellipse.labels[i];
+  EXPECT_LE(different, 2);
 }
 
 }  // namespace

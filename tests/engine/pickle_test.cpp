@@ -44,7 +44,7 @@ TEST(Pickle, OrderedDictsAreDictsWithoutTheirAttributes) {
   const Pickle pickle = read(stream, globals);
   ASSERT_TRUE(pickle.root().is(PickleValue::Kind::dict));
   ASSERT_EQ(pickle.root().items.size(), 2);
-  EXPECT_EQ(pickle.root().items[0]->text, "a");
+  EXPECT_EQ(pickle.root().items[0]->text(), "a");
   EXPECT_EQ(pickle.root().items[1]->integer, 7);
 }
 
@@ -52,7 +52,7 @@ TEST(Pickle, PersistentIdsAreKeptWhereTheyAreAllowed) {
   const std::string stream = "\x80\x02U\x01xQ.more";
   const Pickle pickle(stream, {.persistent_ids = true, .memory = ample_memory(stream.size())}, "ids");
   ASSERT_TRUE(pickle.root().is(PickleValue::Kind::persistent));
-  EXPECT_EQ(pickle.root().items.at(0)->text, "x");
+  EXPECT_EQ(pickle.root().items.at(0)->text(), "x");
   EXPECT_EQ(pickle.size(), stream.size() - 4);
 }
 

@@ -165,6 +165,41 @@ TEST_F(SafeTensorsTest, RefusesTensorsThatOverlap) {
   EXPECT_NO_THROW(read_safetensors(write("{" + b("[4,8]") + "," + none + "," + a + "}", "12345678")));
 }
 
+TEST_F(SafeTensorsTest, RefusesHeadersOfAnotherForm) {
+  const std::string body(8, 'x');
+  const auto entry = [](const std::string& shape, const std::string& more = "") {
+    return R"({"dtype":"U8","shape":)" + shape + R"(,"data_offsets":[0,8])" + more + "}";
+  };
+  EXPECT_NO_THROW(read_safetensors(write("{\"a\":" + entry("[8]", R"(,"x":{"y":[[],{},1.5]})") + "}", body)));
+  for (const char* shape :
+       {"[[8]]", "[8.0]", "[true]", "[null]", "[\"8\"]", "[{}]", "[18446744073709551615]"})
+    expect_refused(write("{\"a\":" + entry(shape) + "}", body), "malformed");
+  for (const char* other : {"1", "\"x\"", "[]", "null", "{}"})
+    expect_refused(write("{\"a\":" + std::string(other) + "}", body), "'a': malformed");
+  expect_refused(write("{\"a\":" + entry("[8]") + ",\"a\":" + entry("[8]") + "}", body), "'a'");
+  expect_refused(write("{\"a\":" + entry("[8,1,1,1,1,1,1,1,1]") + "}", body), "dimensions");
+  expect_refused(write("{\"a\":" + entry("[8]") + "} x", body), "JSON");
+  for (const char* metadata : {"[]", "{\"a\":1}", "{\"a\":[]}", "{\"a\":{}}", "7"})
+    expect_refused(write("{\"__metadata__\":" + std::string(metadata) + "}", body), "malformed");
+}
+
+TEST_F(SafeTensorsTest, TakesNoMoreMemoryThanTheFileIsWorth) {
+  std::string texts = "{\"__metadata__\":{\"a\":\"\"";
+  for (int i = 0; i < 20000; ++i) texts += fmt::format(",\"{}\":\"\"", i);
+  expect_refused(write(texts + "}}", ""), "more texts");
+  const std::string entry = R"("{}":{{"dtype":"U8","shape":[9000],"data_offsets":[0,9000]}})";
+  std::string shared = "{" + fmt::format(fmt::runtime(entry), 0);
+  for (int i = 1; i < 100; ++i) shared += "," + fmt::format(fmt::runtime(entry), i);
+  expect_refused(write(shared + "}", std::string(9000, 'x')), "shares its bytes");
+}
+
+TEST_F(SafeTensorsTest, RefusesToMakeIntegersOfOtherNumbers) {
+  EXPECT_EQ(stored<float>("F32", {-3.0f, 0x1p40f}).integers(), (std::vector<int64_t>{-3, int64_t{1} << 40}));
+  for (const float number : {NAN, INFINITY, -INFINITY, 0x1p63f, -1e30f})
+    EXPECT_THROW(stored<float>("F32", {number}).integers(), InputError) << number;
+  EXPECT_THROW(stored<double>("F64", {1e300}).integers(), InputError);
+}
+
 TEST_F(SafeTensorsTest, NamesAMissingTensor) {
   EXPECT_THROW(
       {

@@ -194,6 +194,35 @@ TEST_F(TorchFile, UnpacksNoMoreThanAFileOfItsSizeShouldHold) {
   expect_input_error([] { read_torch_file(fixture("bomb.pth")); }, {"bomb.pth", "data/0", "16777216"});
 }
 
+TEST_F(TorchFile, RefusesMoreNamesThanTheFileIsWorth) {
+  // One tensor under thousands of names, all with one long beginning: dictionaries that share one dictionary.
+  const auto numbers = [](const std::string& first, const std::string& again) {
+    std::string entries = "}(";
+    for (int i = 0; i < 250; ++i)
+      entries += std::string("K") + static_cast<char>(i) + (i == 0 ? first : again);
+    return entries + "u";
+  };
+  const std::string names = numbers(numbers(tensor({2}, {1}) + "q\1", "h\1") + "q\2", "h\2");
+  expect_input_error([&] { read_torch_file(checkpoint(dictionary(std::string(120, 'n'), names))); },
+                     {"made.pth", "more tensors"});
+}
+
+TEST_F(TorchFile, RefusesToUnpackTheSameBytesAgainAndAgain) {
+  // Sixty entries are the same 55 bytes, which unpack to 40,000; one tensor takes a single number of each.
+  const auto path = test_directory() / "fuzz" / "corpus" / "pth" / "unpacks_again_and_again.pth";
+  expect_input_error([&] { read_torch_file(path); }, {path.string(), "unpacks to 40000 bytes"});
+}
+
+TEST_F(TorchFile, RefusesOneNameForTwoTensors) {
+  const std::string entry = text("w") + tensor({2}, {1});
+  expect_input_error([&] { read_torch_file(checkpoint("}(" + entry + entry + "u")); }, {"'w' occurs twice"});
+}
+
+TEST_F(TorchFile, RefusesFilesThatWereCutShort) {
+  expect_input_error([] { read_torch_file(fixture("truncated_zip.pth")); },
+                     {"truncated_zip.pth", "cut short"});
+}
+
 /// Whatever a damaged file holds, the reader either reads it or says what is wrong.
 void read_or_refuse(const std::filesystem::path& path, const std::string& bytes) {
   write_bytes(path, bytes);

@@ -30,5 +30,22 @@ TEST(CheckpointFile, WithSizesThatNoNetworkHasIsRefused) {
   }
 }
 
+TEST(CheckpointInfo, WithNumbersBeyondTheirTypesIsRefused) {
+  TensorFile file;
+  write_info(file, {.state = {.step = 7}});
+  const std::string honest = file.metadata.at("checkpoint");
+  const auto spoiled = [&](const std::string& from, const std::string& to) {
+    const size_t at = honest.find(from);
+    EXPECT_NE(at, std::string::npos) << from;
+    file.metadata["checkpoint"] = std::string(honest).replace(at, from.size(), to);
+    return file;
+  };
+  EXPECT_EQ(read_info(spoiled("\"step\":7", "\"step\":8"), "file")->state.step, 8);
+  for (const char* number : {"4294967297", "1e30", "-1e30", "-1", "-9223372036854775808"})
+    expect_input_error([&] { read_info(spoiled("\"step\":7", std::string("\"step\":") + number), "file"); },
+                       {"file", "damaged metadata"});
+  expect_input_error([&] { read_info(spoiled("{", "{" + std::string(70000, ' ')), "file"); }, {"characters"});
+}
+
 }  // namespace
 }  // namespace scrawl

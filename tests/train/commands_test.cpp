@@ -241,8 +241,20 @@ TEST_F(Commands, FilesThatAreNoCheckpointsAreRefused) {
   const std::string other = fixture("torch_values.safetensors").string();
   expect_refusal(scrawl("predict --checkpoint " + other + " --out x " + other),
                  {"no weights of a SegFormer"});
-  expect_refusal(scrawl("inspect " + fixture("hostile.npy").string()), {"hostile.npy", "system"});
+  for (const char* name : {"hostile.npy", "hostile_zip.pth"})
+    expect_refusal(scrawl("inspect " + fixture(name).string()),
+                   {name, "posix.system", "nothing was executed"});
+  expect_refusal(scrawl("inspect " + fixture("truncated_zip.pth").string()),
+                 {"truncated_zip.pth", "cut short"});
+  EXPECT_FALSE(fs::exists("/tmp/scrawl_was_here"));
   expect_refusal(scrawl("inspect " + (test_directory() / "CMakeLists.txt").string()), {"CMakeLists.txt"});
+}
+
+TEST_F(Commands, MessagesFitOnAScreen) {
+  std::ofstream(root() / "long.yaml") << "seed: \"" + std::string(60000, 'x') + "\\n\"";
+  const Outcome outcome = scrawl("check " + (root() / "long.yaml").string());
+  expect_refusal(outcome, {"long.yaml:1: seed: expected an integer", "xxx … xxx", "'"});
+  EXPECT_LT(outcome.err.size(), 1000u);
 }
 
 TEST_F(Commands, TheDemoWritesIntoItsFolderHoweverItIsNamed) {

@@ -284,6 +284,22 @@ TEST(Config, FilesThatAreNoConfiguration) {
             "run.yaml: dataset.data_root is missing: the folder that holds the images, labels and lists");
 }
 
+TEST(Config, RefusesWhatIsTooLargeForAConfiguration) {
+  const auto refused = [](const std::string& text, const std::string& why) {
+    try {
+      load(text);
+      ADD_FAILURE() << "expected an InputError: " << why;
+    } catch (const InputError& error) {
+      EXPECT_NE(std::string(error.what()).find(why), std::string::npos) << error.what();
+    }
+  };
+  std::string list = "train: {gpu_ids: [0";
+  for (int i = 0; i < 3000; ++i) list += ",1";
+  refused(list + "]}", "more lists, groups and keys");
+  refused(std::string(3000, '['), "more lists, groups and keys");
+  refused("#" + std::string(100000, ' '), "at most 65536 characters");
+}
+
 TEST(Config, WrongTypesSayKeyExpectedAndGot) {
   const auto message = [](const char* given) {
     return error("dataset:\n  data_root: voc\n" + std::string(given));

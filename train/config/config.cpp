@@ -7,9 +7,9 @@
 #include <map>
 
 #include "engine/error.h"
-#include "engine/files.h"
 #include "train/config/nearest.h"
 #include "train/config/setting.h"
+#include "train/config/yaml_file.h"
 
 namespace scrawl {
 namespace {
@@ -108,12 +108,7 @@ class GivenKeys {
       : file_(file), all_(all), names_(known_names(all)) {}
 
   void add_file(const std::string& text) {
-    YAML::Node root;
-    try {
-      root = YAML::Load(text);
-    } catch (const YAML::Exception& error) {
-      throw InputError("{}:{}: not valid YAML: {}", file_, error.mark.line + 1, error.msg);
-    }
+    const YAML::Node root = parse_yaml(text, file_);
     if (!root.IsMap()) throw InputError("{}: expected a configuration (key: value), found none", file_);
     add_group(root, "");
   }
@@ -238,7 +233,7 @@ std::filesystem::path Config::list(const std::string& name) const {
 }
 
 Config load_config(const std::filesystem::path& file, const std::vector<std::string>& overrides) {
-  return parse_config(read_file(file), file.string(), overrides);
+  return parse_config(read_yaml_file(file), file.string(), overrides);
 }
 
 Config parse_config(const std::string& text, const std::string& name,

@@ -5,6 +5,7 @@
 #include "engine/error.h"
 #include "engine/files.h"
 #include "kernels/augmentation.h"
+#include "train/small_json.h"
 
 namespace scrawl {
 
@@ -31,19 +32,23 @@ std::vector<std::string> class_names_of(const Json& config) {
 std::optional<HuggingFaceConfig> read_hugging_face_config(const std::filesystem::path& folder) {
   const std::filesystem::path path = folder / "config.json";
   if (!std::filesystem::exists(path)) return std::nullopt;
+  return parse_hugging_face_config(read_file(path), path.string());
+}
+
+HuggingFaceConfig parse_hugging_face_config(const std::string& text, const std::string& name) {
   try {
-    const Json json = Json::parse(read_file(path));
+    const Json json = parse_small_json<Json>(text);
     if (json.at("model_type") != "segformer")
-      throw InputError("{}: model_type is {}, expected \"segformer\"", path.string(),
-                       json.at("model_type").dump());
+      throw InputError("model_type is {}, expected \"segformer\"", json.at("model_type").dump());
     if (json.value("hidden_act", "gelu") != "gelu")
-      throw InputError("{}: hidden_act is {}, expected \"gelu\"", path.string(),
-                       json.at("hidden_act").dump());
+      throw InputError("hidden_act is {}, expected \"gelu\"", json.at("hidden_act").dump());
     // Left out, they have their defaults, which are SegFormer's.
-    return HuggingFaceConfig{json.value("num_attention_heads", ModelConfig{}.heads),
-                             json.value("strides", kSegformerStrides), class_names_of(json)};
+    return {json.value("num_attention_heads", ModelConfig{}.heads), json.value("strides", kSegformerStrides),
+            class_names_of(json)};
+  } catch (const InputError& error) {
+    throw InputError("{}: {}", name, error.what());
   } catch (const Json::exception& error) {
-    throw InputError("{}: {}", path.string(), error.what());
+    throw InputError("{}: {}", name, error.what());
   }
 }
 

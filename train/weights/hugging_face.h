@@ -26,6 +26,9 @@ struct HuggingFaceConfig {
 /// damaged.
 std::optional<HuggingFaceConfig> read_hugging_face_config(const std::filesystem::path& folder);
 
+/// The same from the text of a config.json; `name` begins the error messages.
+HuggingFaceConfig parse_hugging_face_config(const std::string& text, const std::string& name);
+
 /// config.json, from which transformers makes a SegformerForSemanticSegmentation of these sizes.
 std::string hugging_face_config(const ModelConfig& model, const std::vector<std::string>& class_names);
 
