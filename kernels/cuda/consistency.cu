@@ -2,13 +2,18 @@
 //   loss = log Σ exp(s) − Σ t s               (t sums to one)
 //   ds = softmax(s) − t,   da = s · (ds − Σ ds s)
 //   db = t · (Σ t s − s)                      (the log Σ exp drops out of b's softmax)
-// Eight lanes share a position of up to 32 classes and keep it in registers: one read of a and b, one write
-// of da and db, no second pass.  Since s lies in [0, 1], exp(s − 1) stands for exp(s) without a search for
-// its maximum. Forward leaves a partial sum a block, which one block adds in order. Cost: bound by memory;
-// three exponentials a value and about thirty instructions beside. Limits: 256 classes.
+// Rows of as many values as there are classes are no whole packs, so a block copies all of its positions to
+// shared memory, 16 bytes at a time, and its gradients back from there.  A thread keeps a position of up to
+// 24 classes in registers and needs no other; more classes are shared by lanes.  Since s lies in [0, 1],
+// exp(s − 1) stands for exp(s) without a search for its maximum.  Forward leaves a partial sum a block, which
+// one block adds in order.
+// Cost: bound by memory; three exponentials a value (backward four) and some twenty instructions beside.
+// Limits: 256 classes.
 #include "kernels/consistency.h"
 
+#include "kernels/cuda/device/async_copy.cuh"
 #include "kernels/cuda/device/class_row.cuh"
+#include "kernels/cuda/device/elementwise.cuh"
 #include "kernels/cuda/device/launch.cuh"
 #include "kernels/cuda/device/storage.cuh"
 
@@ -16,49 +21,115 @@ namespace scrawl::SCRAWL_GPU {
 
 namespace {
 
-constexpr int kThreads = 256;
-constexpr int64_t kMaxBlocks = 1024;  // that leave partial sums; more positions make each block loop
+constexpr int kThreads = 128, kFinishThreads = 256;
 
 /// One position: s and t, and what both directions need of them.
 template <typename Row>
 struct Pair {
-  Row s, t, power;             // power = exp(s), 0 beyond the last class
-  float power_sum, agreement;  // Σ exp(s − 1), Σ t s
+  Row s, t;
+  float power_sum, agreement, mean;  // Σ exp(s − 1), Σ t s, Σ exp(s − 1) s
 
   template <typename T>
   __device__ Pair(const T* a, const T* b, int classes) : s(Row::load(a, classes)), t(Row::load(b, classes)) {
     s.softmax();
     t.softmax();
-    power_sum = agreement = 0.0f;
+    power_sum = agreement = mean = 0.0f;
 #pragma unroll
     for (int i = 0; i < Row::slots; ++i) {
-      power.values[i] = Row::class_of(i) < classes ? fast_exp(s.values[i] - 1.0f) : 0.0f;
-      power_sum += power.values[i];
+      const float power = Row::class_of(i) < classes ? power_of(i) : 0.0f;
+      power_sum += power;
       agreement += t.values[i] * s.values[i];
+      mean += power * s.values[i];
     }
     power_sum = Row::sum_over_lanes(power_sum);
     agreement = Row::sum_over_lanes(agreement);
+    mean = Row::sum_over_lanes(mean);
+  }
+  __device__ float power_of(int slot) const {
+    return fast_exp(s.values[slot] - 1.0f);
+  }
+};
+
+/// The positions of a block, as a stretch of every map.
+struct Stretch {
+  int64_t first;  // value
+  int values;
+  bool aligned;  // to 16 bytes
+
+  template <typename T>
+  __device__ void fetch(const T* map, T* staged) const {
+    const int packed = aligned ? values / kPackWidth<T> * kPackWidth<T> : 0;
+    for (int i = threadIdx.x * kPackWidth<T>; i < packed; i += kThreads * kPackWidth<T>)
+      copy_async<16>(staged + i, map + first + i);
+    for (int i = packed + threadIdx.x; i < values; i += kThreads) staged[i] = map[first + i];
+  }
+  template <typename T>
+  __device__ void put_back(const T* staged, T* map) const {
+    const int packed = aligned ? values / kPackWidth<T> * kPackWidth<T> : 0;
+    for (int i = threadIdx.x * kPackWidth<T>; i < packed; i += kThreads * kPackWidth<T>)
+      store_pack(map + first + i, load_pack<kPackWidth<T>>(staged + i));
+    for (int i = packed + threadIdx.x; i < values; i += kThreads) map[first + i] = staged[i];
+  }
+};
+__device__ void wait_for_fetches() {
+  commit_copies();
+  wait_copies();
+  __syncthreads();
+}
+
+/// How positions are cut into blocks.
+template <typename T, typename Row>
+struct Cut {
+  static constexpr int kPositions = kThreads / Row::lanes;  // of a block
+  int64_t positions;
+  int classes;
+  bool aligned;
+
+  Cut(int64_t count, int row, std::initializer_list<const void*> maps)
+      : positions(count), classes(row), aligned(packable(kPositions * row, maps) % kPackWidth<T> == 0) {}
+  int64_t blocks() const { return ceil_div(positions, kPositions); }
+  /// From one staged map to the next, in bytes.
+  int64_t staged_bytes() const {
+    return ceil_div(kPositions * classes * static_cast<int64_t>(sizeof(T)), 16) * 16;
+  }
+
+  __device__ T* staged(int map) const {
+    const int bytes = (kPositions * classes * static_cast<int>(sizeof(T)) + 15) / 16 * 16;
+    return reinterpret_cast<T*>(dynamic_shared<unsigned char>() + map * bytes);
+  }
+  __device__ Stretch stretch() const {
+    const int64_t first = int64_t{blockIdx.x} * kPositions;
+    return {first * classes, static_cast<int>(min(int64_t{kPositions}, positions - first)) * classes,
+            aligned};
+  }
+  /// Where this thread's position begins in a staged map, or none.
+  __device__ int row() const {
+    const int position = threadIdx.x / Row::lanes;
+    return int64_t{blockIdx.x} * kPositions + position < positions ? position * classes : -1;
   }
 };
 
 template <typename T, typename Row>
 __global__ void __launch_bounds__(kThreads)
-    forward(const T* a, const T* b, int64_t positions, int classes, float* partials) {
-  const int rows = kThreads / Row::lanes;
+    forward(const T* a, const T* b, Cut<T, Row> cut, float* partials) {
+  const Stretch stretch = cut.stretch();
+  stretch.fetch(a, cut.staged(0));
+  stretch.fetch(b, cut.staged(1));
+  wait_for_fetches();
   float loss = 0.0f;
-  for (int64_t position = int64_t{blockIdx.x} * rows + threadIdx.x / Row::lanes; position < positions;
-       position += int64_t{gridDim.x} * rows) {
-    const Pair<Row> pair(a + position * classes, b + position * classes, classes);
-    if (Row::lane() == 0) loss += logf(pair.power_sum) + (1.0f - pair.agreement);
+  if (const int row = cut.row(); row >= 0) {
+    const Pair<Row> pair(cut.staged(0) + row, cut.staged(1) + row, cut.classes);
+    if (Row::lane() == 0) loss = logf(pair.power_sum) + (1.0f - pair.agreement);
   }
   loss = block_sum(loss);
   if (threadIdx.x == 0) partials[blockIdx.x] = loss;
 }
 
-__global__ void __launch_bounds__(kThreads)
-    finish(const float* partials, int count, int64_t positions, float* loss) {
+__global__ void __launch_bounds__(kFinishThreads)
+    finish(const float* partials, int64_t count, int64_t positions, float* loss) {
   float sum = 0.0f;
-  for (int i = threadIdx.x; i < count; i += kThreads) sum += partials[i];
+#pragma unroll 4
+  for (int64_t i = threadIdx.x; i < count; i += kFinishThreads) sum += partials[i];
   sum = block_sum(sum);
   if (threadIdx.x == 0) loss[0] = positions > 0 ? sum / static_cast<float>(positions) : 0.0f;
 }
@@ -76,52 +147,71 @@ struct Gradients {
 
 template <typename T, typename Row>
 __global__ void __launch_bounds__(kThreads)
-    backward(const T* a, const T* b, const float* dloss, int64_t positions, int classes, Gradients<T> to) {
-  const int64_t position = (int64_t{blockIdx.x} * kThreads + threadIdx.x) / Row::lanes;
-  if (position >= positions) return;
-  const Pair<Row> pair(a + position * classes, b + position * classes, classes);
-  const float scale = dloss[0] / static_cast<float>(positions), share = 1.0f / pair.power_sum;
-  float mean = 0.0f;  // Σ softmax(s) s
+    backward(const T* a, const T* b, const float* dloss, Cut<T, Row> cut, Gradients<T> to) {
+  const Stretch stretch = cut.stretch();
+  T *const da = cut.staged(2), *const db = cut.staged(3);
+  stretch.fetch(a, cut.staged(0));
+  stretch.fetch(b, cut.staged(1));
+  if (to.accumulate_da) stretch.fetch(to.da, da);
+  if (to.accumulate_db) stretch.fetch(to.db, db);
+  const float scale = dloss[0] / static_cast<float>(cut.positions);
+  wait_for_fetches();
+  if (const int row = cut.row(); row >= 0) {
+    const Pair<Row> pair(cut.staged(0) + row, cut.staged(1) + row, cut.classes);
+    const float share = 1.0f / pair.power_sum, mean = pair.mean * share - pair.agreement;
 #pragma unroll
-  for (int i = 0; i < Row::slots; ++i) mean += pair.power.values[i] * share * pair.s.values[i];
-  mean = Row::sum_over_lanes(mean) - pair.agreement;
-#pragma unroll
-  for (int i = 0; i < Row::slots; ++i) {
-    const int k = Row::class_of(i);
-    if (k >= classes) break;
-    const float s = pair.s.values[i], t = pair.t.values[i];
-    const int64_t at = position * classes + k;
-    if (to.da) put(to.da + at, scale * s * (pair.power.values[i] * share - t - mean), to.accumulate_da);
-    if (to.db) put(to.db + at, scale * t * (pair.agreement - s), to.accumulate_db);
+    for (int i = 0; i < Row::slots; ++i) {
+      const int k = Row::class_of(i);
+      if (k >= cut.classes) break;
+      const float s = pair.s.values[i], t = pair.t.values[i];
+      put(da + row + k, scale * s * (pair.power_of(i) * share - t - mean), to.accumulate_da);
+      put(db + row + k, scale * t * (pair.agreement - s), to.accumulate_db);
+    }
   }
+  __syncthreads();
+  if (to.da) stretch.put_back(da, to.da);
+  if (to.db) stretch.put_back(db, to.db);
+}
+
+template <typename Body>
+void with_row(int classes, std::string_view kernel, Body body) {
+  if (classes <= 24) return body(ClassRow<1, 24>{});
+  with_class_row(classes, kernel, body);
 }
 
 }  // namespace
 
 void run(const ConsistencyForward& args, Queue& queue) {
+  int64_t blocks = 0;
+  float* partials = nullptr;
   with_storage(args.dtype, args.name, [&]<typename T>(Storage<T>) {
-    with_class_row(args.classes, args.name, [&]<typename Row>(Row) {
-      const int64_t blocks = std::min(kMaxBlocks, ceil_div(args.positions, kThreads / Row::lanes));
-      float* partials = queue.scratch(kMaxBlocks);
-      launch(queue, {.name = args.name, .grid = {blocks}, .block = {kThreads}}, forward<T, Row>,
-             static_cast<const T*>(args.a), static_cast<const T*>(args.b), args.positions, args.classes,
-             partials);
-      launch(queue, {.name = args.name, .grid = {1}, .block = {kThreads}}, finish, partials,
-             static_cast<int>(blocks), args.positions, args.loss);
+    with_row(args.classes, args.name, [&]<typename Row>(Row) {
+      const Cut<T, Row> cut(args.positions, args.classes, {args.a, args.b});
+      blocks = cut.blocks();
+      partials = queue.scratch(blocks);
+      launch(
+          queue,
+          {.name = args.name, .grid = {blocks}, .block = {kThreads}, .shared_bytes = 2 * cut.staged_bytes()},
+          forward<T, Row>, static_cast<const T*>(args.a), static_cast<const T*>(args.b), cut, partials);
     });
   });
+  launch(queue, LaunchShape{.name = args.name, .grid = {1}, .block = {kFinishThreads}}, finish, partials,
+         blocks, args.positions, args.loss);
 }
 
 void run(const ConsistencyBackward& args, Queue& queue) {
   with_storage(args.dtype, args.name, [&]<typename T>(Storage<T>) {
-    with_class_row(args.classes, args.name, [&]<typename Row>(Row) {
+    with_row(args.classes, args.name, [&]<typename Row>(Row) {
+      const Cut<T, Row> cut(args.positions, args.classes, {args.a, args.b, args.da, args.db});
       const Gradients<T> to{static_cast<T*>(args.da), static_cast<T*>(args.db), args.accumulate_da,
                             args.accumulate_db};
-      launch(
-          queue,
-          {.name = args.name, .grid = {ceil_div(args.positions * Row::lanes, kThreads)}, .block = {kThreads}},
-          backward<T, Row>, static_cast<const T*>(args.a), static_cast<const T*>(args.b), args.dloss,
-          args.positions, args.classes, to);
+      launch(queue,
+             {.name = args.name,
+              .grid = {cut.blocks()},
+              .block = {kThreads},
+              .shared_bytes = 4 * cut.staged_bytes()},
+             backward<T, Row>, static_cast<const T*>(args.a), static_cast<const T*>(args.b), args.dloss, cut,
+             to);
     });
   });
 }
