@@ -7,9 +7,10 @@
 // and two passes over parts · m · n floats there.
 // Limits: few results and many terms (see is_deep); columns of a and b are read by packs of 8, but for a
 // factor a with odd rows (as many as there are classes), which is read value by value.
-#include "kernels/cuda/attention_fragments.cuh"
+#include "kernels/cuda/device/async_copy.cuh"
 #include "kernels/cuda/device/columns.cuh"
 #include "kernels/cuda/device/elementwise.cuh"
+#include "kernels/cuda/device/fragments.cuh"
 #include "kernels/cuda/matmul_parts.h"
 
 namespace scrawl::SCRAWL_GPU {

@@ -7,8 +7,9 @@
 //   the columns of b in shared memory.
 // Cost: one read of the wide factor or one write of the wide result; the narrow ones are little beside it.
 // Limits: terms of the first and columns of the second are multiples of 32 up to 1,024 and 512.
-#include "kernels/cuda/attention_fragments.cuh"
+#include "kernels/cuda/device/async_copy.cuh"
 #include "kernels/cuda/device/elementwise.cuh"
+#include "kernels/cuda/device/fragments.cuh"
 #include "kernels/cuda/device/math.cuh"
 #include "kernels/cuda/matmul_parts.h"
 
