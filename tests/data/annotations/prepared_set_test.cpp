@@ -24,7 +24,8 @@ class PreparedSetTest : public testing::Test {
   void annotate(const std::string& id) {
     photo(id + ".png");
     annotations_.images.push_back(
-        {.id = id, .shapes = {{DrawnShape::Kind::stroke, "cat", {{2, 3}, {8, 3}}}}});
+        {.id = id,
+         .shapes = {{.kind = DrawnShape::Kind::stroke, .name = "cat", .points = {{2, 3}, {8, 3}}}}});
   }
   PreparedSet prepare(const PrepareConfig& more = {}) {
     PrepareConfig config = more;
@@ -52,9 +53,11 @@ TEST_F(PreparedSetTest, DrawsLaterShapesOverEarlierOnes) {
   annotate("a");
   annotate("b");
   auto& shapes = annotations_.images[0].shapes;
-  shapes.push_back({DrawnShape::Kind::area, "dog", {{3.5f, -0.5f}, {5.5f, -0.5f}, {5.5f, 9}, {3.5f, 9}}});
-  shapes.push_back({DrawnShape::Kind::points, "background", {{10, 6}, {200, 200}}});
-  shapes.push_back({DrawnShape::Kind::points, "__ignore__", {{2, 3}}});
+  shapes.push_back({.kind = DrawnShape::Kind::area,
+                    .name = "dog",
+                    .points = {{3.5f, -0.5f}, {5.5f, -0.5f}, {5.5f, 9}, {3.5f, 9}}});
+  shapes.push_back({.kind = DrawnShape::Kind::points, .name = "background", .points = {{10, 6}, {200, 200}}});
+  shapes.push_back({.kind = DrawnShape::Kind::points, .name = "__ignore__", .points = {{2, 3}}});
   annotations_.images[0].skipped["mask"] = 2;
   const PreparedSet set = prepare();
   std::string drawn;
