@@ -34,8 +34,8 @@ class TagReader {
  public:
   TagReader(std::string_view file, std::string_view pickle, std::string name)
       : name_(std::move(name)),
-        budget_(kSmall + 2 * file.size()),
-        pickle_(pickle, {.globals = kGlobals, .memory = ample_memory(pickle.size())}, name_) {}
+        budget_(kSmall + 5 * file.size()),
+        pickle_(pickle, {.globals = kGlobals, .memory = kSmall + 13 * pickle.size()}, name_) {}
 
   Tags read() {
     const Array outer = array(pickle_.root());
@@ -54,6 +54,8 @@ class TagReader {
 
  private:
   static constexpr size_t kSmall = size_t{64} << 10;  // of a file so small that its size says little
+  // Of honest entries those of one class take the largest multiple of their bytes in the file: up to twelve
+  // times as values of the pickle, which share all that can be shared, and 4.3 times as tags.
   static constexpr size_t kEntry = sizeof(Tags::value_type) + 48;  // of a dictionary, without its contents
 
   struct Array {

@@ -40,12 +40,6 @@ struct PickleValue {
   std::string_view text() const { return {length ? begin : "", length}; }
 };
 
-/// More memory than the values of an honest pickle take, which is four to six times its length for label
-/// vectors of twenty to three classes.
-constexpr size_t ample_memory(size_t length) {
-  return (size_t{64} << 10) + 7 * length;
-}
-
 /// What a pickle may hold, and cost.
 struct PickleRules {
   /// "module.name" of what it may name.  Of these, collections.OrderedDict called without arguments is a

@@ -164,6 +164,12 @@ TEST(Tags, AreWrittenAsTheyAreRead) {
   write_tags(directory.path / "deep" / "cls_labels.npy", tags);
   EXPECT_EQ(read_tags(directory.path / "deep" / "cls_labels.npy"), tags);
   EXPECT_EQ(parse_tags(encode_tags({}), "empty"), Tags{});
+
+  for (const int classes : {1, 3}) {  // short vectors unpack to the largest multiple of their bytes
+    Tags short_ones;
+    for (int i = 0; i < 5000; ++i) short_ones[fmt::format("{}", i)] = std::vector<float>(classes, 1);
+    EXPECT_EQ(parse_tags(encode_tags(short_ones), "short"), short_ones);
+  }
 }
 
 TEST(Tags, AreWrittenAsNumPyWasSeenToReadThem) {

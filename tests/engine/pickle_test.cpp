@@ -7,6 +7,11 @@
 namespace scrawl {
 namespace {
 
+/// What the values of a stream of this length may take here.
+constexpr size_t ample_memory(size_t length) {
+  return (size_t{64} << 10) + 7 * length;
+}
+
 Pickle read(std::string_view bytes, std::span<const std::string_view> globals = {}) {
   return Pickle(bytes, {.globals = globals, .memory = ample_memory(bytes.size())}, "the stream");
 }
