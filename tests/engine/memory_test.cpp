@@ -242,8 +242,10 @@ TEST(Allocator, ACaptureTakesOverSegmentsThatNobodyUses) {
   const Buffer persistent(allocator, 256);
   allocator.release(allocator.allocate(40 * kMebi));
   allocator.use(Allocator::Pool::captured);
+  allocator.release(allocator.allocate(1024));  // not from the segment that is in use
   allocator.release(allocator.allocate(36 * kMebi));
   allocator.use(Allocator::Pool::ordinary);
+  allocator.release(allocator.allocate(1024));
   EXPECT_EQ(allocator.statistics().reserved, 72 * kMebi);
   allocator.trim();
   EXPECT_EQ(allocator.statistics().reserved, 72 * kMebi) << "captured memory stays";
