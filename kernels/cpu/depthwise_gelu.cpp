@@ -1,139 +1,89 @@
-// Depthwise 3×3 + bias + GELU over blocks of channels, four pixels of a row at a time: the pixels share their
-// neighbours and the nine weights, and a block of a few rows stays in the cache.  A pixel beyond the border
-// is a pointer to zeros, so that no loop has special cases. Backward walks a band of rows once: it recomputes
-// the value ahead of GELU, keeps three rows of g = dy · gelu' in a ring, adds the band's weight gradients,
-// and convolves g with the turned weights for dx. Cost: forward about as long as memory takes, backward bound
-// by arithmetic.  Limits: a band recomputes one row of g above and one below; blocks of fewer than 16
-// channels leave vector lanes idle.
+// Depthwise 3×3 + bias + GELU, sixteen channels at a time along a row: each new column of three pixels is
+// loaded once and goes to the three outputs that it touches, whose sums stay in registers.  A row beyond the
+// border is a pixel of zeros that does not move.  Backward walks a band of rows once: it recomputes the value
+// ahead of GELU, keeps three rows of g = dy · gelu' in a ring, and convolves g with the turned weights for
+// dx; the same columns of g, times x, are the weight gradients.  Cost: bound by arithmetic, half of which is
+// GELU. Limits: a band recomputes one row of g above and one below; fewer than 16 channels leave vector lanes
+// idle.
 #include "kernels/depthwise_gelu.h"
 
 #include <algorithm>
 #include <array>
-#include <cstring>
+#include <type_traits>
 
 #include "kernels/cpu/gemm.h"
 #include "kernels/cpu/math.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/partial_sums.h"
+#include "kernels/cpu/vector.h"
 
 namespace scrawl::cpu {
 
 namespace {
 
-constexpr int kBlock = 256;  // channels of a block
-constexpr int kPixels = 4;   // pixels of a row computed together
+constexpr int kBlock = 256;  // channels of a block: its rows stay in the cache
 constexpr int kTaps = 9;
 constexpr int kBandRows = 40;
+constexpr float kZeros[kLanes] = {};
 
-using Channels = std::array<float, kBlock>;
-constexpr Channels kZeros{};
-
-/// Three rows of a map that a row of outputs reads, one block of channels of them; a row beyond the border is
-/// null.  A pixel's channels are contiguous, pixels are `stride` apart.
-struct Rows {
-  const float* at[3];
-  int width = 0;
-  int64_t stride = 0;
+/// Sixteen channels of a row of pixels that lie `step` apart.
+struct Row {
+  const float* first = kZeros;
+  int64_t step = 0;
 };
+using Rows = std::array<Row, 3>;
 
-/// What `Pixels` neighbouring outputs of one row read: three rows of Pixels + 2 pixels.
-template <int Pixels>
-struct Window {
-  const float* at[3][Pixels + 2];
-  Window(const Rows& rows, int x) {
-    for (int row = 0; row < 3; ++row)
-      for (int i = 0; i < Pixels + 2; ++i) {
-        const int column = x + i - 1;
-        const bool inside = rows.at[row] && column >= 0 && column < rows.width;
-        at[row][i] = inside ? rows.at[row] + column * rows.stride : kZeros.data();
-      }
-  }
-};
-
+/// Sixteen channels of the nine weights.
 struct Taps {
-  Channels w[kTaps];
-  Channels bias;
+  Vector w[3][3];
+  Vector bias;
 };
 
-Taps load_taps(const float* w, const float* bias, int64_t channels, int64_t first, int count) {
+Taps load_taps(const float* w, const float* bias, int64_t channels, int lanes) {
   Taps taps;
-  for (int tap = 0; tap < kTaps; ++tap) std::copy_n(w + tap * channels + first, count, taps.w[tap].data());
-  std::copy_n(bias + first, count, taps.bias.data());
+  for (int tap = 0; tap < kTaps; ++tap) taps.w[tap / 3][tap % 3] = load(w + tap * channels, lanes);
+  taps.bias = load(bias, lanes);
   return taps;
 }
 
 /// The weights by which g reaches dx: turned by half a turn, without bias.
 Taps turned(const Taps& taps) {
-  Taps result;
-  for (int tap = 0; tap < kTaps; ++tap) result.w[tap] = taps.w[kTaps - 1 - tap];
-  result.bias.fill(0.0f);
+  Taps result{};
+  for (int row = 0; row < 3; ++row)
+    for (int column = 0; column < 3; ++column) result.w[row][column] = taps.w[2 - row][2 - column];
   return result;
 }
 
-template <int Pixels>
-void convolve(const Window<Pixels>& in, const Taps& taps, int count, Channels* out) {
-#pragma omp simd
-  for (int c = 0; c < count; ++c) {
-    float sum[Pixels];
-#pragma GCC unroll 8
-    for (int p = 0; p < Pixels; ++p) sum[p] = taps.bias[c];
-#pragma GCC unroll 8
-    for (int row = 0; row < 3; ++row)
-#pragma GCC unroll 8
-      for (int column = 0; column < 3; ++column)
-#pragma GCC unroll 8
-        for (int p = 0; p < Pixels; ++p) sum[p] += taps.w[3 * row + column][c] * in.at[row][p + column][c];
-#pragma GCC unroll 8
-    for (int p = 0; p < Pixels; ++p) out[p][c] = sum[p];
-  }
+/// Sixteen channels; asks for the next sixteen of the pixel, which are wanted soon: hardware does not foresee
+/// strides of pixels.
+Vector load_ahead(const float* channels, int lanes) {
+  __builtin_prefetch(channels + kLanes);
+  return load(channels, lanes);
 }
 
-/// Adds Σ_p g[p] · x over the window to the nine weight gradients, and Σ_p g[p] to the bias gradient.
-template <int Pixels>
-void add_weight_gradients(const Window<Pixels>& in, const Channels* g, int count, Taps& gradient) {
-#pragma omp simd
-  for (int c = 0; c < count; ++c) {
-    float sum[kTaps + 1];
-#pragma GCC unroll 16
-    for (int tap = 0; tap < kTaps + 1; ++tap) sum[tap] = 0.0f;
-#pragma GCC unroll 8
-    for (int p = 0; p < Pixels; ++p) {
-      sum[kTaps] += g[p][c];
-#pragma GCC unroll 8
-      for (int row = 0; row < 3; ++row)
-#pragma GCC unroll 8
-        for (int column = 0; column < 3; ++column)
-          sum[3 * row + column] += g[p][c] * in.at[row][p + column][c];
+/// A row of outputs from three rows of inputs.  Calls on_column(x, the three inputs there) and then, when
+/// all of them are summed, on_output(x − 1, value); the last output comes after the last column.
+template <typename OnColumn, typename OnOutput>
+void convolve_row(const Rows& rows, int width, int lanes, const Taps& taps, OnColumn on_column,
+                  OnOutput on_output) {
+  Vector here{}, next = taps.bias;  // the outputs at x and x + 1 as far as they are known ahead of column x
+  for (int x = 0; x < width; ++x) {
+    Vector before = here;
+    here = next;
+    next = taps.bias;
+    Vector in[3];
+#pragma GCC unroll 3
+    for (int row = 0; row < 3; ++row) {
+      const float* const channels = rows[row].first + x * rows[row].step;
+      in[row] = row == 2 ? load_ahead(channels, lanes) : load(channels, lanes);  // others are in the cache
+      before += taps.w[row][2] * in[row];
+      here += taps.w[row][1] * in[row];
+      next += taps.w[row][0] * in[row];
     }
-#pragma GCC unroll 16
-    for (int tap = 0; tap < kTaps; ++tap) gradient.w[tap][c] += sum[tap];
-    gradient.bias[c] += sum[kTaps];
+    on_column(x, in);
+    if (x > 0) on_output(x - 1, before);
   }
-}
-
-/// Calls body(x, integral constant: how many pixels) so that a row is covered.
-template <typename Body>
-void for_pixels(int width, Body body) {
-  int x = 0;
-  for (; x + kPixels <= width; x += kPixels) body(x, std::integral_constant<int, kPixels>());
-  for (; x < width; ++x) body(x, std::integral_constant<int, 1>());
-}
-
-/// Asks for the channels of `pixels` pixels ahead of their use: a block is a short piece of every pixel,
-/// which the hardware does not foresee.
-template <bool kForWriting>
-void prefetch(const float* first, int pixels, int64_t stride, int count) {
-  for (int p = 0; p < pixels; ++p)
-    for (int c = 0; c < count; c += 16) __builtin_prefetch(first + p * stride + c, kForWriting);
-}
-
-/// Asks for the pixels of the lowest row that the next window brings into the cache.
-template <int Pixels>
-void prefetch_next(const Rows& rows, int x, int count) {
-  const int first = std::min(x + Pixels + 1, rows.width);
-  if (rows.at[2])
-    prefetch<false>(rows.at[2] + first * rows.stride, std::min(Pixels, rows.width - first), rows.stride,
-                    count);
+  if (width > 0) on_output(width - 1, here);
 }
 
 /// How images are cut into tasks: bands of rows by blocks of channels.
@@ -164,121 +114,136 @@ struct Task {
 
 /// Rows y − 1 … y + 1 of `map` [height, width, channels].
 Rows rows_around(const float* map, int y, int height, int width, int64_t channels) {
-  Rows rows{{}, width, channels};
+  Rows rows;
   for (int i = 0; i < 3; ++i) {
     const int row = y + i - 1;
-    rows.at[i] = row >= 0 && row < height ? map + row * width * channels : nullptr;
+    if (row >= 0 && row < height) rows[i] = {map + row * width * channels, channels};
   }
   return rows;
+}
+
+/// Calls body(first channel of sixteen, how many there are) over a task's channels.
+template <typename Body>
+void for_lanes(const Task& task, Body body) {
+  for (int c = 0; c < task.count; c += kLanes) {
+    if (const int rest = task.count - c; rest < kLanes) {
+      body(c, rest);
+    } else {
+      body(c, std::integral_constant<int, kLanes>());
+    }
+  }
 }
 
 void forward_block(const DepthwiseGeluForward& args, const Task& task) {
   const int64_t offset = task.image * args.height * args.width * args.channels + task.channel;
   const float* const x = static_cast<const float*>(args.x) + offset;
   float* const y = static_cast<float*>(args.y) + offset;
-  const Taps taps = load_taps(args.w, args.bias, args.channels, task.channel, task.count);
-  for (int row = task.top; row < task.bottom; ++row) {
-    const Rows rows = rows_around(x, row, args.height, args.width, args.channels);
-    for_pixels(args.width, [&](int column, auto pixels) {
-      float* first = y + (int64_t{row} * args.width + column) * args.channels;
-      prefetch<true>(first, pixels, args.channels, task.count);
-      prefetch_next<pixels>(rows, column, task.count);
-      Channels value[pixels];
-      convolve(Window<pixels>(rows, column), taps, task.count, value);
-      for (int p = 0; p < pixels; ++p) {
-        float* out = first + p * int64_t{args.channels};
-#pragma omp simd
-        for (int c = 0; c < task.count; ++c) out[c] = gelu(value[p][c]);
-      }
+  for (int row = task.top; row < task.bottom; ++row)
+    for_lanes(task, [&](int c, auto lanes) {
+      const Taps taps =
+          load_taps(args.w + task.channel + c, args.bias + task.channel + c, args.channels, lanes);
+      const Rows rows = rows_around(x + c, row, args.height, args.width, args.channels);
+      float* const out = y + c + int64_t{row} * args.width * args.channels;
+      convolve_row(
+          rows, args.width, lanes, taps, [](int, const Vector*) {},
+          [&](int column, Vector value) {
+            store(gelu(value), out + column * int64_t{args.channels}, lanes);
+          });
     });
-  }
 }
 
-/// One backward task.  g lies in a ring of three rows, row y at y mod 3, `kBlock` channels a pixel.
+/// One backward task.
 class BackwardBlock {
  public:
+  /// `ring` keeps three rows of g, row y at y mod 3.
   BackwardBlock(const DepthwiseGeluBackward& args, const Task& task, float* ring)
       : args_(args),
         task_(task),
         offset_(task.image * args.height * args.width * args.channels + task.channel),
-        ring_(ring),
-        taps_(load_taps(args.w, args.bias, args.channels, task.channel, task.count)),
-        turned_(turned(taps_)) {
-    for (Channels& w : gradient_.w) w.fill(0.0f);
-    gradient_.bias.fill(0.0f);
-  }
+        ring_(ring) {}
 
   void walk() {
-    for (int y = std::max(0, task_.top - 1); y <= task_.bottom; ++y) {
-      if (y < args_.height) fill_row(y);
-      if (args_.dx && y > task_.top) input_gradient_row(y - 1);
-    }
+    for (int y = std::max(0, task_.top - 1); y <= task_.bottom; ++y)
+      for_lanes(task_, [&](int c, auto lanes) {
+        const Taps taps =
+            load_taps(args_.w + task_.channel + c, args_.bias + task_.channel + c, args_.channels, lanes);
+        if (y < args_.height) fill_row(y, c, lanes, taps);
+        if (y > task_.top) gradient_row(y - 1, c, lanes, taps);
+      });
   }
 
   /// Stores the task's dw and dbias: ten rows of `channels`.
   void store_gradients(float* partial) const {
-    for (int tap = 0; tap < kTaps; ++tap)
-      std::copy_n(gradient_.w[tap].data(), task_.count, partial + tap * args_.channels + task_.channel);
-    std::copy_n(gradient_.bias.data(), task_.count, partial + kTaps * args_.channels + task_.channel);
+    for (int row = 0; row < kTaps + 1; ++row)
+      std::copy_n(gradients_[row].data(), task_.count, partial + row * args_.channels + task_.channel);
   }
 
  private:
-  float* ring_row(int y) const { return ring_ + int64_t{y % 3} * args_.width * kBlock; }
+  /// A pixel's g takes sixteen values; pixels of a row are neighbours.
+  float* ring_row(int y, int c) const { return ring_ + (int64_t{y % 3} * kBlock + c) * args_.width; }
 
-  /// g = dy · gelu'(value ahead of GELU) for one row, and the row's share of the weight gradients.
-  void fill_row(int y) {
-    const bool counts = args_.dw && y >= task_.top && y < task_.bottom;
-    const Rows rows = rows_around(static_cast<const float*>(args_.x) + offset_, y, args_.height, args_.width,
-                                  args_.channels);
-    const float* dy =
-        static_cast<const float*>(args_.dy) + offset_ + int64_t{y} * args_.width * args_.channels;
-    float* out = ring_row(y);
-    for_pixels(args_.width, [&](int column, auto pixels) {
-      prefetch<false>(dy + column * int64_t{args_.channels}, pixels, args_.channels, task_.count);
-      prefetch_next<pixels>(rows, column, task_.count);
-      const Window<pixels> window(rows, column);
-      Channels g[pixels];
-      convolve(window, taps_, task_.count, g);
-      for (int p = 0; p < pixels; ++p) {
-        const float* in = dy + (column + p) * int64_t{args_.channels};
-        float* copy = out + (column + p) * kBlock;
-#pragma omp simd
-        for (int c = 0; c < task_.count; ++c) copy[c] = g[p][c] = in[c] * gelu_derivative(g[p][c]);
-      }
-      if (counts) add_weight_gradients(window, g, task_.count, gradient_);
-    });
+  /// g = dy · gelu'(value ahead of GELU) for one row.
+  template <typename Lanes>
+  void fill_row(int y, int c, Lanes lanes, const Taps& taps) {
+    const Rows rows = rows_around(static_cast<const float*>(args_.x) + offset_ + c, y, args_.height,
+                                  args_.width, args_.channels);
+    const float* const dy =
+        static_cast<const float*>(args_.dy) + offset_ + c + int64_t{y} * args_.width * args_.channels;
+    float* const out = ring_row(y, c);
+    Vector sum{};
+    convolve_row(
+        rows, args_.width, lanes, taps, [](int, const Vector*) {},
+        [&](int x, Vector value) {
+          const Vector g = load_ahead(dy + x * int64_t{args_.channels}, lanes) * gelu_derivative(value);
+          store(g, out + x * kLanes);
+          sum += g;
+        });
+    if (y >= task_.top && y < task_.bottom) add(sum, &gradients_[kTaps][c]);
   }
 
-  void input_gradient_row(int y) {
-    Rows rows{{}, args_.width, kBlock};
+  /// dx of one row, and what its x add to the weight gradients: x at p and g at q belong to the tap p − q.
+  template <typename Lanes>
+  void gradient_row(int y, int c, Lanes lanes, const Taps& taps) {
+    Rows rows;
     for (int i = 0; i < 3; ++i) {
       const int row = y + i - 1;
-      rows.at[i] = row >= 0 && row < args_.height ? ring_row(row) : nullptr;
+      if (row >= 0 && row < args_.height) rows[i] = {ring_row(row, c), kLanes};
     }
-    float* dx = static_cast<float*>(args_.dx) + offset_ + int64_t{y} * args_.width * args_.channels;
-    for_pixels(args_.width, [&](int column, auto pixels) {
-      float* first = dx + column * int64_t{args_.channels};
-      prefetch<true>(first, pixels, args_.channels, task_.count);
-      Channels value[pixels];
-      convolve(Window<pixels>(rows, column), turned_, task_.count, value);
-      for (int p = 0; p < pixels; ++p) {
-        float* out = first + p * int64_t{args_.channels};
-        if (args_.accumulate_dx) {
-#pragma omp simd
-          for (int c = 0; c < task_.count; ++c) out[c] += value[p][c];
-        } else {
-          std::copy_n(value[p].data(), task_.count, out);
-        }
-      }
-    });
+    const int64_t first = offset_ + c + int64_t{y} * args_.width * args_.channels, step = args_.channels;
+    const float* const x = static_cast<const float*>(args_.x) + first;
+    float* const dx = args_.dx ? static_cast<float*>(args_.dx) + first : nullptr;
+    Vector gradient[3][3] = {};
+    Vector left{}, here{}, right = load(x, lanes);
+    convolve_row(
+        rows, args_.width, kLanes, turned(taps),
+        [&](int column, const Vector* g) {
+          left = here;
+          here = right;
+          right = column + 1 < args_.width ? load(x + (column + 1) * step, lanes) : Vector{};
+#pragma GCC unroll 3
+          for (int row = 0; row < 3; ++row) {
+            gradient[2 - row][0] += left * g[row];
+            gradient[2 - row][1] += here * g[row];
+            gradient[2 - row][2] += right * g[row];
+          }
+        },
+        [&](int column, Vector value) {
+          if (!dx) return;
+          float* const out = dx + column * step;
+          store(args_.accumulate_dx ? load(out, lanes) + value : value, out, lanes);
+        });
+    for (int tap = 0; tap < kTaps; ++tap) add(gradient[tap / 3][tap % 3], &gradients_[tap][c]);
+  }
+
+  static void add(Vector value, float* sum) {
+    store(load(sum) + value, sum);
   }
 
   const DepthwiseGeluBackward& args_;
   const Task& task_;
   int64_t offset_;
   float* ring_;
-  Taps taps_, turned_;
-  Taps gradient_;
+  std::array<std::array<float, kBlock>, kTaps + 1> gradients_{};  // of the nine weights and the bias
 };
 
 }  // namespace

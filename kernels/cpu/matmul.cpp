@@ -81,14 +81,13 @@ void add_bias(const float* bias, int64_t rows, int64_t columns, float* c, int64_
 
 /// c (+)= Σ partial products (+ bias), row by row since c may have a stride.
 void reduce_products(const MatMul& args, const float* partials, int64_t parts, float* c, Queue& queue) {
-  if (args.ldc == args.n) {
-    reduce_partials(queue, partials, parts, args.m * args.n, args.m * args.n, c, args.accumulate);
-  } else {
-    for (int64_t row = 0; row < args.m; ++row)
-      reduce_partials(queue, partials + row * args.n, parts, args.m * args.n, args.n, c + row * args.ldc,
-                      args.accumulate);
-  }
-  if (args.bias) add_bias(static_cast<const float*>(args.bias), args.m, args.n, c, args.ldc);
+  parallel_chunks(queue, args.m, grain_for(parts * args.n), [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row)
+      add_partials(partials + row * args.n, parts, args.m * args.n, args.n, c + row * args.ldc,
+                   args.accumulate);
+    if (args.bias)
+      add_bias(static_cast<const float*>(args.bias), end - begin, args.n, c + begin * args.ldc, args.ldc);
+  });
 }
 
 }  // namespace

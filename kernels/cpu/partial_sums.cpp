@@ -37,27 +37,33 @@ void sum_columns(const float* x, int64_t ld, int64_t rows, int64_t columns, floa
                 sum + column);
 }
 
+void add_partials(const float* partials, int64_t parts, int64_t stride, int64_t elements, float* out,
+                  bool accumulate) {
+  constexpr int64_t kBlock = 256;
+  for (int64_t first = 0; first < elements; first += kBlock) {
+    const int64_t count = std::min(kBlock, elements - first);
+    double total[kBlock] = {};
+    for (int64_t part = 0; part < parts; ++part) {
+      const float* partial = partials + part * stride + first;
+#pragma omp simd
+      for (int64_t i = 0; i < count; ++i) total[i] += partial[i];
+    }
+    float* target = out + first;
+    if (accumulate) {
+#pragma omp simd
+      for (int64_t i = 0; i < count; ++i) target[i] = static_cast<float>(target[i] + total[i]);
+    } else {
+#pragma omp simd
+      for (int64_t i = 0; i < count; ++i) target[i] = static_cast<float>(total[i]);
+    }
+  }
+}
+
 void reduce_partials(Queue& queue, const float* partials, int64_t parts, int64_t stride, int64_t elements,
                      float* out, bool accumulate) {
-  constexpr int64_t kBlock = 256;
-  parallel_chunks(queue, elements, 16 * kBlock, [&](int64_t begin, int64_t end) {
-    for (int64_t first = begin; first < end; first += kBlock) {
-      const int64_t count = std::min(kBlock, end - first);
-      double total[kBlock] = {};
-      for (int64_t part = 0; part < parts; ++part) {
-        const float* partial = partials + part * stride + first;
-#pragma omp simd
-        for (int64_t i = 0; i < count; ++i) total[i] += partial[i];
-      }
-      float* target = out + first;
-      if (accumulate) {
-#pragma omp simd
-        for (int64_t i = 0; i < count; ++i) target[i] = static_cast<float>(target[i] + total[i]);
-      } else {
-#pragma omp simd
-        for (int64_t i = 0; i < count; ++i) target[i] = static_cast<float>(total[i]);
-      }
-    }
+  constexpr int64_t kChunk = 4096;
+  parallel_chunks(queue, elements, kChunk, [&](int64_t begin, int64_t end) {
+    add_partials(partials + begin, parts, stride, end - begin, out + begin, accumulate);
   });
 }
 
