@@ -6,8 +6,6 @@
 #include <stdexcept>
 #include <string>
 
-#include "kernels/cpu/parallel.h"
-
 namespace scrawl::cpu {
 
 namespace {

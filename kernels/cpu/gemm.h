@@ -2,13 +2,9 @@
 #include <algorithm>
 #include <cstdint>
 
-#include "kernels/cpu/queue.h"
+#include "kernels/cpu/parallel.h"
 
 namespace scrawl::cpu {
-
-inline int64_t ceil_div(int64_t count, int64_t size) {
-  return (count + size - 1) / size;
-}
 
 /// The size of equal pieces that cut `count` into `parts`, rounded up to a multiple of 16.
 inline int64_t even_piece(int64_t count, int64_t parts) {

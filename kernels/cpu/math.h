@@ -37,10 +37,11 @@ template <typename F>
 }
 
 /// e^x; 0 below −87.3, infinite above 88.3.
-inline float exp_f32(float x) {
-  const float above = x < -87.3f ? -87.3f : x;
-  const float result = exp_in_range(above > 88.7f ? 88.7f : above);
-  return x < -87.3f ? 0.0f : result;
+template <typename F>
+[[gnu::always_inline]] inline F exp_f32(F x) {
+  const F above = x < -87.3f ? F{} - 87.3f : x;
+  const F result = exp_in_range(above > 88.7f ? F{} + 88.7f : above);
+  return x < -87.3f ? F{} : result;
 }
 
 /// The standard normal distribution at |x|: what lies above, and the density.  Both share one exponential:

@@ -13,6 +13,10 @@
 
 namespace scrawl::cpu {
 
+inline int64_t ceil_div(int64_t count, int64_t size) {
+  return (count + size - 1) / size;
+}
+
 /// CPU kernels compute in fp32 only.
 inline void require_f32(DType dtype, std::string_view kernel) {
   if (dtype != DType::f32)
@@ -30,7 +34,7 @@ void parallel_for(Queue& queue, int64_t count, Body body) {
 /// Calls body(begin, end) for consecutive chunks of `grain` items that cover [0, count).
 template <typename Body>
 void parallel_chunks(Queue& queue, int64_t count, int64_t grain, Body body) {
-  parallel_for(queue, (count + grain - 1) / grain,
+  parallel_for(queue, ceil_div(count, grain),
                [&](int64_t chunk) { body(chunk * grain, std::min(count, (chunk + 1) * grain)); });
 }
 

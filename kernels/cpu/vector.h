@@ -19,4 +19,21 @@ inline void store(Vector vector, float* values, int count = kLanes) {
   std::memcpy(values, &vector, count * sizeof(float));
 }
 
+/// Calls combine(half of the vector, the other half) until one value is left.
+template <typename Combine>
+float fold(Vector vector, Combine combine) {
+  float lanes[kLanes];
+  store(vector, lanes);
+#pragma GCC unroll 4
+  for (int width = kLanes / 2; width > 0; width /= 2)
+    for (int lane = 0; lane < width; ++lane) lanes[lane] = combine(lanes[lane], lanes[lane + width]);
+  return lanes[0];
+}
+inline float total(Vector vector) {
+  return fold(vector, [](float a, float b) { return a + b; });
+}
+inline float maximum(Vector vector) {
+  return fold(vector, [](float a, float b) { return a > b ? a : b; });
+}
+
 }  // namespace scrawl::cpu
