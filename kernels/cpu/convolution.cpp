@@ -5,6 +5,7 @@
 // rows belong to that band alone, so bands run in parallel without overlap or repeated work, and every
 // element is summed in one order.  Backward to the weights splits positions into fixed parts and wide patches
 // into their kernel rows. Cost: bound by the products except for few channels, where gathering counts.
+// 3×3 convolutions of many channels whose outputs are as many as their inputs go Winograd's way (winograd.h).
 // Limits: at most one tile of columns a thread plus the partial sums lies in scratch.
 #include "kernels/convolution.h"
 
@@ -13,6 +14,7 @@
 #include "kernels/cpu/gemm.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/partial_sums.h"
+#include "kernels/cpu/winograd.h"
 
 namespace scrawl::cpu {
 
@@ -115,6 +117,7 @@ void band_gradient(const ConvolutionBackwardInput& args, const Band& band, int k
 void run(const ConvolutionForward& args, Queue& queue) {
   require_f32(args.dtype, args.name);
   const ConvolutionShape& shape = args.shape;
+  if (suits_winograd(shape)) return run_winograd(args, queue);
   const int64_t positions = positions_of(shape), patch = shape.patch(), outputs = shape.out_channels;
   const int64_t tile = tile_of(positions, patch);
   const int64_t turned_space = ceil_div(patch * outputs, 16) * 16;
@@ -135,6 +138,7 @@ void run(const ConvolutionForward& args, Queue& queue) {
 void run(const ConvolutionBackwardInput& args, Queue& queue) {
   require_f32(args.dtype, args.name);
   const ConvolutionShape& shape = args.shape;
+  if (suits_winograd(shape)) return run_winograd(args, queue);
   if (shape.images == 0) return;
   constexpr int kTasks = 8, kLeastPositions = 128;
   // Bands of whole strides, tall enough for a product worth calling.
@@ -160,6 +164,7 @@ void run(const ConvolutionBackwardInput& args, Queue& queue) {
 void run(const ConvolutionBackwardWeight& args, Queue& queue) {
   require_f32(args.dtype, args.name);
   const ConvolutionShape& shape = args.shape;
+  if (suits_winograd(shape)) return run_winograd(args, queue);
   constexpr int64_t kTasks = 8, kPartPositions = 4096, kWide = 192;
   const int64_t positions = positions_of(shape), patch = shape.patch(), outputs = shape.out_channels;
   // A kernel row of its own for each task where that is wide enough for a product.

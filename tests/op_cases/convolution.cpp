@@ -59,6 +59,9 @@ std::vector<OpCase> convolution_cases() {
       convolution_case("one_cell", {1, 1, 1, 1, 1, 3, 1, 1}),
       convolution_case("wide_input", {1, 3, 3, 260, 3, 3, 1, 1}),
       convolution_case("wide_output", {1, 3, 3, 3, 1025, 3, 2, 1}),
+      // Many channels, in tiles of 2 × 2 that cross the border.
+      convolution_case("many_channels", {2, 5, 7, 128, 144, 3, 1, 1}),
+      convolution_case("many_channels_even", {1, 4, 6, 144, 128, 3, 1, 1}),
       // Spatial reductions: cells that do not fill a window are left out.
       convolution_case("reduce_8", {2, 17, 11, 3, 33, 8, 8, 0}),
       convolution_case("reduce_4", {3, 13, 9, 33, 3, 4, 4, 0}),
