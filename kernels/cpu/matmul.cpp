@@ -20,12 +20,21 @@ struct Tiling {
   int64_t tasks() const { return row_parts * column_parts * depth_parts; }
 };
 
+constexpr int64_t kTasks = 8;
+
+/// Parts of at most `size`; more than kTasks are a multiple of it, so that 2, 4 or 8 threads share them
+/// evenly.
+int64_t parts_of(int64_t count, int64_t size) {
+  const int64_t parts = ceil_div(count, size);
+  return parts > kTasks ? ceil_div(parts, kTasks) * kTasks : parts;
+}
+
 Tiling tiling_of(int64_t m, int64_t n, int64_t k) {
-  constexpr int64_t kSide = 512, kMinSide = 64, kDepth = 2048, kMinDepth = 256, kTasks = 8;
-  int64_t row_parts = ceil_div(m, kSide), column_parts = std::max<int64_t>(1, ceil_div(n, kSide));
+  constexpr int64_t kSide = 512, kMinSide = 64, kDepth = 2048, kMinDepth = 256;
+  int64_t row_parts = parts_of(m, kSide), column_parts = std::max<int64_t>(1, ceil_div(n, kSide));
   int64_t depth_parts = 1;
   if (k >= 2 * std::max(m, n) && row_parts * column_parts < kTasks) {
-    const int64_t wanted = std::max(ceil_div(kTasks, row_parts * column_parts), ceil_div(k, kDepth));
+    const int64_t wanted = std::max(ceil_div(kTasks, row_parts * column_parts), parts_of(k, kDepth));
     depth_parts = std::clamp<int64_t>(k / kMinDepth, 1, wanted);
   } else {
     while (row_parts * column_parts < kTasks && std::max(m / row_parts, n / column_parts) > kMinSide)
