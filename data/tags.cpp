@@ -24,7 +24,7 @@ constexpr std::string_view kGlobals[] = {
 };
 
 /// Text, or what Python 2 took for it.
-bool is_string(const PickleValue& value) {
+bool is_string(PickleValue value) {
   return value.is(Kind::text) || value.is(Kind::bytes);
 }
 
@@ -34,34 +34,33 @@ class TagReader {
  public:
   TagReader(std::string_view file, std::string_view pickle, std::string name)
       : name_(std::move(name)),
-        budget_(kSmall + 5 * file.size()),
-        pickle_(pickle, {.globals = kGlobals, .memory = kSmall + 13 * pickle.size()}, name_) {}
+        budget_(kSmall + 9 * file.size()),
+        pickle_(pickle, {.globals = kGlobals, .memory = budget_}, name_) {
+    spend(pickle_.memory());
+  }
 
   Tags read() {
     const Array outer = array(pickle_.root());
-    if (!outer.data.is(Kind::sequence) || outer.data.items.size() != 1 ||
-        !outer.data.items[0]->is(Kind::dict)) {
+    if (!outer.data.is(Kind::list) || outer.data.size() != 1 || !outer.data[0].is(Kind::dict))
       fail("expected one dictionary from image ids to label vectors, got something else");
-    }
+    const PickleValue entries = outer.data[0];
+    spend(entries.size() / 2 * kEntry);
     Tags tags;
-    const auto& items = outer.data.items[0]->items;
-    for (size_t i = 0; i < items.size(); i += 2) {
-      spend(kEntry);
-      tags.insert_or_assign(key(*items[i]), vector(*items[i + 1]));
-    }
+    tags.reserve(entries.size() / 2);
+    for (size_t i = 0; i < entries.size(); i += 2)
+      tags.insert_or_assign(key(entries[i]), vector(entries[i + 1]));
     return tags;
   }
 
  private:
   static constexpr size_t kSmall = size_t{64} << 10;  // of a file so small that its size says little
-  // Of honest entries those of one class take the largest multiple of their bytes in the file: up to twelve
-  // times as values of the pickle, which share all that can be shared, and 4.3 times as tags.
-  static constexpr size_t kEntry = sizeof(Tags::value_type) + 48;  // of a dictionary, without its contents
+  // Of the dictionary, without its contents: a node with its links and hash, and a bucket.
+  static constexpr size_t kEntry = sizeof(Tags::value_type) + 32;
 
   struct Array {
     std::string dtype;
     std::vector<int64_t> shape;
-    const PickleValue& data;
+    PickleValue data;
   };
 
   template <typename... Args>
@@ -69,43 +68,39 @@ class TagReader {
     throw InputError("{}: {}", name_, fmt::format(format, std::forward<Args>(args)...));
   }
 
-  /// The arguments of `value` if it is a call of numpy's or Python's `function`, with at least `count` of
-  /// them.
-  const std::vector<const PickleValue*>* call(const PickleValue& value, std::string_view function,
-                                              size_t count) const {
-    if (!value.is(Kind::object) || !value.items[0]->text().ends_with(function)) return nullptr;
-    const PickleValue& arguments = *value.items[1];
-    return arguments.is(Kind::sequence) && arguments.items.size() >= count ? &arguments.items : nullptr;
+  /// Whether a value is a call of numpy's or Python's `function` with at least so many arguments.
+  static bool calls(PickleValue value, std::string_view function, size_t arguments) {
+    return value.is(Kind::object) && value[0].text().ends_with(function) && value[1].is(Kind::tuple) &&
+           value[1].size() >= arguments;
   }
 
   /// The state that an object is built with, a tuple of at least `count` items.
-  const std::vector<const PickleValue*>& state(const PickleValue& value, size_t count) const {
-    if (value.items.size() != 3 || !value.items[2]->is(Kind::sequence) ||
-        value.items[2]->items.size() < count) {
+  PickleValue state(PickleValue object, size_t count) const {
+    const PickleValue state = object[2];
+    if (!state.is(Kind::tuple) || state.size() < count)
       fail("holds an array or a type in a form that numpy does not write");
-    }
-    return value.items[2]->items;
+    return state;
   }
 
-  std::string dtype(const PickleValue& value) const {
-    const auto* arguments = call(value, "numpy.dtype", 1);
-    if (!arguments || !is_string(*(*arguments)[0])) fail("holds an array without a type");
+  std::string dtype(PickleValue value) const {
+    if (!calls(value, "numpy.dtype", 1) || !is_string(value[1][0])) fail("holds an array without a type");
     // Byte order comes with the state, "|" where it has no meaning; without a state it is the machine's.
     std::string_view order = "<";
-    if (value.items.size() > 2 && is_string(*state(value, 2)[1])) order = state(value, 2)[1]->text();
+    if (!value[2].is(Kind::none) && is_string(state(value, 2)[1])) order = state(value, 2)[1].text();
     if (order.size() != 1) fail("holds an array of unknown byte order");
-    return fmt::format("{}{}", order, (*arguments)[0]->text().substr(0, 16));
+    return fmt::format("{}{}", order, value[1][0].text().substr(0, 16));
   }
 
-  Array array(const PickleValue& value) const {
-    if (!call(value, ".multiarray._reconstruct", 0))
+  Array array(PickleValue value) const {
+    if (!calls(value, ".multiarray._reconstruct", 0))
       fail("holds something other than an array where one is expected");
-    const auto& parts = state(value, 5);  // version, shape, type, order, data
-    Array array{dtype(*parts[2]), {}, *parts[4]};
-    if (!parts[1]->is(Kind::sequence) || parts[1]->items.size() > 8) fail("holds an array without a shape");
-    for (const PickleValue* side : parts[1]->items) {
-      if (!side->is(Kind::integer) || side->integer < 0) fail("holds an array without a shape");
-      array.shape.push_back(side->integer);
+    const PickleValue parts = state(value, 5);  // version, shape, type, order, data
+    const PickleValue shape = parts[1];
+    Array array{dtype(parts[2]), {}, parts[4]};
+    if (!shape.is(Kind::tuple) || shape.size() > 8) fail("holds an array without a shape");
+    for (size_t i = 0; i < shape.size(); ++i) {
+      if (!shape[i].is(Kind::integer) || shape[i].integer() < 0) fail("holds an array without a shape");
+      array.shape.push_back(shape[i].integer());
     }
     return array;
   }
@@ -117,16 +112,15 @@ class TagReader {
   }
 
   /// Bytes as they are, or, in protocol 2, the text whose latin-1 form they are.
-  std::string bytes(const PickleValue& value) {
-    const auto* arguments = call(value, "_codecs.encode", 2);
-    const std::string_view text = arguments ? (*arguments)[0]->text() : value.text();
+  std::string bytes(PickleValue value) {
+    const bool encoded = calls(value, "_codecs.encode", 2);
+    const std::string_view text = encoded ? value[1][0].text() : value.text();
     spend(text.size());
-    if (!arguments) {
+    if (!encoded) {
       if (!value.is(Kind::bytes)) fail("holds an array without data");
       return std::string(text);
     }
-    if (!(*arguments)[0]->is(Kind::text) || (*arguments)[1]->text() != "latin1")
-      fail("holds bytes in an unknown code");
+    if (!value[1][0].is(Kind::text) || value[1][1].text() != "latin1") fail("holds bytes in an unknown code");
     return latin1(text);
   }
 
@@ -147,11 +141,11 @@ class TagReader {
     return out;
   }
 
-  std::string key(const PickleValue& value) {
-    if (value.is(Kind::integer)) return voc_id(value.integer);
-    if (const auto* arguments = call(value, ".multiarray.scalar", 2)) {
-      const std::string type = dtype(*(*arguments)[0]);
-      const double number = decode_npy(bytes(*(*arguments)[1]), type, {}, name_)[0];
+  std::string key(PickleValue value) {
+    if (value.is(Kind::integer)) return voc_id(value.integer());
+    if (calls(value, ".multiarray.scalar", 2)) {
+      const std::string type = dtype(value[1][0]);
+      const double number = decode_npy(bytes(value[1][1]), type, {}, name_)[0];
       if (!(std::abs(number) < 1e15)) fail("has a key of type '{}' that is no integer", type);
       return voc_id(static_cast<int64_t>(number));
     }
@@ -167,21 +161,20 @@ class TagReader {
     return digits;
   }
 
-  std::vector<float> vector(const PickleValue& value) {
+  std::vector<float> vector(PickleValue value) {
     const Array a = array(value);
     if (a.shape.size() != 1) fail("holds an array of {} dimensions, expected label vectors", a.shape.size());
+    const size_t before = budget_;
     const std::string raw = bytes(a.data);
-    // A byte may be a number, which takes eight while it is decoded.
-    const size_t passing = sizeof(double) * raw.size();
-    spend(passing);
+    spend(sizeof(double) * raw.size());  // a byte may be a number, which takes eight while it is decoded
     const std::vector<double> values = decode_npy(raw, a.dtype, a.shape, name_);
-    budget_ += passing;
     spend(sizeof(float) * values.size());
+    budget_ = before - sizeof(float) * values.size();
     return {values.begin(), values.end()};
   }
 
   std::string name_;
-  uint64_t budget_;
+  size_t budget_;
   Pickle pickle_;
 };
 

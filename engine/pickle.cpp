@@ -34,15 +34,23 @@ std::string opcode_name(uint8_t code) {
 /// Runs the stack machine of a pickle over values that only record what the stream says.
 class PickleMachine {
  public:
-  PickleMachine(Pickle& pickle, std::string_view bytes, const PickleRules& rules, std::string_view where)
-      : values_(pickle.values_), bytes_(bytes), rules_(rules), memory_(rules.memory), where_(where) {
+  PickleMachine(Pickle& pickle, const PickleRules& rules, std::string_view where)
+      : pickle_(pickle),
+        words_(pickle.words_),
+        bytes_(pickle.bytes_),
+        rules_(rules),
+        // A sixteenth is for what deques take to find their blocks.
+        all_memory_(std::min(rules.memory, kWord * UINT32_MAX) / 16 * 15),
+        memory_(all_memory_),
+        where_(where) {
     none_ = add(Kind::none);
-    false_ = integer(Kind::boolean, 0);
-    true_ = integer(Kind::boolean, 1);
-    for (int i = 0; i < 256; ++i) small_[i] = integer(Kind::integer, i);
+    false_ = add_integer(Kind::boolean, 0);
+    true_ = add_integer(Kind::boolean, 1);
+    for (int i = 0; i < std::ssize(small_); ++i) small_[i] = add_integer(Kind::integer, i);
   }
 
-  const PickleValue* run() {
+  /// The place of the root.
+  uint32_t run() {
     while (true) {
       const uint8_t code = byte();
       if (code == '.') return pop();
@@ -50,7 +58,11 @@ class PickleMachine {
     }
   }
   size_t offset() const { return offset_; }
-  size_t spent() const { return rules_.memory - memory_; }
+  /// What stays when the machine is gone.
+  size_t memory_of_values() const {
+    const size_t own = kWord * (stack_.size() + memo_.size() + marks_.size());
+    return (all_memory_ - memory_ - own) / 15 * 16;
+  }
 
  private:
   void step(uint8_t code) {
@@ -61,13 +73,12 @@ class PickleMachine {
         take(8);
         return;  // FRAME: its length is of no use when all bytes are at hand
       case '(':
-        return append(marks_, stack_.size());
+        return append(marks_, static_cast<uint32_t>(stack_.size()));
       case '0':
         pop();
         return;
       case '1':
-        stack_.resize(pop_mark());
-        return;
+        return drop(stack_.size() - pop_mark());
       case '2':
         return push(top());
       case 'N':
@@ -77,15 +88,16 @@ class PickleMachine {
       case 0x89:
         return push(false_);
       case 'K':
-        return push(small_[byte()]);
+        return push_integer(byte());
       case 'M':
-        return push(integer(Kind::integer, number<uint16_t>()));
+        return push_integer(number<uint16_t>());
       case 'J':
-        return push(integer(Kind::integer, number<int32_t>()));
+        return push_integer(number<int32_t>());
       case 0x8a:
-        return push(integer(Kind::integer, long_integer(byte())));
+        return push_integer(long_integer(byte()));
       case 'G':
-        return push_real();
+        take(8);
+        return push(add(Kind::real));
       case 0x8c:
         return push_text(Kind::text, byte());
       case 'X':
@@ -101,11 +113,11 @@ class PickleMachine {
       case 0x8e:
         return push_text(Kind::bytes, number<uint64_t>());
       case ']':
-        return push(add(Kind::sequence));
-      case ')':
-        return push(add(Kind::sequence));
+        return push(add_growing(Kind::list));
       case '}':
-        return push(add(Kind::dict));
+        return push(add_growing(Kind::dict));
+      case ')':
+        return push_tuple(0);
       case 't':
         return push_tuple(stack_.size() - pop_mark());
       case 0x85:
@@ -115,9 +127,9 @@ class PickleMachine {
       case 0x87:
         return push_tuple(3);
       case 'a':
-        return extend(Kind::sequence, 1);
+        return extend(Kind::list, 1);
       case 'e':
-        return extend(Kind::sequence, stack_.size() - pop_mark());
+        return extend(Kind::list, stack_.size() - pop_mark());
       case 's':
         return extend(Kind::dict, 2);
       case 'u':
@@ -139,7 +151,7 @@ class PickleMachine {
       case 'R':
         return push_call();
       case 'b':
-        return push_state();
+        return take_state();
       case 'Q':
         return push_persistent();
       default:
@@ -189,110 +201,125 @@ class PickleMachine {
     if (bytes > memory_) fail("makes the values take more memory than those of a file of its size may");
     memory_ -= bytes;
   }
-  /// Makes room for `count` more values, and spends what that takes.
-  template <typename T>
-  void make_room(std::vector<T>& vector, size_t count) {
-    if (vector.capacity() - vector.size() >= count) return;
-    const size_t before = vector.capacity(), after = std::max(vector.size() + count, 2 * before);
-    spend(after * sizeof(T));
-    vector.reserve(after);
-    memory_ += before * sizeof(T);  // its old memory was there until now
+  void append(Pickle::Words& words, uint32_t word) {
+    spend(kWord);
+    words.push_back(word);
   }
-  template <typename T>
-  void append(std::vector<T>& vector, T value) {
-    make_room(vector, 1);
-    vector.push_back(value);
+  /// Makes room for `count` more places, and spends what that takes.
+  void make_room(std::vector<uint32_t>& places, size_t count) {
+    if (places.capacity() - places.size() >= count) return;
+    const size_t before = places.capacity(), after = std::max(places.size() + count, before + before / 2);
+    spend(after * kWord);
+    places.reserve(after);
+    memory_ += before * kWord;  // its old memory was there until now
   }
 
-  PickleValue* add(Kind kind) {
-    spend(sizeof(PickleValue) * 16 / 15);  // with the deque's own memory
-    values_.emplace_back().kind = kind;
-    return &values_.back();
+  PickleValue value(uint32_t place) const { return {pickle_, place}; }
+
+  /// The place of a new value, whose words the caller appends after the first.
+  uint32_t add(Kind kind, size_t size = 0) {
+    if (size > UINT32_MAX >> PickleValue::kKindBits)
+      fail("makes a value of {} bytes or items; too large", size);
+    const auto place = static_cast<uint32_t>(words_.size());
+    append(words_, static_cast<uint32_t>(size << PickleValue::kKindBits) | static_cast<uint32_t>(kind));
+    return place;
   }
-  PickleValue* integer(Kind kind, int64_t i) {
-    PickleValue* value = add(kind);
-    value->integer = i;
-    return value;
+  uint32_t add_integer(Kind kind, int64_t i) {
+    const uint32_t place = add(kind);
+    append(words_, static_cast<uint32_t>(i));
+    append(words_, static_cast<uint32_t>(i >> 32));
+    return place;
+  }
+  uint32_t add_holding(Kind kind, std::initializer_list<uint32_t> places) {
+    const uint32_t place = add(kind, places.size());
+    for (const uint32_t held : places) append(words_, held);
+    return place;
+  }
+  uint32_t add_growing(Kind kind) {
+    const uint32_t place = add(kind);
+    append(words_, static_cast<uint32_t>(pickle_.lists_.size()));
+    spend(sizeof(std::vector<uint32_t>));
+    pickle_.lists_.emplace_back();
+    return place;
   }
 
-  PickleValue* add_text(Kind kind, std::string_view text) {
-    if (text.size() > UINT32_MAX) fail("is followed by a text of {} bytes; too long", text.size());
-    PickleValue* value = add(kind);
-    value->begin = text.data();
-    value->length = static_cast<uint32_t>(text.size());
-    return value;
+  void push(uint32_t place) { append(stack_, place); }
+  void push_integer(int64_t i) {
+    push(i >= 0 && i < std::ssize(small_) ? small_[i] : add_integer(Kind::integer, i));
   }
-
-  void push(PickleValue* value) { append(stack_, value); }
-  void push_real() {  // big-endian, unlike all else
-    PickleValue* value = add(Kind::real);
-    value->real = std::bit_cast<double>(__builtin_bswap64(number<uint64_t>()));
-    push(value);
+  void push_text(Kind kind, uint64_t length) {
+    const size_t begin = offset_;
+    take(length);
+    if (begin > UINT32_MAX) fail("ends a text that begins after 4 GB; too far");
+    const uint32_t place = add(kind, length);
+    append(words_, static_cast<uint32_t>(begin));
+    push(place);
   }
-  void push_text(Kind kind, uint64_t length) { push(add_text(kind, take(length))); }
   void push_tuple(size_t count) {
-    PickleValue* value = add(Kind::sequence);
-    move_items(value, count);
-    push(value);
+    need(count);
+    const uint32_t place = add(Kind::tuple, count);
+    spend(count * kWord);
+    words_.insert(words_.end(), from_top(count), stack_.cend());
+    drop(count);
+    push(place);
   }
 
-  /// Appends the top `count` values to the one below them.
+  /// Appends the top `count` values to the list or dictionary below them.
   void extend(Kind kind, size_t count) {
-    if (stack_.size() < base() + count + 1) fail("needs more values than there are: damaged");
-    PickleValue* target = stack_[stack_.size() - count - 1];
-    if (!target->is(kind) || (kind == Kind::dict && count % 2))
+    need(count + 1);
+    const PickleValue target = value(*from_top(count + 1));
+    if (!target.is(kind) || (kind == Kind::dict && count % 2))
       fail("extends a value of another kind: damaged");
-    move_items(target, count);
-  }
-  void move_items(PickleValue* target, size_t count) {
-    if (stack_.size() < base() + count) fail("needs more values than there are: damaged");
-    make_room(target->items, count);
-    target->items.insert(target->items.end(), stack_.end() - count, stack_.end());
-    stack_.resize(stack_.size() - count);
+    std::vector<uint32_t>& items = pickle_.lists_[target.word(1)];
+    make_room(items, count);
+    items.insert(items.end(), from_top(count), stack_.cend());
+    drop(count);
   }
 
   void push_global(std::string_view module, std::string_view name) {
-    const std::string full = fmt::format("{}.{}", module, name);
+    constexpr size_t kLongest = 100;  // more than any on a list; a copy of all could be as long as the file
+    const std::string full = fmt::format("{}.{}", module.substr(0, kLongest), name.substr(0, kLongest));
     const auto known = std::find(rules_.globals.begin(), rules_.globals.end(), full);
     if (known == rules_.globals.end()) {
       throw InputError("{}: refuses to call '{}', which such a file has no need of; nothing was executed",
-                       where_, full.substr(0, 100));
+                       where_, full.substr(0, kLongest));
     }
-    push(add_text(Kind::global, *known));
+    push(add(Kind::global, static_cast<size_t>(known - rules_.globals.begin())));
   }
   void push_named_global() {
     const std::string_view module = line();
     push_global(module, line());
   }
   void push_stack_global() {
-    const PickleValue *name = pop(), *module = pop();
-    if (!name->is(Kind::text) || !module->is(Kind::text)) fail("names a global by something other than text");
-    push_global(module->text(), name->text());
+    const PickleValue name = value(pop()), module = value(pop());
+    if (!name.is(Kind::text) || !module.is(Kind::text)) fail("names a global by something other than text");
+    push_global(module.text(), name.text());
   }
   void push_call() {
-    const PickleValue *arguments = pop(), *callable = pop();
-    if (!callable->is(Kind::global)) fail("calls something other than a global; refused");
-    if (callable->text() == "collections.OrderedDict" && arguments->items.empty())
-      return push(add(Kind::dict));
-    push_with(Kind::object, {callable, arguments});
+    const uint32_t arguments = pop(), callable = pop();
+    if (!value(callable).is(Kind::global)) fail("calls something other than a global; refused");
+    if (value(callable).text() == "collections.OrderedDict" && value(arguments).size() == 0)
+      return push(add_growing(Kind::dict));
+    push(add_holding(Kind::object, {callable, arguments, none_}));
   }
   void push_persistent() {
     if (!rules_.persistent_ids) fail("asks for {}, which plain data does not need; refused", "BINPERSID");
-    push_with(Kind::persistent, {pop()});
-  }
-  void push_with(Kind kind, std::initializer_list<const PickleValue*> items) {
-    PickleValue* value = add(kind);
-    make_room(value->items, items.size());
-    value->items = items;
-    push(value);
+    const uint32_t place = add_holding(Kind::persistent, {pop()});
+    make_room(pickle_.persistent_, 1);
+    pickle_.persistent_.push_back(place);
+    push(place);
   }
 
   /// What an object is built with.  Attributes of a dictionary, where PyTorch keeps versions of modules, are
   /// left out.
-  void push_state() {
-    const bool to_dict = stack_.size() >= base() + 2 && stack_[stack_.size() - 2]->is(Kind::dict);
-    if (!to_dict) return extend(Kind::object, 1);
-    pop();
+  void take_state() {
+    need(2);
+    const uint32_t state = pop();
+    const PickleValue target = value(top());
+    if (target.is(Kind::dict)) return;
+    if (!target.is(Kind::object)) fail("builds a value that is no object: damaged");
+    if (!target[2].is(Kind::none)) fail("builds an object again: damaged");
+    words_[top() + 3] = state;
   }
 
   void protocol() {
@@ -303,51 +330,67 @@ class PickleMachine {
   /// Python numbers memo entries in turn, from 0 or, in its second version, from 1.
   void memoize(size_t index) {
     if (index > memo_.size() + 1) fail("stores under the number {}: damaged", index);
-    PickleValue* value = top();
-    while (memo_.size() <= index) append<PickleValue*>(memo_, nullptr);
-    memo_[index] = value;
+    const uint32_t place = top();
+    while (memo_.size() <= index) append(memo_, kNothing);
+    memo_[index] = place;
   }
   void recall(size_t index) {
-    if (index >= memo_.size() || !memo_[index])
+    if (index >= memo_.size() || memo_[index] == kNothing)
       fail("recalls the number {}, which is not there: damaged", index);
     push(memo_[index]);
   }
 
   /// Values below the last mark are out of reach until it is removed.
   size_t base() const { return marks_.empty() ? 0 : marks_.back(); }
-  PickleValue* top() const {
+  void need(size_t count) const {
+    if (stack_.size() < base() + count) fail("needs more values than there are: damaged");
+  }
+  Pickle::Words::const_iterator from_top(size_t count) const {
+    return stack_.end() - static_cast<ptrdiff_t>(count);
+  }
+  uint32_t top() const {
     if (stack_.size() <= base()) fail("needs a value that is not there: damaged");
     return stack_.back();
   }
-  PickleValue* pop() {
-    PickleValue* value = top();
-    stack_.pop_back();
-    return value;
+  void drop(size_t count) {
+    stack_.resize(stack_.size() - count);
+    memory_ += count * kWord;
+  }
+  uint32_t pop() {
+    const uint32_t place = top();
+    drop(1);
+    return place;
   }
   size_t pop_mark() {
     if (marks_.empty()) fail("needs a mark that is not there: damaged");
     const size_t mark = marks_.back();
     marks_.pop_back();
+    memory_ += kWord;
     return mark;
   }
 
-  std::deque<PickleValue>& values_;
+  static constexpr size_t kWord = sizeof(uint32_t);
+  static constexpr uint32_t kNothing = UINT32_MAX;  // in the memo
+
+  Pickle& pickle_;
+  Pickle::Words& words_;
   std::string_view bytes_;
   const PickleRules& rules_;
+  const size_t all_memory_;
   size_t memory_;  // left to spend
   std::string_view where_;
   size_t offset_ = 0;
-  std::vector<PickleValue*> stack_, memo_;
-  std::vector<size_t> marks_;
-  PickleValue *none_, *false_, *true_;
-  std::array<PickleValue*, 256> small_;  // shared: integers below 256 are most of them
+  Pickle::Words stack_, memo_, marks_;  // places of values; of marks, heights of the stack
+  uint32_t none_, false_, true_;
+  std::array<uint32_t, 256> small_;  // shared: integers below 256 are most of them
 };
 
-Pickle::Pickle(std::string_view bytes, const PickleRules& rules, std::string_view where) {
-  PickleMachine machine(*this, bytes, rules, where);
+Pickle::Pickle(std::string_view bytes, const PickleRules& rules, std::string_view where)
+    : bytes_(bytes), globals_(rules.globals) {
+  PickleMachine machine(*this, rules, where);
   root_ = machine.run();
-  size_ = machine.offset();
-  memory_ = machine.spent();
+  bytes_ = bytes.substr(0, machine.offset());
+  memory_ = machine.memory_of_values();
 }
 
 }  // namespace scrawl

@@ -23,9 +23,8 @@ constexpr size_t kLegacyMagicWithin = 32;  // bytes: a protocol, and in later on
 /// What small parts of a file may take, and all of a file so small that its size says little.
 constexpr size_t kSmall = 64 << 10;
 
-/// The memory that all that comes out of a file may take together, its pickles, which take eight times their
-/// length but are a small part of it, and its tensors: weights hardly compress, and few tensors share
-/// storages.
+/// The memory that all that comes out of a file may take together, its pickles, which take twice their length
+/// and are a small part of it, and its tensors: weights hardly compress, and few tensors share storages.
 class Budget {
  public:
   Budget(size_t file_size, const std::string& where)
@@ -157,19 +156,20 @@ class LegacyReader {
     next_pickle();  // the format's version, which never changed
     expect_little_endian(next_pickle().root());
     const Pickle object = next_pickle(), keys = next_pickle();
+    budget_.spend(kNode * object.persistent_count());
     std::map<std::string_view, int64_t> element_sizes;
-    for (const PickleValue& value : object.values())
-      if (value.is(PickleValue::Kind::persistent)) {
-        const TorchStorage storage = storage_of(value, where_);
-        element_sizes[value.items[0]->items[2]->text()] = element_size(storage.dtype);
-      }
-    budget_.spend(kNode * element_sizes.size());
+    for (size_t i = 0; i < object.persistent_count(); ++i) {
+      const PickleValue value = object.persistent(i);
+      const TorchStorage storage = storage_of(value, where_);
+      element_sizes[value[0][2].text()] = element_size(storage.dtype);
+    }
     Gatherer gatherer(object, budget_, where_);
-    for (const PickleValue* key : keys.root().items) {
-      const auto size = element_sizes.find(key->text());
+    for (size_t i = 0; i < keys.root().size(); ++i) {
+      const std::string_view key = keys.root()[i].text();
+      const auto size = element_sizes.find(key);
       if (size == element_sizes.end())
-        throw InputError("{}: nothing uses storage '{}': damaged", where_, key->text());
-      gatherer.take(std::string(key->text()), next_storage(size->second));
+        throw InputError("{}: nothing uses storage '{}': damaged", where_, key);
+      gatherer.take(std::string(key), next_storage(size->second));
     }
     return gatherer.result();
   }
@@ -183,10 +183,10 @@ class LegacyReader {
     return pickle;
   }
 
-  void expect_little_endian(const PickleValue& system) const {
-    for (size_t i = 0; i + 1 < system.items.size(); i += 2)
-      if (system.items[i]->text() == "little_endian" && system.items[i + 1]->is(PickleValue::Kind::boolean) &&
-          system.items[i + 1]->integer == 0)
+  void expect_little_endian(PickleValue system) const {
+    for (size_t i = 0; i + 1 < system.size(); i += 2)
+      if (system[i].text() == "little_endian" && system[i + 1].is(PickleValue::Kind::boolean) &&
+          system[i + 1].integer() == 0)
         throw InputError("{}: written on a big-endian machine; such checkpoints are not read", where_);
   }
 

@@ -9,7 +9,6 @@ namespace scrawl {
 namespace {
 
 using Kind = PickleValue::Kind;
-using Items = std::vector<const PickleValue*>;
 
 /// Tensors, and beside them only what states of training hold of numpy's numbers and of sizes.
 constexpr std::string_view kGlobals[] = {
@@ -68,22 +67,21 @@ class TensorWalk {
     throw InputError("{}: {}", where_, fmt::format(format, std::forward<Args>(args)...));
   }
 
-  void visit(const PickleValue& value, const std::string& name, int depth) {
+  void visit(PickleValue value, const std::string& name, int depth) {
     if (depth > kDeepest) fail("dictionaries and lists lie more than {} deep in each other", kDeepest);
     if (name.size() > kLongestName) fail("a name has more than {} characters", kLongestName);
     if (visits_left_-- == 0) fail("the same dictionaries and lists occur again and again; refused");
-    const auto inner = [&](const std::string& key, const PickleValue& item) {
+    const auto inner = [&](const std::string& key, PickleValue item) {
       visit(item, name.empty() ? key : name + "." + key, depth + 1);
     };
     if (value.is(Kind::dict)) {
-      for (size_t i = 0; i < value.items.size(); i += 2)
-        inner(key_text(*value.items[i]), *value.items[i + 1]);
-    } else if (value.is(Kind::sequence)) {
-      for (size_t i = 0; i < value.items.size(); ++i) inner(std::to_string(i), *value.items[i]);
-    } else if (const Items* parameter = call(value, "torch._utils._rebuild_parameter", 1)) {
-      visit(*parameter->front(), name, depth + 1);
-    } else if (const Items* arguments = call(value, "torch._utils._rebuild_tensor_v2", 4)) {
-      keep(tensor(name, *arguments));
+      for (size_t i = 0; i < value.size(); i += 2) inner(key_text(value[i]), value[i + 1]);
+    } else if (value.is(Kind::tuple) || value.is(Kind::list)) {
+      for (size_t i = 0; i < value.size(); ++i) inner(std::to_string(i), value[i]);
+    } else if (calls(value, "torch._utils._rebuild_parameter", 1)) {
+      visit(value[1][0], name, depth + 1);
+    } else if (calls(value, "torch._utils._rebuild_tensor_v2", 4)) {
+      keep(tensor(name, value[1]));
     }
   }
 
@@ -97,35 +95,35 @@ class TensorWalk {
     tensors.emplace(key, std::move(tensor));
   }
 
-  static std::string key_text(const PickleValue& key) {
-    return key.is(Kind::integer) ? std::to_string(key.integer) : std::string(key.text());
+  std::string key_text(PickleValue key) const {
+    if (key.text().size() > kLongestName) fail("a name has more than {} characters", kLongestName);
+    return key.is(Kind::integer) ? std::to_string(key.integer()) : std::string(key.text());
   }
 
-  /// The arguments of `value` if it is a call of `function` with at least `count` of them.
-  static const Items* call(const PickleValue& value, std::string_view function, size_t count) {
-    if (!value.is(Kind::object) || value.items[0]->text() != function) return nullptr;
-    const PickleValue& arguments = *value.items[1];
-    return arguments.is(Kind::sequence) && arguments.items.size() >= count ? &arguments.items : nullptr;
+  /// Whether a value is a call of `function` with at least so many arguments.
+  static bool calls(PickleValue value, std::string_view function, size_t arguments) {
+    return value.is(Kind::object) && value[0].text() == function && value[1].is(Kind::tuple) &&
+           value[1].size() >= arguments;
   }
 
-  TorchTensor tensor(const std::string& name, const Items& arguments) const {
-    if (!arguments[0]->is(Kind::persistent)) fail("tensor '{}' has no storage", name);
-    return {name, storage_of(*arguments[0], where_), number(name, *arguments[1]),
-            numbers(name, *arguments[2]), numbers(name, *arguments[3])};
+  TorchTensor tensor(const std::string& name, PickleValue arguments) const {
+    if (!arguments[0].is(Kind::persistent)) fail("tensor '{}' has no storage", name);
+    return {name, storage_of(arguments[0], where_), number(name, arguments[1]), numbers(name, arguments[2]),
+            numbers(name, arguments[3])};
   }
 
-  int64_t number(const std::string& name, const PickleValue& value) const {
-    if (!value.is(Kind::integer) || value.integer < 0)
+  int64_t number(const std::string& name, PickleValue value) const {
+    if (!value.is(Kind::integer) || value.integer() < 0)
       fail("tensor '{}' has a size, stride or offset that is no number from 0 up", name);
-    return value.integer;
+    return value.integer();
   }
 
-  std::vector<int64_t> numbers(const std::string& name, const PickleValue& value) const {
+  std::vector<int64_t> numbers(const std::string& name, PickleValue value) const {
     constexpr size_t kMostDimensions = 8;
-    if (!value.is(Kind::sequence) || value.items.size() > kMostDimensions)
+    if (!value.is(Kind::tuple) || value.size() > kMostDimensions)
       fail("tensor '{}' has no shape and strides of at most {} dimensions", name, kMostDimensions);
     std::vector<int64_t> all;
-    for (const PickleValue* item : value.items) all.push_back(number(name, *item));
+    for (size_t i = 0; i < value.size(); ++i) all.push_back(number(name, value[i]));
     return all;
   }
 
@@ -165,14 +163,15 @@ std::string storage_class(const std::string& dtype) {
   return std::string(found->name);
 }
 
-TorchStorage storage_of(const PickleValue& persistent, const std::string& where) {
+TorchStorage storage_of(PickleValue persistent, const std::string& where) {
   // ("storage", class, key, location, elements), in the legacy form also (…, view), which is None.
-  const PickleValue& id = *persistent.items[0];
-  if (id.is(Kind::sequence) && (id.items.size() == 5 || id.items.size() == 6) &&
-      id.items[0]->text() == "storage" && id.items[1]->is(Kind::global) && id.items[2]->is(Kind::text) &&
-      (id.items.size() == 5 || id.items[5]->is(Kind::none))) {
-    const std::string dtype = dtype_of(id.items[1]->text());
-    if (!dtype.empty()) return {std::string(id.items[2]->text()), dtype};
+  constexpr size_t kLongestKey = 100;  // a number of at most twenty digits
+  const PickleValue id = persistent[0];
+  if (id.is(Kind::tuple) && (id.size() == 5 || id.size() == 6) && id[0].text() == "storage" &&
+      id[1].is(Kind::global) && id[2].is(Kind::text) && id[2].text().size() <= kLongestKey &&
+      (id.size() == 5 || id[5].is(Kind::none))) {
+    const std::string dtype = dtype_of(id[1].text());
+    if (!dtype.empty()) return {std::string(id[2].text()), dtype};
   }
   throw InputError("{}: holds a storage under an id that PyTorch does not write", where);
 }

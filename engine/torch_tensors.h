@@ -35,7 +35,7 @@ std::span<const std::string_view> torch_globals();
 std::string storage_class(const std::string& dtype);
 
 /// The storage that a persistent id stands for; InputError for any other id.
-TorchStorage storage_of(const PickleValue& persistent, const std::string& where);
+TorchStorage storage_of(PickleValue persistent, const std::string& where);
 
 /// Tensors by the key of their storage.
 using TorchTensors = std::multimap<std::string, TorchTensor>;

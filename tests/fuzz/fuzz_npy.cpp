@@ -8,12 +8,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace scrawl;
   const InputFile file(data, size);
   check_reader(size, [&] { read_npy(file.path()); });
-  // Dictionaries of short vectors are made of little more than references.
-  check_reader(
-      size,
-      [&] {
-        for (const auto& [id, tags] : read_tags(file.path())) present_classes(tags);
-      },
-      10 * size);
+  check_reader(size, [&] {
+    for (const auto& [id, tags] : read_tags(file.path())) present_classes(tags);
+  });
   return 0;
 }

@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <cstring>
 
+#include "data/tags.h"
+
 namespace scrawl {
 namespace {
 
@@ -138,6 +140,14 @@ std::string pickled_tags(const std::string& entries) {
          std::string(1, '\0') + "(" + entries + "uetb.";
 }
 
+/// As `prepare tags` writes them for one class: what an entry unpacks to is the largest multiple of its
+/// bytes.
+std::string honest_tags(int images) {
+  Tags tags;
+  for (int i = 0; i < images; ++i) tags[std::to_string(i)] = {1};
+  return encode_tags(tags);
+}
+
 Inputs npy() {
   std::string shared = "U\1a" + pickled_bytes(20000) + "q\1";
   for (int i = 0; i < 60; ++i) shared += "M" + bytes_of(static_cast<uint16_t>(i)) + "h\1";
@@ -149,6 +159,10 @@ Inputs npy() {
       npy_header("|O", "") + "\x80\2N" + std::string(65537, '\x94'),
       pickled_tags("U\1a" + pickled_bytes(100000)),
       pickled_tags(shared),
+      // Nearly all that values may take, then a name as long as most of the file.
+      npy_header("|O", "") + "\x80\2" + std::string(180000, '}') + "c" + std::string(600000, 'x') + "\nx\n",
+      honest_tags(12000),
+      honest_tags(100000),
   };
 }
 
@@ -179,11 +193,15 @@ Inputs pth() {
   std::string named = "}X\x84\3\0\0"s + std::string(900, 'n') + "}(";
   for (int i = 0; i < 2000; ++i) named += "M" + bytes_of(static_cast<uint16_t>(i)) + (i ? "h\1" : tensor);
   const std::string room(100000, 'x');  // behind the end
+  // Nearly all that values may take, and thousands of storages for the table of storages.
+  std::string storages = "U\7storageq\1ctorch\nFloatStorage\nq\2"s + std::string(125000, '}');
+  for (int i = 0; i < 30000; ++i) storages += fmt::format("(h\1h\2X\5{:c}{:c}{:c}{:05}NK\1tQ0", 0, 0, 0, i);
   return {
       legacy(named + "us", room),
       legacy(std::string(65537, ']')),
       legacy("}" + times(20000, "(]t")),
       legacy(std::string(65537, '(')),
+      legacy(storages),
       listing(2000),
   };
 }
