@@ -5,7 +5,7 @@
 // of keys and values are summed within fixed parts of the queries, and the parts are added in order.
 // Cost: bound by the products; scratch is a few tiles and a copy of a head's keys and values a thread, plus
 // one copy of dkv a part.  Limits: a tile's score row must fit in the cache, which holds up to some 10,000
-// keys; head sizes off multiples of 16 leave vector lanes idle.
+// keys; head sizes off multiples of a vector leave lanes idle.
 #include "kernels/attention.h"
 
 #include <algorithm>

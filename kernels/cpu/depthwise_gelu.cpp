@@ -1,9 +1,9 @@
-// Depthwise 3×3 + bias + GELU, sixteen channels at a time along a row: each new column of three pixels is
+// Depthwise 3×3 + bias + GELU, a vector of channels at a time along a row: each new column of three pixels is
 // loaded once and goes to the three outputs that it touches, whose sums stay in registers.  A row beyond the
 // border is a pixel of zeros that does not move.  Backward walks a band of rows once: it recomputes the value
 // ahead of GELU, keeps three rows of g = dy · gelu' in a ring, and convolves g with the turned weights for
 // dx; the same columns of g, times x, are the weight gradients.  Cost: bound by arithmetic, half of which is
-// GELU. Limits: a band recomputes one row of g above and one below; fewer than 16 channels leave vector lanes
+// GELU. Limits: a band recomputes one row of g above and one below; fewer channels than a vector leave lanes
 // idle.
 #include "kernels/depthwise_gelu.h"
 
@@ -26,14 +26,14 @@ constexpr int kTaps = 9;
 constexpr int kBandRows = 40;
 constexpr float kZeros[kLanes] = {};
 
-/// Sixteen channels of a row of pixels that lie `step` apart.
+/// A vector of channels of a row of pixels that lie `step` apart.
 struct Row {
   const float* first = kZeros;
   int64_t step = 0;
 };
 using Rows = std::array<Row, 3>;
 
-/// Sixteen channels of the nine weights.
+/// A vector of channels of the nine weights.
 struct Taps {
   Vector w[3][3];
   Vector bias;
@@ -54,7 +54,7 @@ Taps turned(const Taps& taps) {
   return result;
 }
 
-/// Sixteen channels; asks for the next sixteen of the pixel, which are wanted soon: hardware does not foresee
+/// A vector of channels; asks for the next one of the pixel, which is wanted soon: hardware does not foresee
 /// strides of pixels.
 Vector load_ahead(const float* channels, int lanes) {
   __builtin_prefetch(channels + kLanes);
@@ -122,7 +122,7 @@ Rows rows_around(const float* map, int y, int height, int width, int64_t channel
   return rows;
 }
 
-/// Calls body(first channel of sixteen, how many there are) over a task's channels.
+/// Calls body(first channel of a vector, how many there are) over a task's channels.
 template <typename Body>
 void for_lanes(const Task& task, Body body) {
   for (int c = 0; c < task.count; c += kLanes) {
@@ -179,7 +179,7 @@ class BackwardBlock {
   }
 
  private:
-  /// A pixel's g takes sixteen values; pixels of a row are neighbours.
+  /// A pixel's g takes a vector; pixels of a row are neighbours.
   float* ring_row(int y, int c) const { return ring_ + (int64_t{y % 3} * kBlock + c) * args_.width; }
 
   /// g = dy · gelu'(value ahead of GELU) for one row.

@@ -1,6 +1,6 @@
 #pragma once
 // Products of small matrices that are in the cache already, where packing, which general products begin with,
-// would cost a share of its own: blocks of 6 × 64 results stay in registers while the terms are walked once.
+// would cost a share of its own: a block of results stays in registers while the terms are walked once.
 #include <algorithm>
 #include <cstdint>
 
@@ -17,10 +17,10 @@ struct Elements {
 namespace tile_product_detail {
 
 constexpr int kBlockRows = 6;
-#ifdef __AVX512F__
-constexpr int kBlockVectors = 4;  // of the 32 registers, 24 hold results
+#if defined(__AVX512F__) || defined(__aarch64__)
+constexpr int kBlockVectors = 4;  // of 32 registers, 24 hold results
 #else
-constexpr int kBlockVectors = 1;
+constexpr int kBlockVectors = 2;  // of 16 registers, 12
 #endif
 
 template <int kRows, int kVectors>
@@ -64,7 +64,7 @@ void rows_of_blocks(int64_t m, int64_t k, Elements a, const float* b, int64_t ld
 
 }  // namespace tile_product_detail
 
-/// c[m,n] (+)= scale · a[m,k] · b[k,n], with rows of b that can be read up to the next multiple of 16.
+/// c[m,n] (+)= scale · a[m,k] · b[k,n], with rows of b that can be read up to the next multiple of kLanes.
 inline void tile_product(int64_t m, int64_t n, int64_t k, Elements a, const float* b, int64_t ldb, float* c,
                          int64_t ldc, float scale = 1.0f, bool accumulate = false) {
   using namespace tile_product_detail;

@@ -1,11 +1,11 @@
 #pragma once
-// Sixteen neighbouring values that a loop keeps in registers from one pixel to the next, which loops over
-// arrays do not.  Compilers cut them into as many registers as the machine needs.
+// As many neighbouring values as a register of the machine holds, which a loop keeps from one pixel to the
+// next; loops over arrays do not.
 #include <cstring>
 
 namespace scrawl::cpu {
 
-constexpr int kLanes = 16;
+constexpr int kLanes = __BIGGEST_ALIGNMENT__ / sizeof(float);  // 16 with AVX-512, 8 with AVX, else 4
 using Vector = float __attribute__((vector_size(kLanes * sizeof(float))));
 
 /// Zero beyond the first `count` values.
