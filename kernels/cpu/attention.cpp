@@ -16,6 +16,7 @@
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/partial_sums.h"
 #include "kernels/cpu/tile_product.h"
+#include "kernels/cpu/transpose.h"
 
 namespace scrawl::cpu {
 
@@ -50,12 +51,6 @@ struct Layout {
 void copy_rows(const float* from, int64_t stride, int64_t rows, const Layout& layout, float* copy) {
   for (int64_t row = 0; row < rows; ++row)
     std::copy_n(from + row * stride, layout.size, copy + row * layout.padded_size);
-}
-
-/// copy[i, key] = from[key, i].
-void copy_turned(const float* from, int64_t stride, const Layout& layout, float* copy) {
-  for (int64_t key = 0; key < layout.keys; ++key)
-    for (int64_t i = 0; i < layout.size; ++i) copy[i * layout.padded_keys + key] = from[key * stride + i];
 }
 
 /// One row of scores becomes probabilities; returns log Σ e^score.  Padding gets probability 0.
@@ -130,7 +125,7 @@ void forward_part(const AttentionForward& args, const Layout& layout, const Part
   float* const scores = scratch;
   float* const turned_keys = scores + layout.tile_space();
   float* const values = turned_keys + layout.copy_space();
-  copy_turned(k, 2 * stride, layout, turned_keys);
+  transpose(k, 2 * stride, layout.keys, layout.size, turned_keys, layout.padded_keys);
   copy_rows(k + stride, 2 * stride, layout.keys, layout, values);
   for (int64_t left = part.end - part.begin; left > 0; left -= layout.tile_queries) {
     const int64_t rows = std::min(left, layout.tile_queries);
@@ -167,8 +162,8 @@ void backward_part(const AttentionBackward& args, const Layout& layout, const Pa
   float* const turned_keys = keys + layout.copy_space();
   float* const turned_values = turned_keys + layout.copy_space();
   copy_rows(k, 2 * stride, layout.keys, layout, keys);
-  copy_turned(k, 2 * stride, layout, turned_keys);
-  copy_turned(k + stride, 2 * stride, layout, turned_values);
+  transpose(k, 2 * stride, layout.keys, layout.size, turned_keys, layout.padded_keys);
+  transpose(k + stride, 2 * stride, layout.keys, layout.size, turned_values, padded);
   bool first = true;
   for (int64_t left = part.end - part.begin; left > 0; left -= layout.tile_queries) {
     const int64_t rows = std::min(left, layout.tile_queries);

@@ -14,6 +14,7 @@
 #include "kernels/cpu/gemm.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/partial_sums.h"
+#include "kernels/cpu/transpose.h"
 #include "kernels/cpu/winograd.h"
 
 namespace scrawl::cpu {

@@ -45,15 +45,4 @@ void gemm(int64_t m, int64_t n, int64_t k, Factor a, Factor b, float beta, float
     throw std::runtime_error("oneDNN: matrix product failed with status " + std::to_string(status));
 }
 
-void transpose(Queue& queue, const float* in, int64_t ld, int64_t rows, int64_t columns, float* out) {
-  constexpr int64_t kSide = 32;
-  parallel_chunks(queue, columns, kSide, [&](int64_t begin, int64_t end) {
-    for (int64_t top = 0; top < rows; top += kSide) {
-      const int64_t bottom = std::min(rows, top + kSide);
-      for (int64_t column = begin; column < end; ++column)
-        for (int64_t row = top; row < bottom; ++row) out[column * rows + row] = in[row * ld + column];
-    }
-  });
-}
-
 }  // namespace scrawl::cpu

@@ -23,8 +23,4 @@ struct Factor {
 void gemm(int64_t m, int64_t n, int64_t k, Factor a, Factor b, float beta, float* c, int64_t ldc,
           float alpha = 1.0f);
 
-/// out[column, row] = in[row, column], out dense: a right-hand factor that many tiles share is cheaper to
-/// turn once than to pack crosswise in each.
-void transpose(Queue& queue, const float* in, int64_t ld, int64_t rows, int64_t columns, float* out);
-
 }  // namespace scrawl::cpu

@@ -8,6 +8,7 @@
 #include "kernels/cpu/gemm.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/partial_sums.h"
+#include "kernels/cpu/transpose.h"
 
 namespace scrawl::cpu {
 
