@@ -6,7 +6,7 @@
 
 #include "engine/error.h"
 #include "train/commands/commands.h"
-#include "train/config/nearest.h"
+#include "train/commands/misuse.h"
 #include "train/interrupt.h"
 
 namespace {
@@ -26,8 +26,7 @@ void add_device_options(CLI::App& app, DeviceOptions& options) {
   app.add_option("--threads", options.threads, "threads of the cpu device; 0 takes all cores")
       ->check(CLI::Range(0, 1024))
       ->capture_default_str();
-  app.add_option("--conv", options.conv,
-                 "convolutions of the GPU: our own kernels or cuDNN's")
+  app.add_option("--conv", options.conv, "convolutions of the GPU: our own kernels or cuDNN's")
       ->check(CLI::IsMember({"own", "cudnn"}))
       ->capture_default_str();
   app.add_flag("--synchronise", options.synchronise,
@@ -256,15 +255,6 @@ void add_benchmarks(CLI::App& app, int& exit_code) {
       bench_kernels_command);
 }
 
-/// Names a command that does not exist; CLI11 would only ask for one.
-void expect_known_command(const CLI::App& app, std::string_view command) {
-  std::vector<std::string> known;
-  for (const CLI::App* subcommand : app.get_subcommands({})) known.push_back(subcommand->get_name());
-  if (command.starts_with('-') || std::ranges::find(known, command) != known.end()) return;
-  throw InputError("there is no command '{}'; did you mean '{}'? (scrawl --help lists them)", command,
-                   nearest(command, known));
-}
-
 /// What files of users hold may stand in messages: each must stay one line that fits on a screen, and leave
 /// the terminal alone.
 std::string one_line(std::string text) {
@@ -292,11 +282,14 @@ int main(int argc, char** argv) {
   add_commands(app, exit_code);
   add_benchmarks(app, exit_code);
   try {
-    if (argc > 1) expect_known_command(app, argv[1]);
     app.parse(argc, argv);
+  } catch (const CLI::Success& help) {
+    if (!names_unknown_command(app)) return app.exit(help);
+    fmt::print(stderr, "scrawl: {}\n", one_line(misuse(app, help)));
+    return 2;
   } catch (const CLI::ParseError& error) {
-    // Help asked for is success; a command line that cannot be understood is bad input.
-    return app.exit(error) == 0 ? 0 : 2;
+    fmt::print(stderr, "scrawl: {}\n", one_line(misuse(app, error)));
+    return 2;
   } catch (const scrawl::InputError& error) {
     fmt::print(stderr, "scrawl: {}\n", one_line(error.what()));
     return 2;
@@ -307,7 +300,7 @@ int main(int argc, char** argv) {
     fmt::print(stderr, "scrawl: failed: out of memory\n");
     return 1;
   } catch (const std::exception& error) {
-    fmt::print(stderr, "scrawl: failed: {}\n", error.what());
+    fmt::print(stderr, "scrawl: failed: {}\n", one_line(error.what()));
     return 1;
   }
   return exit_code;

@@ -185,19 +185,26 @@ TEST_F(Commands, ConfigurationsThatCannotTrainAreRefused) {
   expect_refusal(train(data, "--resume"), {"--resume", "--fresh"});
 }
 
-TEST_F(Commands, CommandLinesThatCannotBeUnderstoodExitWith2) {
-  for (const char* line : {"", "paint", "train", "predict --out x", "train a.yaml --threads -1", "replay"})
-    EXPECT_EQ(scrawl(line).exit_code, 2) << line;
-}
-
-TEST_F(Commands, AnUnknownCommandIsNamedWithTheNearest) {
-  expect_refusal(scrawl("trian a.yaml"), {"'trian'", "did you mean 'train'"});
+TEST_F(Commands, CommandLinesThatCannotBeUnderstoodSayWhatToMend) {
+  expect_refusal(scrawl(""), {"expected a command", "train, eval", "scrawl --help"});
+  expect_refusal(scrawl("prepare"), {"expected a command", "scribblesup, labelme", "scrawl prepare --help"});
+  for (const char* line : {"trian a.yaml", "trian --help"})
+    expect_refusal(scrawl(line), {"no command 'trian'", "did you mean 'train'"});
+  expect_refusal(scrawl("prepare labelmee --json x"), {"no command 'labelmee'", "did you mean 'labelme'"});
+  expect_refusal(scrawl("train"), {"config is required", "scrawl train --help"});
+  expect_refusal(scrawl("train --resum"), {"no option '--resum'", "did you mean '--resume'"});
+  expect_refusal(scrawl("--threads 2 train a.yaml"), {"--threads behind the command"});
+  expect_refusal(scrawl("info more"), {"'more'", "scrawl info --help"});
+  expect_refusal(scrawl("train a.yaml --threads -1"), {"--threads", "-1"});
+  expect_refusal(scrawl("prepare tags --mask x"), {"did you mean '--masks'"});
+  expect_refusal(scrawl("prepare tags --out x"), {"--xml", "--masks", "scrawl prepare tags --help"});
 }
 
 TEST_F(Commands, HelpIsEverywhere) {
   for (const char* line :
        {"--help", "train --help", "eval --help", "predict --help", "demo --help", "replay --help",
-        "check --help", "scribble --help", "inspect --help", "export --help", "info --help"}) {
+        "check --help", "scribble --help", "inspect --help", "export --help", "info --help", "prepare --help",
+        "prepare tags --help", "bench step --help", "train nowhere.yaml --help"}) {
     const Outcome outcome = scrawl(line);
     EXPECT_EQ(outcome.exit_code, 0) << line;
     EXPECT_FALSE(outcome.out.empty()) << line;
