@@ -60,18 +60,47 @@ void make_directories(const fs::path& path) {
   if (error) throw InputError("{}: this folder cannot be created: {}", path.string(), error.message());
 }
 
+namespace {
+
+/// The name to write `path` under, next to those of other processes.
+fs::path temporary_name(const fs::path& path) {
+  return path.string() + fmt::format(".{}.tmp", getpid());
+}
+
+bool is_temporary_name(std::string_view name, std::string_view of) {
+  if (!name.starts_with(of)) return false;
+  name.remove_prefix(of.size());
+  constexpr std::string_view kEnd = ".tmp";
+  if (!name.starts_with('.') || !name.ends_with(kEnd) || name.size() < 2 + kEnd.size()) return false;
+  const std::string_view process = name.substr(1, name.size() - 1 - kEnd.size());
+  return std::ranges::all_of(process, [](char c) { return c >= '0' && c <= '9'; });
+}
+
+}  // namespace
+
 void replace_file(const fs::path& path, const std::function<void(const fs::path& temporary)>& write) {
+  std::error_code error;
+  if (fs::is_directory(path, error))
+    throw InputError("{}: expected the name of a file to write, this is a folder", path.string());
   if (path.has_parent_path()) make_directories(path.parent_path());
-  fs::path temporary = path;
-  temporary += fmt::format(".{}.tmp", getpid());
+  const fs::path temporary = temporary_name(path);
   try {
     write(temporary);
     fs::rename(temporary, path);
   } catch (...) {
-    std::error_code ignored;
-    fs::remove(temporary, ignored);
+    fs::remove(temporary, error);
     throw;
   }
+}
+
+void remove_temporaries(const fs::path& path) {
+  const fs::path folder = path.has_parent_path() ? path.parent_path() : fs::path(".");
+  std::error_code error;
+  std::vector<fs::path> left;
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder, error))
+    if (is_temporary_name(entry.path().filename().string(), path.filename().string()))
+      left.push_back(entry.path());
+  for (const fs::path& file : left) fs::remove(file, error);
 }
 
 void write_file_atomically(const fs::path& path, const std::function<void(std::ostream&)>& write) {
@@ -92,8 +121,7 @@ void write_folder_atomically(const fs::path& path, const std::function<void(cons
     throw InputError("{}: expected a folder to write to, this is a file", path.string());
   if (fs::is_directory(target, error) && !fs::is_empty(target, error))
     throw InputError("{}: this folder is not empty; name another one", path.string());
-  fs::path temporary = target;
-  temporary += fmt::format(".{}.tmp", getpid());
+  const fs::path temporary = temporary_name(target);
   const auto require_success = [&] {
     if (error) throw InputError("{}: this folder cannot be created: {}", path.string(), error.message());
   };

@@ -25,13 +25,18 @@ std::vector<std::filesystem::path> list_files(const std::filesystem::path& folde
 void make_directories(const std::filesystem::path& path);
 
 /// Has `write` make a file under a temporary name beside `path`, then renames it there: a reader, or a run
-/// that dies, never leaves half a file under the final name.  Creates the parent directory.
+/// that dies, never leaves half a file under the final name.  Creates the parent directory.  InputError when
+/// `path` is a folder.
 void replace_file(const std::filesystem::path& path,
                   const std::function<void(const std::filesystem::path& temporary)>& write);
 
 /// The same by way of a stream.  InputError when the place cannot be written to at all.
 void write_file_atomically(const std::filesystem::path& path,
                            const std::function<void(std::ostream&)>& write);
+
+/// Removes what a process that was killed within replace_file left beside `path`.  Only for whoever knows
+/// that no other process is writing it.
+void remove_temporaries(const std::filesystem::path& path);
 
 /// Calls `fill` with a new folder beside `path`, then renames it there: the folder appears with all that
 /// belongs in it or not at all.  InputError when `path` holds something already or cannot be made.
