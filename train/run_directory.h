@@ -2,6 +2,7 @@
 #include <filesystem>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace scrawl {
 
@@ -23,11 +24,10 @@ struct RunDirectory {
   std::filesystem::path result() const { return path / "result.json"; }
   std::filesystem::path contact_sheet() const { return path / "contact_sheet.png"; }
 
-  /// Removes what an earlier run left under these names.
-  void clear() const {
-    for (const auto& file : {config(), history(), last(), best("without"), best("local"), best("global"),
-                             result(), contact_sheet()})
-      std::filesystem::remove(file);
+  /// All of them, whether they are there or not.
+  std::vector<std::filesystem::path> files() const {
+    return {config(),      history(),      last(),   best("without"),
+            best("local"), best("global"), result(), contact_sheet()};
   }
 };
 

@@ -88,12 +88,11 @@ void Trainer::train_and_validate(const std::function<void(const EpochSummary&)>&
     const int epoch = state_.next_epoch;
     EpochSummary summary = train_epoch(epoch);
     if (first) warn_about_labels(train_set_, classes_.names, "training");
-    if (replaces_) replace_earlier_run();
     state_.next_epoch = epoch + 1;
-    if ((epoch + 1) % config_.val_every == 0 || epoch + 1 == config_.epochs) {
+    if ((epoch + 1) % config_.val_every == 0 || epoch + 1 == config_.epochs)
       summary.evaluation = last_evaluation_ = validate(epoch);
-      keep_best(*summary.evaluation);
-    }
+    if (replaces_) replace_earlier_run();
+    if (summary.evaluation) keep_best(*summary.evaluation);
     append_history(summary);
     save_last();
     if (on_epoch) on_epoch(summary);
@@ -107,18 +106,23 @@ void Trainer::start_run(Start start) {
                      directory_.path.string());
   if (start == Start::resume) {
     if (!there) throw InputError("{}: nothing to resume from", directory_.last().string());
-    lock_.emplace(directory_.path);
+    lock();
     return resume();
   }
   if (config_.pretrained)
     load_pretrained_encoder(model_, find_pretrained(config_.pretrained_path, config_.backbone));
-  lock_.emplace(directory_.path);
+  lock();
   replaces_ = true;
+}
+
+void Trainer::lock() {
+  lock_.emplace(directory_.path);
+  for (const auto& file : directory_.files()) remove_temporaries(file);
 }
 
 void Trainer::replace_earlier_run() {
   replaces_ = false;
-  directory_.clear();
+  for (const auto& file : directory_.files()) std::filesystem::remove(file);
   write_file_atomically(directory_.config(), [&](std::ostream& out) { out << describe(config_); });
 }
 

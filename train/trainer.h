@@ -39,8 +39,8 @@ class Trainer {
   Trainer(Device& device, const Config& config);
 
   /// Trains to the last epoch.  Writes checkpoints, history and configuration into config.run_dir(), and what
-  /// an earlier run left there stays until the first epoch is through.  `on_epoch` is called after every
-  /// epoch. Throws Interrupted between two steps when the user asks for it.
+  /// an earlier run left there stays until the first epoch is through, with its validation.  `on_epoch` is
+  /// called after every epoch. Throws Interrupted between two steps when the user asks for it.
   void run(Start start, const std::function<void(const EpochSummary&)>& on_epoch = {});
 
   Pfa& model() { return model_; }
@@ -55,6 +55,7 @@ class Trainer {
 
  private:
   void start_run(Start start);
+  void lock();
   void replace_earlier_run();
   void train_and_validate(const std::function<void(const EpochSummary&)>& on_epoch);
   void resume();

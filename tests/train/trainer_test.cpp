@@ -129,12 +129,28 @@ TEST_F(TrainerTest, AnEarlierRunStaysUntilTheFirstEpochIsThrough) {
   losses(config, 1);
   const fs::path run = root() / "runs" / "replaced";
   const std::string before = read_file(run / "history.jsonl");
-  const fs::path data = root() / "unreadable";
-  fs::copy(root() / "data", data, fs::copy_options::recursive);
-  for (const auto& photo : fs::directory_iterator(data / "JPEGImages")) fs::resize_file(photo, 100);
-  EXPECT_THROW(losses(TinyRun::config("replaced", {"dataset.data_root=" + data.string()}), 1), InputError);
-  EXPECT_EQ(read_file(run / "history.jsonl"), before);
-  EXPECT_TRUE(fs::exists(run / "last.safetensors"));
+  for (const char* list : {"train.txt", "val.txt"}) {
+    const fs::path data = root() / "unreadable" / list;
+    fs::create_directories(data.parent_path());
+    fs::copy(root() / "data", data, fs::copy_options::recursive);
+    for (const std::string& id : read_lines(data / "ImageSets" / list))
+      fs::resize_file(data / "JPEGImages" / (id + ".jpg"), 1000);
+    EXPECT_THROW(losses(TinyRun::config("replaced", {"dataset.data_root=" + data.string()}), 1), InputError);
+    EXPECT_EQ(read_file(run / "history.jsonl"), before) << list;
+    EXPECT_TRUE(fs::exists(run / "last.safetensors")) << list;
+  }
+}
+
+TEST_F(TrainerTest, WhatAKilledRunWasWritingIsRemoved) {
+  const Config config = TinyRun::config("half_written", {"train.epoch=1"});
+  losses(config, 1);
+  const fs::path run = root() / "runs" / "half_written";
+  const std::vector<std::string> whole = names_in(run);
+  for (const char* name : {"last.safetensors.4711.tmp", "best_local.safetensors.1.tmp"})
+    std::ofstream(run / name) << "half";
+  Device device;
+  Trainer(device, config).run(Trainer::Start::resume);
+  EXPECT_EQ(names_in(run), whole);
 }
 
 TEST_F(TrainerTest, AFolderTakesOneTrainingAtATime) {
