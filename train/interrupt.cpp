@@ -1,6 +1,7 @@
 #include "train/interrupt.h"
 
 #include <csignal>
+#include <utility>
 
 namespace scrawl {
 namespace {
@@ -19,6 +20,13 @@ void note_interrupts() {
 
 void stop_if_interrupted() {
   if (interrupted) throw Interrupted("interrupted");
+}
+
+ProgressCallback interruptible(ProgressCallback progress) {
+  return [progress = std::move(progress)](int done, int total) {
+    stop_if_interrupted();
+    progress(done, total);
+  };
 }
 
 }  // namespace scrawl

@@ -1,6 +1,8 @@
 #pragma once
 #include <stdexcept>
 
+#include "data/for_each_index.h"
+
 namespace scrawl {
 
 /// Thrown where work stops because the user, or a scheduler, asked for it.
@@ -14,5 +16,8 @@ void note_interrupts();
 
 /// Throws Interrupted if a signal was noted.
 void stop_if_interrupted();
+
+/// `progress`, which ends the job once a signal was noted.
+ProgressCallback interruptible(ProgressCallback progress);
 
 }  // namespace scrawl

@@ -69,5 +69,17 @@ TEST_F(ScribbleCommand, RefusesWhatItCannotUseBeforeItWrites) {
   expect_nothing_written();
 }
 
+TEST_F(ScribbleCommand, CtrlCLeavesNothingBehind) {
+  for (int i = 0; i < 6000; ++i)  // work for longer than until it is interrupted
+    fs::create_hard_link(root() / "masks/a.png", root() / "masks" / fmt::format("{}.png", i));
+  const std::string command = fmt::format(
+      "timeout --foreground --preserve-status -s INT 0.3 {0} scribble --masks {1}/masks --out {1}/out "
+      "--threads 1",
+      scrawl_binary().string(), root().string());
+  EXPECT_EQ(WEXITSTATUS(std::system(command.c_str())), 130);
+  for (const auto& entry : fs::directory_iterator(root()))
+    EXPECT_FALSE(entry.path().filename().string().starts_with("out")) << entry;
+}
+
 }  // namespace
 }  // namespace scrawl

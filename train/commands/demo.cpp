@@ -2,6 +2,7 @@
 #include "train/commands/commands.h"
 #include "train/commands/make_device.h"
 #include "train/config/demo_config.h"
+#include "train/interrupt.h"
 #include "train/report/log.h"
 #include "train/report/progress.h"
 #include "train/report/run_report.h"
@@ -28,9 +29,9 @@ int demo_command(const DemoOptions& options) {
   Device device(device_options(options.device));
 
   const DemoConfig demo{.seed = config.seed};
-  Progress progress("drawing the data set", demo.train_images + demo.val_images);
-  draw_demo_set(config.data_root, demo, [&](int done, int) { progress.update(done, ""); });
-  progress.finish();
+  note_interrupts();
+  JobProgress drawing("drawing the data set");
+  draw_demo_set(config.data_root, demo, interruptible(std::ref(drawing)));
 
   Trainer trainer(device, config);
   trainer.run(Trainer::Start::fresh, [](const EpochSummary& summary) { log("{}", epoch_line(summary)); });

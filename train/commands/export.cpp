@@ -1,6 +1,7 @@
 #include "engine/error.h"
 #include "train/checkpoint.h"
 #include "train/commands/commands.h"
+#include "train/interrupt.h"
 #include "train/report/log.h"
 #include "train/weights/exports.h"
 #include "train/weights/hugging_face.h"
@@ -26,6 +27,7 @@ int export_command(const ExportOptions& options) {
   model.initialise(std::vector<GroupSettings>(kGroups), 0);
   checkpoint.load(model);
 
+  note_interrupts();  // what is written is written whole
   const TrainedModel trained{model, info, checkpoint.has_feature_augmentation(), checkpoint.has_bank()};
   if (options.format == "huggingface") {
     export_hugging_face(options.out, trained);

@@ -5,6 +5,7 @@
 #include "train/commands/commands.h"
 #include "train/commands/make_device.h"
 #include "train/evaluator.h"
+#include "train/interrupt.h"
 #include "train/report/log.h"
 #include "train/report/overlay.h"
 #include "train/report/progress.h"
@@ -30,9 +31,11 @@ int predict_command(const PredictOptions& options) {
 
   const Palette& palette = checkpoint.info().classes.palette;
 
+  note_interrupts();
   Progress progress("predicting", static_cast<int64_t>(options.images.size()));
   int64_t done = 0;
   for (const auto& path : options.images) {
+    stop_if_interrupted();
     const Image image = read_image(path);
     const LabelMap prediction = predict_image(model, image);
     const std::string stem = path.stem().string();

@@ -11,14 +11,6 @@
 namespace scrawl {
 namespace {
 
-/// Shows progress, and lets Ctrl-C end a job where nothing is left half-done.
-ProgressCallback shown(JobProgress& progress) {
-  return [&progress](int done, int total) {
-    stop_if_interrupted();
-    progress(done, total);
-  };
-}
-
 std::filesystem::path folder_of(const std::filesystem::path& path) {
   return std::filesystem::is_directory(path) ? path : std::filesystem::absolute(path).parent_path();
 }
@@ -38,10 +30,11 @@ int prepare_command(const PrepareOptions& options) {
   int count = 0;
   write_folder_atomically(options.out, [&](const std::filesystem::path& out) {
     JobProgress reading("reading"), drawing("drawing");
-    const AnnotationSet annotations = read_annotations(options.format, options.annotations, shown(reading));
+    const AnnotationSet annotations =
+        read_annotations(options.format, options.annotations, interruptible(std::ref(reading)));
     const ClassList classes =
         options.classes.empty() ? annotations.classes : read_class_list(options.classes);
-    const PreparedSet set = prepare_set(out, annotations, classes, config, shown(drawing));
+    const PreparedSet set = prepare_set(out, annotations, classes, config, interruptible(std::ref(drawing)));
     count = classes.size();
     report = prepare_report(set, classes);
     write_file_atomically(out / "report.txt", [&](std::ostream& file) { file << report; });
@@ -55,10 +48,12 @@ int prepare_command(const PrepareOptions& options) {
 
 int prepare_tags_command(const PrepareTagsOptions& options) {
   const ClassList classes = options.classes.empty() ? voc_classes() : read_class_list(options.classes);
+  note_interrupts();
   JobProgress reading("reading");
   const Tags tags = options.objects.empty()
-                        ? tags_of_label_maps(options.labels, classes, options.ignore_label, shown(reading))
-                        : tags_of_voc_objects(options.objects, classes, shown(reading));
+                        ? tags_of_label_maps(options.labels, classes, options.ignore_label,
+                                             interruptible(std::ref(reading)))
+                        : tags_of_voc_objects(options.objects, classes, interruptible(std::ref(reading)));
   write_tags(options.out, tags);
   fmt::print("{}", tags_report(tags, classes));
   log("written to {}; a data set uses the cls_labels.npy in its folder", options.out.string());

@@ -4,6 +4,7 @@
 #include "data/mask_scribbles.h"
 #include "engine/error.h"
 #include "train/commands/commands.h"
+#include "train/interrupt.h"
 #include "train/report/log.h"
 #include "train/report/progress.h"
 #include "train/report/scribble_report.h"
@@ -46,9 +47,9 @@ int scribble_command(const ScribbleOptions& options) {
   const std::vector<std::string> ids = find_masks(options.masks);
   std::vector<SheetRow> rows = preview_rows(ids, config, options.images);
 
-  Progress progress("drawing scribbles", static_cast<int64_t>(ids.size()));
-  const ScribbleSet set = scribble_masks(config, [&](int done, int) { progress.update(done); });
-  progress.finish();
+  note_interrupts();
+  JobProgress progress("drawing scribbles");
+  const ScribbleSet set = scribble_masks(config, interruptible(std::ref(progress)));
 
   const ClassList classes = given ? *given : default_classes(classes_in(set.counts));
   fs::path preview = fs::absolute(options.out).lexically_normal();
