@@ -45,7 +45,7 @@ class Reader {
   }
   bool end_array() {
     if (depth() == kInPoint && in_points() && coordinates_ != 2)
-      throw InputError("{}: a point has {} coordinates, expected 2", where(), coordinates_);
+      throw InputError("{}: a point has {} numbers, expected 2", where(), coordinates_);
     keys_.pop_back();
     return true;
   }

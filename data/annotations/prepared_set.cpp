@@ -150,8 +150,11 @@ class Preparation {
       (marked_[i] ? marked : set_.empty).push_back(annotations_.images[i].id);
     }
     if (marked.empty()) {
-      throw InputError("{}: nothing is drawn on any of the {} annotated images", config_.images.string(),
-                       marked_.size());
+      std::string left_out;
+      for (const auto& [kind, number] : set_.skipped)
+        left_out += fmt::format("; {} of kind '{}' cannot be shown as scribbles", number, kind);
+      throw InputError("{}: nothing is drawn on any of the {} annotated images{}", config_.images.string(),
+                       marked_.size(), left_out);
     }
     Split split{{}, choose_val(marked)};
     const std::set<std::string_view> held_out(split.val.begin(), split.val.end());

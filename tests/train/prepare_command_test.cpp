@@ -75,6 +75,8 @@ TEST_F(Prepare, MakesADataSetToTrainOn) {
   for (const char* words : {"background", "sky", "2 images to train on, 1 to validate on"})
     EXPECT_NE(made.out.find(words), std::string::npos) << words << " not in:\n" << made.out;
   EXPECT_EQ(read_file(root() / "out/report.txt"), made.out);
+  EXPECT_NE(made.err.find("--set dataset.data_root=" + (root() / "out").string() + " --set"),
+            std::string::npos);
   const LabelMap map = read_label_map(root() / "out/ScribbleLabels/b.png", 2);
   EXPECT_EQ(map.labels[6 * 40 + 5], 1);
   EXPECT_EQ(map.labels[40 * 40 + 5], 0);
@@ -145,6 +147,23 @@ TEST_F(Prepare, BadInputLeavesNothingBehind) {
   fs::remove(root() / "xml/b.xml");
   expect_refused(run("prepare scribblesup --xml {root}/xml --images {root}/photos --out {root}/taken"),
                  {"taken", "file"});
+  expect_nothing_written();
+}
+
+TEST_F(Prepare, NamesFoldersAsAShellReadsThem) {
+  write_labelme();
+  const Outcome made =
+      run("prepare labelme --json {root}/json --images {root}/photos --out \"{root}/my Bär's\"");
+  ASSERT_EQ(made.exit_code, 0) << made.err;
+  EXPECT_NE(made.err.find("dataset.data_root='" + root().string() + "/my Bär'\\''s' "), std::string::npos)
+      << made.err;
+}
+
+TEST_F(Prepare, SaysWhenAllThatThereIsCannotBeShown) {
+  const nlohmann::json mask{{"label", "sky"}, {"shape_type", "mask"}, {"points", {{5, 5}, {9, 9}}}};
+  write_bytes(root() / "json/a.json", nlohmann::json{{"imagePath", "a.jpg"}, {"shapes", {mask}}}.dump());
+  expect_refused(run("prepare labelme --json {root}/json --images {root}/photos --out {root}/out"),
+                 {"nothing is drawn", "1 of kind 'mask'"});
   expect_nothing_written();
 }
 

@@ -1,3 +1,7 @@
+#include <algorithm>
+#include <cctype>
+#include <cstring>
+
 #include "data/annotations/collect_tags.h"
 #include "data/annotations/prepared_set.h"
 #include "engine/error.h"
@@ -10,6 +14,15 @@
 
 namespace scrawl {
 namespace {
+
+/// A word as a shell reads it back.
+std::string quoted(const std::string& word) {
+  const auto plain = [](unsigned char c) { return std::isalnum(c) || c >= 0x80 || std::strchr("_-./", c); };
+  if (std::ranges::all_of(word, plain)) return word;
+  std::string text = "'";
+  for (const char c : word) text += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return text + "'";
+}
 
 std::filesystem::path folder_of(const std::filesystem::path& path) {
   return std::filesystem::is_directory(path) ? path : std::filesystem::absolute(path).parent_path();
@@ -42,7 +55,7 @@ int prepare_command(const PrepareOptions& options) {
   fmt::print("{}", report);
   log("to train on it: scrawl train CONFIG --set dataset.data_root={} --set dataset.num_classes={} --set "
       "dataset.val_label_path={}",
-      options.out.string(), count, options.masks.empty() ? "ScribbleLabels" : "SegmentationClass");
+      quoted(options.out.string()), count, options.masks.empty() ? "ScribbleLabels" : "SegmentationClass");
   return 0;
 }
 

@@ -73,8 +73,9 @@ TEST(LabelMe, SaysWhatIsWrongAndWhere) {
     expect_input_error([&] { parse(json); }, words);
   };
   const std::string good = shape("point", "[[3, 4]]") + ",";
-  refused(file(good + shape("line", "[[3]]")), {"a.json", "shape 2", "1 coordinates"});
-  refused(file(good + shape("line", "[[3, 4, 5]]")), {"shape 2", "3 coordinates"});
+  refused(file(good + shape("line", "[[3]]")), {"a.json", "shape 2", "1 numbers"});
+  refused(file(good + shape("line", "[[3, 4, 5]]")), {"shape 2", "3 numbers"});
+  refused(file(good + shape("line", "[[3, \"4\"]]")), {"shape 2", "1 numbers"});
   refused(file(good + shape("line", "[]")), {"shape 2", "\"points\""});
   refused(file(good + shape("circle", "[[3, 4]]")), {"shape 2", "circle", "1 points", "expected 2"});
   refused(file(good + shape("line", "[[3, 4]]", "")), {"shape 2", "\"label\""});
