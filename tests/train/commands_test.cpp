@@ -246,7 +246,8 @@ TEST_F(Commands, ImagesTooSmallForTheNetworkArePadded) {
 
 TEST_F(Commands, FilesThatAreNoCheckpointsAreRefused) {
   const std::string other = fixture("torch_values.safetensors").string();
-  expect_refusal(scrawl("predict --checkpoint " + other + " --out x " + other),
+  const std::string photo = (root() / "data/JPEGImages" / (first_train_id() + ".jpg")).string();
+  expect_refusal(scrawl("predict --checkpoint " + other + " --out x " + photo),
                  {"no weights of a SegFormer"});
   for (const char* name : {"hostile.npy", "hostile_zip.pth"})
     expect_refusal(scrawl("inspect " + fixture(name).string()),
@@ -255,6 +256,18 @@ TEST_F(Commands, FilesThatAreNoCheckpointsAreRefused) {
                  {"truncated_zip.pth", "cut short"});
   EXPECT_FALSE(fs::exists("/tmp/scrawl_was_here"));
   expect_refusal(scrawl("inspect " + (test_directory() / "CMakeLists.txt").string()), {"CMakeLists.txt"});
+}
+
+TEST_F(Commands, PredictRefusesWhatIsNoImageBeforeItWrites) {
+  ASSERT_EQ(train(root() / "data", "--set train.epoch=1").exit_code, 0);
+  const fs::path run = root() / "runs" / "case", out = root() / "none", other = root() / "case.yaml";
+  expect_refusal(
+      scrawl(fmt::format("predict --checkpoint {} --out {} {} {}", (run / "last.safetensors").string(),
+                         out.string(), (root() / "data/JPEGImages" / (first_train_id() + ".jpg")).string(),
+                         other.string())),
+      {"case.yaml", "cannot be read as an image"}, run);
+  EXPECT_FALSE(fs::exists(out));
+  fs::remove_all(run);
 }
 
 TEST_F(Commands, MessagesFitOnAScreen) {

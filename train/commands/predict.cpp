@@ -16,6 +16,7 @@ int predict_command(const PredictOptions& options) {
   std::set<std::filesystem::path> stems;
   for (const auto& image : options.images) {
     if (!std::filesystem::is_regular_file(image)) throw InputError("{}: no such image", image.string());
+    read_image_size(image);  // what is no image is refused before anything is written
     if (!stems.insert(image.stem()).second)
       throw InputError("{}: another image is called '{}' too, and both would be written to one file",
                        image.string(), image.stem().string());
