@@ -61,9 +61,10 @@ Case read_case(const std::filesystem::path& dir) {
   if (!std::filesystem::is_directory(dir))
     throw InputError("{}: no such folder of a recorded run", dir.string());
   const std::filesystem::path path = dir / "case.json";
+  const std::string text = read_file(path);
   Case c;
   try {
-    const Json json = Json::parse(read_file(path));
+    const Json json = Json::parse(text);
     c.model = model_of(json);
     c.loss = weights_of(json.at("loss"));
     const Json& optimizer = json.at("optimizer");

@@ -319,6 +319,9 @@ TEST_F(Commands, ReplayExitsWith1WhenNumbersDiffer) {
   const fs::path copy = root() / "golden";
   fs::copy(golden("tiny"), copy);
   EXPECT_EQ(scrawl("replay " + copy.string()).exit_code, 0);
+  const Outcome none = scrawl("replay " + root().string());
+  EXPECT_EQ(none.exit_code, 2);
+  EXPECT_EQ(none.err, "scrawl: " + (root() / "case.json").string() + ": no such file\n");
   std::string text = read_file(copy / "case.json");
   text.replace(text.find("\"local_con\": 0.02"), 17, "\"local_con\": 0.03");
   std::ofstream(copy / "case.json") << text;
