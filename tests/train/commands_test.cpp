@@ -270,6 +270,30 @@ TEST_F(Commands, PredictRefusesWhatIsNoImageBeforeItWrites) {
   fs::remove_all(run);
 }
 
+TEST_F(Commands, NothingIsWrittenOverWhatItIsMadeOf) {
+  ASSERT_EQ(train(root() / "data", "--set train.epoch=1").exit_code, 0);
+  const fs::path run = root() / "runs" / "case", photos = root() / "photos";
+  const std::string checkpoint = (run / "last.safetensors").string(), before = read_file(checkpoint);
+  for (const char* name : {"a.png", "b_overlay.png", "b.jpg"}) {
+    fs::create_directories(photos);
+    write_png(photos / name, {9, 9, std::vector<uint8_t>(9 * 9 * 3, 50)});
+  }
+  const auto predict = [&](const fs::path& out, const std::vector<std::string>& names) {
+    std::string line = fmt::format("predict --checkpoint {} --out {}", checkpoint, out.string());
+    for (const std::string& name : names) line += " " + (photos / name).string();
+    return scrawl(line);
+  };
+  const std::string photo = read_file(photos / "a.png");
+  expect_refusal(predict(photos, {"b.jpg", "a.png"}), {"over the photo", "a.png"}, run);
+  EXPECT_EQ(read_file(photos / "a.png"), photo);
+  expect_refusal(predict(photos, {"b.jpg", "b_overlay.png"}), {"b_overlay.png", "another image"}, run);
+  EXPECT_EQ(read_file(photos / "b_overlay.png"), photo);
+  expect_refusal(scrawl(fmt::format("export --checkpoint {0} --format safetensors --out {0}", checkpoint)),
+                 {"last.safetensors", "checkpoint itself"}, run);
+  EXPECT_EQ(read_file(checkpoint), before);
+  fs::remove_all(run);
+}
+
 TEST_F(Commands, MessagesFitOnAScreen) {
   std::ofstream(root() / "long.yaml") << "seed: \"" + std::string(60000, 'x') + "\\n\"";
   const Outcome outcome = scrawl("check " + (root() / "long.yaml").string());

@@ -20,6 +20,10 @@ void note_eps(const ModelConfig& model, const char* whose, float block, float ot
 }  // namespace
 
 int export_command(const ExportOptions& options) {
+  std::error_code error;
+  if (std::filesystem::equivalent(options.checkpoint, options.out, error))
+    throw InputError("--out {}: is the checkpoint itself, which training may have to go on from",
+                     options.out.string());
   const Checkpoint checkpoint(options.checkpoint);
   const CheckpointInfo& info = checkpoint.info();
   Device device;

@@ -11,16 +11,45 @@
 #include "train/report/progress.h"
 
 namespace scrawl {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// What is written for a photo: its label map and an overlay.
+struct Written {
+  fs::path labels, overlay;
+};
+
+Written written_for(const fs::path& photo, const fs::path& out) {
+  const std::string stem = photo.stem().string();
+  return {out / (stem + ".png"), out / (stem + "_overlay.png")};
+}
+
+/// Before anything is written: every photo can be, and no file is written twice or over a photo.
+void check_photos(const PredictOptions& options) {
+  std::set<fs::path> written;
+  std::error_code error;
+  for (const fs::path& photo : options.images) {
+    if (!fs::is_regular_file(photo)) throw InputError("{}: no such image", photo.string());
+    read_image_size(photo);
+    const auto [labels, overlay] = written_for(photo, options.out);
+    for (const fs::path& file : {labels, overlay})
+      if (!written.insert(file).second)
+        throw InputError("{}: another image's prediction would be written to {} too", photo.string(),
+                         file.string());
+  }
+  for (const fs::path& photo : options.images) {
+    const fs::path file = options.out / photo.filename();
+    if (written.contains(file) && fs::equivalent(file, photo, error))
+      throw InputError("--out {}: a prediction would be written over the photo {}; name another folder",
+                       options.out.string(), photo.string());
+  }
+}
+
+}  // namespace
 
 int predict_command(const PredictOptions& options) {
-  std::set<std::filesystem::path> stems;
-  for (const auto& image : options.images) {
-    if (!std::filesystem::is_regular_file(image)) throw InputError("{}: no such image", image.string());
-    read_image_size(image);  // what is no image is refused before anything is written
-    if (!stems.insert(image.stem()).second)
-      throw InputError("{}: another image is called '{}' too, and both would be written to one file",
-                       image.string(), image.stem().string());
-  }
+  check_photos(options);
   const Checkpoint checkpoint(options.checkpoint);
   Device device(device_options(options.device));
   Pfa model(device, checkpoint.info().model);
@@ -39,10 +68,10 @@ int predict_command(const PredictOptions& options) {
     stop_if_interrupted();
     const Image image = read_image(path);
     const LabelMap prediction = predict_image(model, image);
-    const std::string stem = path.stem().string();
-    write_label_map(options.out / (stem + ".png"), prediction, palette);
-    write_png(options.out / (stem + "_overlay.png"), overlay(image, prediction, palette));
-    progress.update(++done, stem);
+    const auto [labels_file, overlay_file] = written_for(path, options.out);
+    write_label_map(labels_file, prediction, palette);
+    write_png(overlay_file, overlay(image, prediction, palette));
+    progress.update(++done, path.stem().string());
   }
   progress.finish();
   log("{} predictions in {}", done, options.out.string());
