@@ -11,7 +11,9 @@
 
 namespace scrawl {
 
-FolderLock::FolderLock(const std::filesystem::path& folder) {
+FolderLock::FolderLock(const std::filesystem::path& folder) : folder_(folder) {
+  std::error_code error;
+  made_ = !std::filesystem::exists(folder, error);
   make_directories(folder);
   descriptor_ = open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (descriptor_ < 0) throw InputError("{}: this folder cannot be opened", folder.string());
@@ -22,6 +24,8 @@ FolderLock::FolderLock(const std::filesystem::path& folder) {
 }
 
 FolderLock::~FolderLock() {
+  std::error_code not_empty;
+  if (made_) std::filesystem::remove(folder_, not_empty);
   close(descriptor_);
 }
 

@@ -3,8 +3,9 @@
 
 namespace scrawl {
 
-/// Keeps other processes that lock it too out of a folder, which is made if need be; the system ends the lock
-/// with the process, however that ends.  InputError when another process holds it.
+/// Keeps other processes that lock it too out of a folder, which is made if need be, and removed again
+/// when nothing came into it; the system ends the lock with the process, however that ends.  InputError when
+/// another process holds it.
 class FolderLock {
  public:
   explicit FolderLock(const std::filesystem::path& folder);
@@ -13,6 +14,8 @@ class FolderLock {
   FolderLock& operator=(const FolderLock&) = delete;
 
  private:
+  std::filesystem::path folder_;
+  bool made_;
   int descriptor_;
 };
 

@@ -153,6 +153,19 @@ TEST_F(TrainerTest, WhatAKilledRunWasWritingIsRemoved) {
   EXPECT_EQ(names_in(run), whole);
 }
 
+TEST_F(TrainerTest, ARunThatWroteNothingLeavesNoFolder) {
+  const fs::path runs = root() / "new_runs";
+  const fs::path data = root() / "unreadable_val";
+  fs::copy(root() / "data", data, fs::copy_options::recursive);
+  fs::resize_file(data / "JPEGImages" / (read_lines(data / "ImageSets/val.txt")[0] + ".jpg"), 1000);
+  fs::create_directories(runs / "mine");
+  for (const char* name : {"mine", "made"})
+    EXPECT_THROW(
+        losses(config(name, {"work_dir.ckpt_dir=" + runs.string(), "dataset.data_root=" + data.string()}), 1),
+        InputError);
+  EXPECT_EQ(names_in(runs), (std::vector<std::string>{"mine"})) << "that was there before";
+}
+
 TEST_F(TrainerTest, AFolderTakesOneTrainingAtATime) {
   const Config config = TinyRun::config("shared", {"train.epoch=1"});
   Device device;
