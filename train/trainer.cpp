@@ -91,7 +91,7 @@ void Trainer::train_and_validate(const std::function<void(const EpochSummary&)>&
     state_.next_epoch = epoch + 1;
     if ((epoch + 1) % config_.val_every == 0 || epoch + 1 == config_.epochs)
       summary.evaluation = last_evaluation_ = validate(epoch);
-    if (replaces_) replace_earlier_run();
+    if (first) begin_writing();
     if (summary.evaluation) keep_best(*summary.evaluation);
     append_history(summary);
     save_last();
@@ -120,9 +120,9 @@ void Trainer::lock() {
   for (const auto& file : directory_.files()) remove_temporaries(file);
 }
 
-void Trainer::replace_earlier_run() {
-  replaces_ = false;
-  for (const auto& file : directory_.files()) std::filesystem::remove(file);
+void Trainer::begin_writing() {
+  if (replaces_)
+    for (const auto& file : directory_.files()) std::filesystem::remove(file);
   write_file_atomically(directory_.config(), [&](std::ostream& out) { out << describe(config_); });
 }
 

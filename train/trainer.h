@@ -56,7 +56,7 @@ class Trainer {
  private:
   void start_run(Start start);
   void lock();
-  void replace_earlier_run();
+  void begin_writing();
   void train_and_validate(const std::function<void(const EpochSummary&)>& on_epoch);
   void resume();
   EpochSummary train_epoch(int epoch);
@@ -83,7 +83,7 @@ class Trainer {
   std::optional<Evaluation> last_evaluation_;
   int saved_epochs_ = 0;  // that last.safetensors holds
   bool warned_ = false;
-  bool replaces_ = false;  // what an earlier run left, as soon as there is something to put in its place
+  bool replaces_ = false;  // what an earlier run left, once there is something to put in its place
 };
 
 }  // namespace scrawl

@@ -70,6 +70,14 @@ TEST_F(TrainerTest, ResumingGivesTheLossesOfARunInOnePiece) {
   EXPECT_EQ(lines, 4);
 }
 
+TEST_F(TrainerTest, TheConfigurationOfAResumedRunIsTheOneItWentOnWith) {
+  losses(config("longer", {"train.epoch=1"}), 1);
+  const Config longer = config("longer", {"train.epoch=2"});
+  Device device;
+  Trainer(device, longer).run(Trainer::Start::resume);
+  EXPECT_EQ(read_file(root() / "runs" / "longer" / "config.yaml"), describe(longer));
+}
+
 TEST_F(TrainerTest, AnEpochWithoutItsCheckpointIsInHistoryOnce) {
   const Config config = TinyRun::config("killed");
   struct Killed {};
