@@ -10,8 +10,9 @@ struct Interrupted : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-/// From here on Ctrl-C (SIGINT) and SIGTERM are only noted, so that no file is left half-written; a second
-/// one ends the program at once.
+/// From here on Ctrl-C (SIGINT) and SIGTERM are only noted, so that no file is left half-written; a later one
+/// ends the program at once.  Within a second all count as one: timeout and schedulers of jobs signal a
+/// program and then its process group, which is the program again.
 void note_interrupts();
 
 /// Throws Interrupted if a signal was noted.

@@ -73,7 +73,7 @@ TEST_F(ScribbleCommand, CtrlCLeavesNothingBehind) {
   for (int i = 0; i < 6000; ++i)  // work for longer than until it is interrupted
     fs::create_hard_link(root() / "masks/a.png", root() / "masks" / fmt::format("{}.png", i));
   const std::string command = fmt::format(
-      "timeout --foreground --preserve-status -s INT 0.3 {0} scribble --masks {1}/masks --out {1}/out "
+      "timeout --preserve-status -s INT 0.3 {0} scribble --masks {1}/masks --out {1}/out "
       "--threads 1",
       scrawl_binary().string(), root().string());
   EXPECT_EQ(WEXITSTATUS(std::system(command.c_str())), 130);

@@ -119,7 +119,9 @@ TEST_F(TrainerTest, CtrlCStopsBetweenTwoStepsAndLeavesWhatResumeNeeds) {
     EXPECT_THROW(trainer.run(Trainer::Start::fresh,
                              [&](const EpochSummary& summary) {
                                collect(summary);
-                               if (summary.epoch == 1) std::raise(SIGINT);
+                               if (summary.epoch != 1) return;
+                               std::raise(SIGINT);
+                               std::raise(SIGTERM);
                              }),
                  Interrupted);
   }
