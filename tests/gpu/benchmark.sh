@@ -34,9 +34,13 @@ has_torch=$(python3 -c 'import torch; print(torch.__version__)' 2>/dev/null)
 [[ -n $has_torch ]] || echo "python3 has no PyTorch here: measuring without it" >&2
 
 if [[ $device == cpu ]]; then
-  ours b1 200 step --batch 4 --phase global --warmup 2 --steps 7
-  ours b1_kernels 100 kernels --batch 4 --phase global --warmup 1 --steps 3
-  [[ -n $has_torch ]] && torch b1_eager 200 --variant eager --batch 4 --phase global --warmup 2 --steps 7
+  ours b1 200 step --batch 4 --phase without global --warmup 2 --steps 7
+  if [[ -n $has_torch ]]; then
+    torch b1_eager_without 100 --variant eager --batch 4 --phase without --warmup 2 --steps 7
+    torch b1_eager 100 --variant eager --batch 4 --phase global --warmup 2 --steps 7
+    torch b1_published 100 --variant published --batch 4 --phase global --warmup 2 --steps 7
+  fi
+  ours b1_kernels 100 kernels --batch 4 --phase global --warmup 1 --steps 5
 else
   # What the targets speak of comes first, what takes PyTorch minutes to compile last.
   ours b1 60 step --precision bf16 --phase "${phases[@]}" --warmup 10 --steps 50
