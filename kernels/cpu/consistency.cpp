@@ -2,32 +2,68 @@
 //   loss = log Σ exp(s) − Σ t s               (t sums to one)
 //   ds = softmax(s) − t,   da = s · (ds − Σ ds s)
 //   db = t · (Σ t s − s)                      (the log Σ exp drops out of b's softmax)
-// All rows of a position live in registers and the first cache; cost: three exponentials a value.
+// A vector of positions at a time, turned so that each class is a vector: sums over the few classes of a
+// position need no sums across lanes.  Cost: three exponentials a value.
 #include "kernels/consistency.h"
 
-#include <cstring>
+#include <algorithm>
+#include <cmath>
 #include <vector>
 
+#include "kernels/cpu/math.h"
 #include "kernels/cpu/parallel.h"
-#include "kernels/cpu/softmax.h"
+#include "kernels/cpu/transpose.h"
+#include "kernels/cpu/vector.h"
 
 namespace scrawl::cpu {
 namespace {
 
 constexpr int kMaxClasses = 256;
-constexpr int64_t kPositions = 512;  // of a chunk
+constexpr int64_t kPositions = 512;  // of a chunk, whole vectors
 
-float dot(const float* a, const float* b, int n) {
-  float sum = 0.0f;
-#pragma omp simd reduction(+ : sum)
-  for (int i = 0; i < n; ++i) sum += a[i] * b[i];
-  return sum;
+/// A value of every class for kLanes positions.
+struct Classes {
+  Vector at[kMaxClasses];
+  float* data() { return reinterpret_cast<float*>(at); }
+};
+
+/// Of up to kLanes positions, whose classes are neighbours; the lanes of others stay as they are.
+void load_positions(const float* in, int positions, int classes, Classes& out) {
+  transpose(in, classes, positions, classes, out.data(), kLanes);
 }
 
-/// out = softmax(in); returns log Σ exp.
-float softmax_of(const float* in, int n, float* out) {
-  std::memcpy(out, in, n * sizeof(float));
-  return softmax(out, n);
+/// to (+)= the values of `positions` positions.
+void store_positions(Classes& values, int positions, int classes, bool accumulate, float* to) {
+  float turned[kLanes * kMaxClasses];
+  transpose(values.data(), kLanes, classes, positions, turned, classes);
+  if (accumulate) {
+    for (int i = 0; i < positions * classes; ++i) to[i] += turned[i];
+  } else {
+    std::copy_n(turned, positions * classes, to);
+  }
+}
+
+struct Normaliser {
+  Vector top, sum;  // of exp(x − top)
+};
+
+/// out = softmax(in), which may be the same.
+Normaliser softmax(const Classes& in, int classes, Classes& out) {
+  Normaliser normaliser{in.at[0], {}};
+  for (int k = 1; k < classes; ++k) normaliser.top = in.at[k] > normaliser.top ? in.at[k] : normaliser.top;
+  for (int k = 0; k < classes; ++k) {
+    out.at[k] = exp_f32(in.at[k] - normaliser.top);
+    normaliser.sum += out.at[k];
+  }
+  const Vector share = 1.0f / normaliser.sum;
+  for (int k = 0; k < classes; ++k) out.at[k] *= share;
+  return normaliser;
+}
+
+Vector dot(const Classes& a, const Classes& b, int classes) {
+  Vector sum{};
+  for (int k = 0; k < classes; ++k) sum += a.at[k] * b.at[k];
+  return sum;
 }
 
 }  // namespace
@@ -37,14 +73,19 @@ void run(const ConsistencyForward& args, Queue& queue) {
   const auto* a = static_cast<const float*>(args.a);
   const auto* b = static_cast<const float*>(args.b);
   const int classes = args.classes;
-  std::vector<double> sums((args.positions + kPositions - 1) / kPositions);
+  std::vector<double> sums(ceil_div(args.positions, kPositions));
   parallel_chunks(queue, args.positions, kPositions, [&](int64_t begin, int64_t end) {
-    float s[kMaxClasses], t[kMaxClasses], u[kMaxClasses];
+    Classes s{}, t{}, u;
     double sum = 0.0;
-    for (int64_t position = begin; position < end; ++position) {
-      softmax_of(a + position * classes, classes, s);
-      softmax_of(b + position * classes, classes, t);
-      sum += softmax_of(s, classes, u) - dot(t, s, classes);
+    for (int64_t first = begin; first < end; first += kLanes) {
+      const int count = static_cast<int>(std::min<int64_t>(kLanes, end - first));
+      load_positions(a + first * classes, count, classes, s);
+      load_positions(b + first * classes, count, classes, t);
+      softmax(s, classes, s);
+      softmax(t, classes, t);
+      const Normaliser again = softmax(s, classes, u);
+      const Vector linear = again.top - dot(t, s, classes);
+      for (int lane = 0; lane < count; ++lane) sum += linear[lane] + std::log(again.sum[lane]);
     }
     sums[begin / kPositions] = sum;
   });
@@ -60,30 +101,26 @@ void run(const ConsistencyBackward& args, Queue& queue) {
   auto* da = static_cast<float*>(args.da);
   auto* db = static_cast<float*>(args.db);
   const int classes = args.classes;
-  const bool accumulate_da = args.accumulate_da, accumulate_db = args.accumulate_db;
   const float scale = args.dloss[0] / static_cast<float>(std::max<int64_t>(args.positions, 1));
   parallel_chunks(queue, args.positions, kPositions, [&](int64_t begin, int64_t end) {
-    float s[kMaxClasses], t[kMaxClasses], ds[kMaxClasses];
-    for (int64_t position = begin; position < end; ++position) {
-      const int64_t offset = position * classes;
-      softmax_of(a + offset, classes, s);
-      softmax_of(b + offset, classes, t);
-      if (da != nullptr) {
-        softmax_of(s, classes, ds);
-#pragma omp simd
-        for (int k = 0; k < classes; ++k) ds[k] -= t[k];
-        const float mean = dot(ds, s, classes);
-        float* to = da + offset;
-#pragma omp simd
-        for (int k = 0; k < classes; ++k)
-          to[k] = (accumulate_da ? to[k] : 0.0f) + scale * s[k] * (ds[k] - mean);
+    Classes s{}, t{}, d;
+    for (int64_t first = begin; first < end; first += kLanes) {
+      const int count = static_cast<int>(std::min<int64_t>(kLanes, end - first));
+      load_positions(a + first * classes, count, classes, s);
+      load_positions(b + first * classes, count, classes, t);
+      softmax(s, classes, s);
+      softmax(t, classes, t);
+      if (da) {
+        softmax(s, classes, d);
+        for (int k = 0; k < classes; ++k) d.at[k] -= t.at[k];
+        const Vector mean = dot(d, s, classes);
+        for (int k = 0; k < classes; ++k) d.at[k] = scale * s.at[k] * (d.at[k] - mean);
+        store_positions(d, count, classes, args.accumulate_da, da + first * classes);
       }
-      if (db != nullptr) {
-        const float mean = dot(t, s, classes);
-        float* to = db + offset;
-#pragma omp simd
-        for (int k = 0; k < classes; ++k)
-          to[k] = (accumulate_db ? to[k] : 0.0f) + scale * t[k] * (mean - s[k]);
+      if (db) {
+        const Vector mean = dot(t, s, classes);
+        for (int k = 0; k < classes; ++k) d.at[k] = scale * t.at[k] * (mean - s.at[k]);
+        store_positions(d, count, classes, args.accumulate_db, db + first * classes);
       }
     }
   });
