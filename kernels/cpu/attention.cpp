@@ -23,6 +23,7 @@ namespace scrawl::cpu {
 namespace {
 
 constexpr int64_t kPartQueries = 2048;  // queries whose dk and dv are summed in one go
+constexpr int64_t kTileQueries = 96;    // rows of a tile of scores
 
 constexpr int64_t whole_vectors(int64_t count) {
   return (count + kLanes - 1) / kLanes * kLanes;
@@ -35,14 +36,12 @@ struct Layout {
         channels(shape.channels()),
         padded_keys(whole_vectors(shape.keys)),
         padded_size(whole_vectors(shape.head_size)),
-        tile_queries(96),
         scale(1.0f / std::sqrt(static_cast<float>(shape.head_size))) {}
   int64_t keys, size, channels;
   int64_t padded_keys, padded_size;  // row strides of copies
-  int64_t tile_queries;              // rows of a tile of scores
   float scale;
-  int64_t tile_space() const { return tile_queries * padded_keys; }
-  int64_t rows_space() const { return tile_queries * padded_size; }
+  int64_t tile_space() const { return kTileQueries * padded_keys; }
+  int64_t rows_space() const { return kTileQueries * padded_size; }
   /// Of keys or values, as rows or turned.
   int64_t copy_space() const { return std::max(keys * padded_size, size * padded_keys); }
 };
@@ -127,8 +126,8 @@ void forward_part(const AttentionForward& args, const Layout& layout, const Part
   float* const values = turned_keys + layout.copy_space();
   transpose(k, 2 * stride, layout.keys, layout.size, turned_keys, layout.padded_keys);
   copy_rows(k + stride, 2 * stride, layout.keys, layout, values);
-  for (int64_t left = part.end - part.begin; left > 0; left -= layout.tile_queries) {
-    const int64_t rows = std::min(left, layout.tile_queries);
+  for (int64_t left = part.end - part.begin; left > 0; left -= kTileQueries) {
+    const int64_t rows = std::min(left, kTileQueries);
     tile_product(rows, layout.keys, layout.size, {q, stride, 1}, turned_keys, layout.padded_keys, scores,
                  layout.padded_keys, layout.scale);
     for (int64_t row = 0; row < rows; ++row)
@@ -165,8 +164,8 @@ void backward_part(const AttentionBackward& args, const Layout& layout, const Pa
   transpose(k, 2 * stride, layout.keys, layout.size, turned_keys, layout.padded_keys);
   transpose(k + stride, 2 * stride, layout.keys, layout.size, turned_values, padded);
   bool first = true;
-  for (int64_t left = part.end - part.begin; left > 0; left -= layout.tile_queries) {
-    const int64_t rows = std::min(left, layout.tile_queries);
+  for (int64_t left = part.end - part.begin; left > 0; left -= kTileQueries) {
+    const int64_t rows = std::min(left, kTileQueries);
     copy_rows(q, stride, rows, layout, queries);
     copy_rows(dy, stride, rows, layout, gradients);
     tile_product(rows, layout.keys, layout.size, {queries, size, 1}, turned_keys, padded, scores, padded,
