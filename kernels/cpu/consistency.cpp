@@ -27,11 +27,6 @@ struct Classes {
   float* data() { return reinterpret_cast<float*>(at); }
 };
 
-/// Of up to kLanes positions, whose classes are neighbours; the lanes of others stay as they are.
-void load_positions(const float* in, int positions, int classes, Classes& out) {
-  transpose(in, classes, positions, classes, out.data(), kLanes);
-}
-
 /// to (+)= the values of `positions` positions.
 void store_positions(Classes& values, int positions, int classes, bool accumulate, float* to) {
   float turned[kLanes * kMaxClasses];
@@ -60,6 +55,12 @@ Normaliser softmax(const Classes& in, int classes, Classes& out) {
   return normaliser;
 }
 
+/// out = softmax of `positions` positions, whose classes are neighbours; other lanes stay finite.
+void softmax_of(const float* in, int positions, int classes, Classes& out) {
+  transpose(in, classes, positions, classes, out.data(), kLanes);
+  softmax(out, classes, out);
+}
+
 Vector dot(const Classes& a, const Classes& b, int classes) {
   Vector sum{};
   for (int k = 0; k < classes; ++k) sum += a.at[k] * b.at[k];
@@ -79,10 +80,8 @@ void run(const ConsistencyForward& args, Queue& queue) {
     double sum = 0.0;
     for (int64_t first = begin; first < end; first += kLanes) {
       const int count = static_cast<int>(std::min<int64_t>(kLanes, end - first));
-      load_positions(a + first * classes, count, classes, s);
-      load_positions(b + first * classes, count, classes, t);
-      softmax(s, classes, s);
-      softmax(t, classes, t);
+      softmax_of(a + first * classes, count, classes, s);
+      softmax_of(b + first * classes, count, classes, t);
       const Normaliser again = softmax(s, classes, u);
       const Vector linear = again.top - dot(t, s, classes);
       for (int lane = 0; lane < count; ++lane) sum += linear[lane] + std::log(again.sum[lane]);
@@ -106,10 +105,8 @@ void run(const ConsistencyBackward& args, Queue& queue) {
     Classes s{}, t{}, d;
     for (int64_t first = begin; first < end; first += kLanes) {
       const int count = static_cast<int>(std::min<int64_t>(kLanes, end - first));
-      load_positions(a + first * classes, count, classes, s);
-      load_positions(b + first * classes, count, classes, t);
-      softmax(s, classes, s);
-      softmax(t, classes, t);
+      softmax_of(a + first * classes, count, classes, s);
+      softmax_of(b + first * classes, count, classes, t);
       if (da) {
         softmax(s, classes, d);
         for (int k = 0; k < classes; ++k) d.at[k] -= t.at[k];
