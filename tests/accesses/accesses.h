@@ -1,0 +1,18 @@
+#pragma once
+// What the simulated kernels read and write of the device's memory.
+#include <cstdint>
+#include <map>
+#include <string>
+
+namespace scrawl {
+
+struct Accesses {
+  int64_t launches = 0;
+  int64_t bytes = 0;    // of every access
+  int64_t touched = 0;  // bytes of the sectors that a launch reads, and of those that it writes, each once
+};
+
+/// So far, by name of the kernel.
+const std::map<std::string, Accesses>& counted_accesses();
+
+}  // namespace scrawl
