@@ -26,10 +26,12 @@ int64_t rounded(int64_t bytes, int64_t unit = kAlignment) {
 }  // namespace
 
 SystemMemory host_memory() {
-  return {[](int64_t bytes) { return static_cast<std::byte*>(std::aligned_alloc(kAlignment, bytes)); },
-          [](std::byte* memory) { std::free(memory); },
-          [](std::byte* memory, std::byte value, int64_t bytes) { std::fill_n(memory, bytes, value); },
-          [](std::byte* host, const std::byte* memory, int64_t bytes) { std::memcpy(host, memory, bytes); }};
+  // Whole multiples of the alignment, as C wants them.
+  return {
+      [](int64_t bytes) { return static_cast<std::byte*>(std::aligned_alloc(kAlignment, rounded(bytes))); },
+      [](std::byte* memory) { std::free(memory); },
+      [](std::byte* memory, std::byte value, int64_t bytes) { std::fill_n(memory, bytes, value); },
+      [](std::byte* host, const std::byte* memory, int64_t bytes) { std::memcpy(host, memory, bytes); }};
 }
 
 int64_t host_free_bytes() {
