@@ -2,8 +2,8 @@
 // whose calls for every read and write end here instead of in its library; the linker sends requests for
 // memory and launches of grids through here (--wrap).  What is not the device's memory is not counted:
 // threads' own variables, shared memory, constants.
-#include <algorithm>
-#include <memory>
+#include <iterator>
+#include <map>
 #include <vector>
 
 #include "kernels/simt/block.h"
@@ -17,52 +17,43 @@ constexpr uintptr_t kSector = 32;  // bytes that a GPU moves at least
 
 /// Memory that came from the system in one piece, with the last launch that read or wrote each sector.
 struct Region {
-  uintptr_t begin, end;
+  uintptr_t end;
   std::vector<uint32_t> read, written;
 };
 
 struct Counter {
-  std::vector<std::unique_ptr<Region>> regions;
+  std::map<uintptr_t, Region> regions;  // by their beginning
   std::map<std::string, Accesses> by_kernel;
   Accesses* running = nullptr;  // null outside of kernels
   uint32_t launch = 0;
-  Region* last = nullptr;
 };
 Counter& counter() {
   static Counter counter;
   return counter;
 }
 
-Region* region_of(uintptr_t address) {
-  Counter& c = counter();
-  const auto holds = [&](const Region* region) { return region->begin <= address && address < region->end; };
-  if (c.last && holds(c.last)) return c.last;
-  for (const auto& region : c.regions)
-    if (holds(region.get())) return c.last = region.get();
-  return nullptr;
-}
-
 void add_region(void* memory, size_t bytes) {
-  Counter& c = counter();
   const auto begin = reinterpret_cast<uintptr_t>(memory);
   // What overlaps it was given back.
-  std::erase_if(c.regions, [&](const auto& old) { return begin < old->end && old->begin < begin + bytes; });
+  std::erase_if(counter().regions,
+                [&](const auto& old) { return begin < old.second.end && old.first < begin + bytes; });
   const size_t sectors = bytes / kSector + 1;
-  c.regions.push_back(std::make_unique<Region>(begin, begin + bytes, std::vector<uint32_t>(sectors),
-                                               std::vector<uint32_t>(sectors)));
-  c.last = nullptr;
+  counter().regions.emplace(
+      begin, Region{begin + bytes, std::vector<uint32_t>(sectors), std::vector<uint32_t>(sectors)});
 }
 
 void access(const void* pointer, size_t bytes, bool write) {
   Counter& c = counter();
   if (!c.running || bytes == 0 || simt::Block::current().shared_memory().contains(pointer, 1)) return;
   const auto address = reinterpret_cast<uintptr_t>(pointer);
-  Region* region = region_of(address);
-  if (!region) return;
+  auto after = c.regions.upper_bound(address);
+  if (after == c.regions.begin()) return;
+  auto& [begin, region] = *std::prev(after);
+  if (address >= region.end) return;
   c.running->bytes += static_cast<int64_t>(bytes);
-  std::vector<uint32_t>& seen = write ? region->written : region->read;
-  for (uintptr_t sector = (address - region->begin) / kSector;
-       sector <= (address + bytes - 1 - region->begin) / kSector; ++sector) {
+  std::vector<uint32_t>& seen = write ? region.written : region.read;
+  for (uintptr_t sector = (address - begin) / kSector; sector <= (address + bytes - 1 - begin) / kSector;
+       ++sector) {
     if (seen[sector] == c.launch) continue;
     seen[sector] = c.launch;
     c.running->touched += kSector;
