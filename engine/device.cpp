@@ -59,7 +59,8 @@ Device::Queue Device::make_queue(const Options& options) {
   }
 #endif
 #ifdef SCRAWL_CUDA
-  const cuda::Options cuda{.synchronise_each_launch = options.synchronise_each_launch};
+  const cuda::Options cuda{.cublas_only = options.cublas_only,
+                           .synchronise_each_launch = options.synchronise_each_launch};
 #ifdef SCRAWL_CUDNN
   if (options.kind == DeviceKind::cuda && options.cudnn) return std::make_unique<cudnn::Queue>(cuda);
 #endif

@@ -50,6 +50,13 @@ template <typename Kernel, typename Queue>
 void launch(const Kernel& kernel, Queue& queue) {
   run(kernel, queue);
 }
+
+/// The library that computes a kernel on this queue; empty where it is one of our own.
+template <typename Kernel, typename Queue>
+std::string_view library_behind(const Kernel& kernel, const Queue& queue) {
+  if constexpr (requires { library_of(kernel, queue); }) return library_of(kernel, queue);
+  return {};
+}
 }  // namespace detail
 
 /// Where tensors live and kernels run.  It owns memory and queue, and outlives every tensor made on it.
@@ -61,6 +68,7 @@ class Device {
     bool guard_memory = false;             // see Allocator
     simt::Options simt{};                  // how simulated threads are scheduled
     bool cudnn = false;                    // on cuda: convolutions by cuDNN, not by our own kernels
+    bool cublas_only = false;              // on cuda: see cuda::Options
     bool synchronise_each_launch = false;  // on cuda: a failing kernel is named at once
   };
 
@@ -101,7 +109,9 @@ class Device {
     const detail::ProfilerRange range(kernel.name);
     const auto launch = [&](auto& queue) { detail::launch(kernel, *queue); };
     if (!profiler_) return std::visit(launch, queue_);
-    profiler_->add(kernel.name, seconds_of([&] { std::visit(launch, queue_); }), kernel.cost());
+    const auto library = [&](auto& queue) { return detail::library_behind(kernel, *queue); };
+    profiler_->add(kernel.name, seconds_of([&] { std::visit(launch, queue_); }), kernel.cost(),
+                   std::visit(library, queue_));
   }
 
   /// What `launches` runs may go on beside what is run after it, until join(), on a device that can.  Neither

@@ -80,6 +80,15 @@ namespace cudnn {
 void run(const ConvolutionForward&, Queue&);
 void run(const ConvolutionBackwardInput&, Queue&);
 void run(const ConvolutionBackwardWeight&, Queue&);
+constexpr std::string_view library_of(const ConvolutionForward&, const Queue&) {
+  return "cuDNN";
+}
+constexpr std::string_view library_of(const ConvolutionBackwardInput&, const Queue&) {
+  return "cuDNN";
+}
+constexpr std::string_view library_of(const ConvolutionBackwardWeight&, const Queue&) {
+  return "cuDNN";
+}
 }  // namespace cudnn
 namespace simt {
 void run(const ConvolutionForward&, Queue&);

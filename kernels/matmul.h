@@ -36,7 +36,9 @@ void run(const MatMul&, Queue&);
 }
 namespace cuda {
 void run(const MatMul&, Queue&);
-}
+/// "cuBLASLt", or empty for a product that has a kernel of our own on this queue.
+std::string_view library_of(const MatMul&, const Queue&);
+}  // namespace cuda
 namespace simt {
 void run(const MatMul&, Queue&);
 }

@@ -21,10 +21,11 @@ namespace {
 
 struct Backend {
   DeviceKind kind = DeviceKind::cpu;
-  bool cudnn = false;
+  bool cudnn = false, cublas_only = false;
 };
 void PrintTo(const Backend& backend, std::ostream* out) {
-  *out << name_of(backend.kind) << (backend.cudnn ? " with cuDNN" : "");
+  *out << name_of(backend.kind) << (backend.cudnn ? " with cuDNN" : "")
+       << (backend.cublas_only ? " with cuBLASLt only" : "");
 }
 
 using Parameters = std::tuple<Backend, DType, OpCase>;
@@ -36,13 +37,17 @@ TEST_P(OpTable, MatchesDoublePrecision) {
   if (const std::string reason = Device::absence(backend.kind); !reason.empty()) GTEST_SKIP() << reason;
   if (const std::string reason = backend.cudnn ? Device::cudnn_absence() : ""; !reason.empty())
     GTEST_SKIP() << reason;
-  check(op, {.kind = backend.kind, .cudnn = backend.cudnn}, storage,
+  check(op, {.kind = backend.kind, .cudnn = backend.cudnn, .cublas_only = backend.cublas_only}, storage,
         backend.cudnn ? cudnn_tolerance(storage) : Tolerance{});
 }
 
-auto table(Backend backend, DType storage) {
+auto table(Backend backend, DType storage, const std::vector<OpCase>& cases) {
   return ::testing::Combine(::testing::Values(backend), ::testing::Values(storage),
-                            ::testing::ValuesIn(all_op_cases(storage)));
+                            ::testing::ValuesIn(cases));
+}
+
+auto table(Backend backend, DType storage) {
+  return table(backend, storage, all_op_cases(storage));
 }
 
 std::string name_of_test(const ::testing::TestParamInfo<Parameters>& test) {
@@ -58,15 +63,15 @@ INSTANTIATE_TEST_SUITE_P(SimtBf16, OpTable, table({DeviceKind::simt}, DType::bf1
 #ifdef SCRAWL_CUDA
 INSTANTIATE_TEST_SUITE_P(Cuda, OpTable, table({DeviceKind::cuda}, DType::f32), name_of_test);
 INSTANTIATE_TEST_SUITE_P(CudaBf16, OpTable, table({DeviceKind::cuda}, DType::bf16), name_of_test);
+// Products that have kernels of our own, all of bf16, by the library.
+constexpr Backend kCublas{.kind = DeviceKind::cuda, .cublas_only = true};
+INSTANTIATE_TEST_SUITE_P(CublasBf16, OpTable, table(kCublas, DType::bf16, matmul_cases()), name_of_test);
 #endif
 #ifdef SCRAWL_CUDNN
-/// The cases of the operation that has a second implementation.
-auto cudnn_table(DType storage) {
-  return ::testing::Combine(::testing::Values(Backend{DeviceKind::cuda, true}), ::testing::Values(storage),
-                            ::testing::ValuesIn(convolution_cases()));
-}
-INSTANTIATE_TEST_SUITE_P(Cudnn, OpTable, cudnn_table(DType::f32), name_of_test);
-INSTANTIATE_TEST_SUITE_P(CudnnBf16, OpTable, cudnn_table(DType::bf16), name_of_test);
+// The cases of the operation that has a second implementation.
+constexpr Backend kCudnn{.kind = DeviceKind::cuda, .cudnn = true};
+INSTANTIATE_TEST_SUITE_P(Cudnn, OpTable, table(kCudnn, DType::f32, convolution_cases()), name_of_test);
+INSTANTIATE_TEST_SUITE_P(CudnnBf16, OpTable, table(kCudnn, DType::bf16, convolution_cases()), name_of_test);
 #endif
 
 /// What the argument structs of kernels/*.h are called.

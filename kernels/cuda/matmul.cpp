@@ -1,8 +1,8 @@
 // Matrix products on the GPU, by cuBLASLt: plans are chosen once for each problem (matmul_plans.h), with a
 // workspace of the queue's own, in an order of summation that does not change from run to run.  A bias is
-// added where c is written; the sums of a's terms (a layer's bias gradient) take a pass over a: cuBLASLt could
-// take them from its own reads (BGRADB), but then chooses slow algorithms.  Shapes that it computes badly have
-// kernels of our own.
+// added where c is written; the sums of a's terms (a layer's bias gradient) take a pass over a: cuBLASLt
+// could take them from its own reads (BGRADB), but then chooses slow algorithms.  Shapes that it computes
+// badly have kernels of our own.
 #include "kernels/matmul.h"
 
 #include <stdexcept>
@@ -44,12 +44,20 @@ void multiply_and_round(const MatMul& args, Queue& queue) {
   round_product(c, args, queue);
 }
 
+/// Whether a kernel of our own takes a product on this queue.
+bool is_ours(const MatMul& args, const Queue& queue) {
+  return !queue.options().cublas_only && (is_deep(args) || is_narrow(args));
+}
+
 }  // namespace
+
+std::string_view library_of(const MatMul& args, const Queue& queue) {
+  return is_ours(args, queue) ? "" : "cuBLASLt";
+}
 
 void run(const MatMul& args, Queue& queue) {
   if (args.m == 0) return;
-  if (is_deep(args)) return multiply_deep(args, queue);
-  if (is_narrow(args)) return multiply_narrow(args, queue);
+  if (is_ours(args, queue)) return is_deep(args) ? multiply_deep(args, queue) : multiply_narrow(args, queue);
   if (args.n > 0 && args.k == 0)
     set_to_bias(args, queue);
   else if (args.n > 0 && args.dtype == DType::f32 && args.c_dtype == DType::bf16)

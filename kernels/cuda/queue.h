@@ -17,6 +17,7 @@ struct Options {
   int device = 0;
   /// Matrix products of f32 by tensor cores, which keep 10 of the 23 bits of a factor's mantissa.
   bool tf32 = false;
+  bool cublas_only = false;  // products by cuBLASLt even where kernels of our own are faster: to compare with
   bool synchronise_each_launch = false;  // for the debugger: a failing kernel is named at once
 };
 

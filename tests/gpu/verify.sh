@@ -129,6 +129,7 @@ if [[ $device == cuda ]] && grep -q '^no cuda device' "$out/program_starts.log";
 else
   check "operations" 150 table "$suite*"
   [[ $device == cuda ]] && check "operations by cuDNN" 60 table "Cudnn*"
+  [[ $device == cuda ]] && check "products by cuBLASLt" 30 table "Cublas*"
   check "recorded runs, fp32" 60 replays
   [[ $device == cpu ]] || check "recorded runs, bf16" 60 replays --precision bf16
   [[ $device == cuda ]] && check "recorded runs, cuDNN" 60 replays --conv cudnn
