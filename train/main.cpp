@@ -247,7 +247,11 @@ void add_benchmarks(CLI::App& app, int& exit_code) {
       exit_code, [](CLI::App& command, BenchOptions& o) { add_bench_options(command, o); },
       bench_step_command);
   add_command<BenchOptions>(
-      *bench, "kernels", "time every kernel of a training step, where it runs", exit_code,
+      *bench, "kernels",
+      "time every kernel of a training step, where it runs; on a GPU beside a library's time for the same "
+      "work, cuBLASLt's for products and cuDNN's for convolutions ('same': the kernel is the library's, "
+      "'-': neither was timed at it)",
+      exit_code,
       [](CLI::App& command, BenchOptions& o) {
         add_bench_options(command, o);
         command.add_option("name", o.kernel, "only kernels with this in their name");

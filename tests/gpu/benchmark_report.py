@@ -53,6 +53,11 @@ def steps_table(rows):
                f"{cell(row, 'peak_mib', 0)} | {cell(row, 'floor_ms', 3)} | {share} | {faster} |")
 
 
+def library_cell(kernel):
+    """What a library takes for the same work, unless the kernel is the library's already."""
+    return "same" if kernel["by"] != "own" else cell(kernel, "library_us", 1)
+
+
 def kernel_tables(out):
     for path in sorted(out.glob("scrawl_*kernels.json")):
         measured = json.loads(path.read_text())
@@ -61,11 +66,13 @@ def kernel_tables(out):
                f"{measured['precision']}; peaks: {measured['peak_gb_per_second']:.0f} GB/s, "
                f"{measured['peak_tflops']:.1f} TFLOP/s.")
         yield ""
-        yield "| kernel | calls | MB | MFLOP | µs a call | GB/s | TFLOP/s | of peak |"
-        yield "|---|---|---|---|---|---|---|---|"
+        compared = "library_us" in measured["kernels"][0]
+        yield f"| kernel | calls | MB | MFLOP | µs a call |{' library µs |' * compared} GB/s | TFLOP/s | of peak |"
+        yield f"|---|---|---|---|---|{'---|' * compared}---|---|---|"
         for k in measured["kernels"]:
-            yield (f"| {k['kernel']} | {k['calls']} | {k['bytes'] / 1e6:.2f} | {k['flops'] / 1e6:.1f} | {k['us']:.1f} | "
-                   f"{k['bytes'] / k['us'] / 1e3:.0f} | {k['flops'] / k['us'] / 1e6:.2f} | "
+            library = f" {library_cell(k)} |" if compared else ""
+            yield (f"| {k['kernel']} | {k['calls']} | {k['bytes'] / 1e6:.2f} | {k['flops'] / 1e6:.1f} | {k['us']:.1f} |"
+                   f"{library} {k['bytes'] / k['us'] / 1e3:.0f} | {k['flops'] / k['us'] / 1e6:.2f} | "
                    f"{100 * k['share_of_peak']:.0f} % |")
 
 

@@ -137,7 +137,8 @@ std::vector<KernelTimes> time_kernels(Device& device, const StepSettings& settin
   }
   std::vector<KernelTimes> kernels;
   for (const auto& [key, samples] : seconds)
-    kernels.push_back({std::string(key.kernel), key.cost, calls[key], median_of(samples)});
+    kernels.push_back(
+        {std::string(key.kernel), key.cost, calls[key], median_of(samples), std::string(key.library)});
   std::ranges::sort(kernels, std::greater{},
                     [](const KernelTimes& k) { return k.median * static_cast<double>(k.calls); });
   return kernels;

@@ -1,4 +1,5 @@
 #pragma once
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -36,9 +37,11 @@ StepTimes time_step(Device& device, const StepSettings& settings, const Peaks& p
 /// One kernel at one size within a step.
 struct KernelTimes {
   std::string kernel;
-  Cost cost;            // of one call
-  int64_t calls = 0;    // a step
-  double median = 0.0;  // seconds of one call: the mean within a step, the median over steps
+  Cost cost;              // of one call
+  int64_t calls = 0;      // a step
+  double median = 0.0;    // seconds of one call: the mean within a step, the median over steps
+  std::string library{};  // that computed it, "cuDNN" or "cuBLASLt"; empty for a kernel of our own
+  std::optional<double> library_median{};  // see library_times.h
 };
 
 /// Times every kernel of the step where it runs, between the others, so that it finds the caches as it does

@@ -4,9 +4,12 @@
 #include <set>
 
 #include "engine/error.h"
+#include "train/bench/kernel_table.h"
+#include "train/bench/library_times.h"
 #include "train/bench/step_benchmark.h"
 #include "train/commands/commands.h"
 #include "train/commands/make_device.h"
+#include "train/report/log.h"
 
 namespace scrawl {
 namespace {
@@ -87,6 +90,16 @@ std::string describe(const Device& device, const BenchOptions& options, const Pe
                      options.precision, 1e-9 * peaks.bytes_per_second, 1e-12 * peaks.flops);
 }
 
+/// Times the step once more where libraries compute what they can.
+void compare_with_libraries(std::vector<KernelTimes>& kernels, Device& device, const BenchOptions& options,
+                            const StepSettings& settings) {
+  device.trim();  // the other one needs the memory
+  const Device::Options libraries = by_libraries(device_options(options.device));
+  if (!libraries.cudnn) log("convolutions are not compared: no cuDNN: {}", Device::cudnn_absence());
+  Device other(libraries);
+  add_library_times(kernels, time_kernels(other, settings));
+}
+
 /// Those with `part` in their name.
 std::vector<KernelTimes> chosen(const std::vector<KernelTimes>& kernels, const std::string& part) {
   std::vector<KernelTimes> chosen;
@@ -138,39 +151,19 @@ int bench_kernels_command(const BenchOptions& options) {
   const std::vector<StepSettings> all = combinations(options, storage);
   if (all.size() != 1) throw InputError("bench kernels takes one backbone, crop, batch and phase at a time");
   const Peaks peaks = measure_peaks(device, storage);
-  const std::vector<KernelTimes> kernels = time_kernels(device, all.front());
-  double total = 0.0, floor = 0.0;
-  for (const KernelTimes& k : kernels) {
-    total += k.median * static_cast<double>(k.calls);
-    floor += peaks.floor_seconds(k.cost) * static_cast<double>(k.calls);
-  }
-
-  Json json = peaks_json(device, options, peaks);
-  json.update(settings_json(all.front()));
-  if (!options.json)
-    fmt::print("{}\n{:<36} {:>6} {:>9} {:>9} {:>11} {:>7} {:>9} {:>9} {:>8}\n",
-               describe(device, options, peaks), "kernel", "calls", "MB", "MFLOP", "us a call", "time",
-               "GB/s", "GFLOP/s", "of peak");
-  for (const KernelTimes& k : chosen(kernels, options.kernel)) {
-    const auto bytes = static_cast<double>(k.cost.bytes), flops = static_cast<double>(k.cost.flops);
-    const double reached = peaks.floor_seconds(k.cost) / k.median;
-    json["kernels"].push_back({{"kernel", k.kernel},
-                               {"calls", k.calls},
-                               {"bytes", k.cost.bytes},
-                               {"flops", k.cost.flops},
-                               {"us", 1e6 * k.median},
-                               {"share_of_peak", reached}});
-    if (!options.json)
-      fmt::print("{:<36} {:>6} {:>9.2f} {:>9.1f} {:>11.1f} {:>6.1f}% {:>9.1f} {:>9.1f} {:>7.0f}%\n", k.kernel,
-                 k.calls, bytes / kMega, flops / kMega, 1e6 * k.median,
-                 100 * k.median * static_cast<double>(k.calls) / total, 1e-9 * bytes / k.median,
-                 1e-9 * flops / k.median, 100 * reached);
-  }
-  if (options.json)
+  std::vector<KernelTimes> kernels = time_kernels(device, all.front());
+  const bool compared = device.kind() == DeviceKind::cuda;
+  if (compared) compare_with_libraries(kernels, device, options, all.front());
+  const KernelTable table(kernels, peaks, compared);
+  const std::vector<KernelTimes> shown = chosen(kernels, options.kernel);
+  if (options.json) {
+    Json json = peaks_json(device, options, peaks);
+    json.update(settings_json(all.front()));
+    json["kernels"] = table.json(shown);
     fmt::print("{}\n", json.dump(2));
-  else
-    fmt::print("all kernels of a step: {:.3f} ms, at the measured peaks {:.3f} ms ({:.0f} %)\n", 1e3 * total,
-               1e3 * floor, 100 * floor / total);
+  } else {
+    fmt::print("{}\n{}{}", describe(device, options, peaks), table.text(shown), table.total());
+  }
   return 0;
 }
 
