@@ -67,7 +67,7 @@ class Device {
     int threads = 0;                       // of the processor, for cpu and simt; 0 = all cores
     bool guard_memory = false;             // see Allocator
     simt::Options simt{};                  // how simulated threads are scheduled
-    bool cudnn = false;                    // on cuda: convolutions by cuDNN, not by our own kernels
+    bool cudnn = false;                    // on cuda: convolutions and batch norms by cuDNN
     bool cublas_only = false;              // on cuda: see cuda::Options
     bool synchronise_each_launch = false;  // on cuda: a failing kernel is named at once
   };

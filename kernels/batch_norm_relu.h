@@ -88,6 +88,17 @@ namespace cuda {
 void run(const BatchNormReluForward&, Queue&);
 void run(const BatchNormReluBackward&, Queue&);
 }  // namespace cuda
+namespace cudnn {
+/// Of the batch norm alone: ReLU and dropout are passes of our own around it.
+void run(const BatchNormReluForward&, Queue&);
+void run(const BatchNormReluBackward&, Queue&);
+constexpr std::string_view library_of(const BatchNormReluForward&, const Queue&) {
+  return "cuDNN";
+}
+constexpr std::string_view library_of(const BatchNormReluBackward&, const Queue&) {
+  return "cuDNN";
+}
+}  // namespace cudnn
 namespace simt {
 void run(const BatchNormReluForward&, Queue&);
 void run(const BatchNormReluBackward&, Queue&);

@@ -9,7 +9,7 @@ namespace scrawl::cuda {
 class Queue;
 }
 namespace scrawl::cudnn {
-class Queue;  // a cuda::Queue whose convolutions are cuDNN's
+class Queue;  // a cuda::Queue whose convolutions and batch norms are cuDNN's
 }
 namespace scrawl::simt {
 class Queue;

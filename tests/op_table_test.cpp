@@ -68,10 +68,15 @@ constexpr Backend kCublas{.kind = DeviceKind::cuda, .cublas_only = true};
 INSTANTIATE_TEST_SUITE_P(CublasBf16, OpTable, table(kCublas, DType::bf16, matmul_cases()), name_of_test);
 #endif
 #ifdef SCRAWL_CUDNN
-// The cases of the operation that has a second implementation.
+/// The cases of operations that have a second implementation.
+std::vector<OpCase> cudnn_cases() {
+  std::vector<OpCase> cases = convolution_cases();
+  for (OpCase& op : batch_norm_relu_cases()) cases.push_back(std::move(op));
+  return cases;
+}
 constexpr Backend kCudnn{.kind = DeviceKind::cuda, .cudnn = true};
-INSTANTIATE_TEST_SUITE_P(Cudnn, OpTable, table(kCudnn, DType::f32, convolution_cases()), name_of_test);
-INSTANTIATE_TEST_SUITE_P(CudnnBf16, OpTable, table(kCudnn, DType::bf16, convolution_cases()), name_of_test);
+INSTANTIATE_TEST_SUITE_P(Cudnn, OpTable, table(kCudnn, DType::f32, cudnn_cases()), name_of_test);
+INSTANTIATE_TEST_SUITE_P(CudnnBf16, OpTable, table(kCudnn, DType::bf16, cudnn_cases()), name_of_test);
 #endif
 
 /// What the argument structs of kernels/*.h are called.

@@ -26,7 +26,8 @@ void add_device_options(CLI::App& app, DeviceOptions& options) {
   app.add_option("--threads", options.threads, "threads of the cpu device; 0 takes all cores")
       ->check(CLI::Range(0, 1024))
       ->capture_default_str();
-  app.add_option("--conv", options.conv, "convolutions of the GPU: our own kernels or cuDNN's")
+  app.add_option("--conv", options.conv,
+                 "convolutions and batch norms of the GPU: our own kernels or cuDNN's")
       ->check(CLI::IsMember({"own", "cudnn"}))
       ->capture_default_str();
   app.add_flag("--synchronise", options.synchronise,

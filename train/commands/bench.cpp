@@ -95,7 +95,8 @@ void compare_with_libraries(std::vector<KernelTimes>& kernels, Device& device, c
                             const StepSettings& settings) {
   device.trim();  // the other one needs the memory
   const Device::Options libraries = by_libraries(device_options(options.device));
-  if (!libraries.cudnn) log("convolutions are not compared: no cuDNN: {}", Device::cudnn_absence());
+  if (!libraries.cudnn)
+    log("convolutions and batch norms are not compared: no cuDNN: {}", Device::cudnn_absence());
   Device other(libraries);
   add_library_times(kernels, time_kernels(other, settings));
 }

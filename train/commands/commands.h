@@ -14,7 +14,7 @@ using Paths = std::vector<std::filesystem::path>;
 struct DeviceOptions {
   std::string name = "auto";  // the GPU when there is one, or else the processor
   int threads = 0;            // 0 = all cores
-  std::string conv = "own";   // convolutions of the GPU: own kernels or cudnn
+  std::string conv = "own";   // convolutions and batch norms of the GPU: own kernels or cudnn
   bool synchronise = false;   // after every kernel, so that a failing one is named
 };
 

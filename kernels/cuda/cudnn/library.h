@@ -55,6 +55,10 @@ struct Library {
   decltype(&cudnnConvolutionBackwardFilter) convolution_backward_weight =
       symbol("cudnnConvolutionBackwardFilter");
   decltype(&cudnnAddTensor) add_tensor = symbol("cudnnAddTensor");
+
+  decltype(&cudnnBatchNormalizationForwardTraining) batch_norm_forward =
+      symbol("cudnnBatchNormalizationForwardTraining");
+  decltype(&cudnnBatchNormalizationBackward) batch_norm_backward = symbol("cudnnBatchNormalizationBackward");
 };
 
 /// Throws std::runtime_error when cuDNN is missing or lacks a function.

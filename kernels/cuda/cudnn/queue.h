@@ -17,8 +17,8 @@ std::string absence();
 /// "cuDNN 9.19.0".  Throws std::runtime_error when it is absent.
 std::string library_version();
 
-/// A GPU's queue whose convolutions are computed by cuDNN.  It has an overload of `run` of its own for these;
-/// every other kernel is found in scrawl::cuda, for it is a queue of that kind too.
+/// A GPU's queue whose convolutions and batch norms are computed by cuDNN.  It has an overload of `run` of
+/// its own for these; every other kernel is found in scrawl::cuda, for it is a queue of that kind too.
 class Queue : public cuda::Queue {
  public:
   /// Throws std::runtime_error when there is no such device or no cuDNN.
