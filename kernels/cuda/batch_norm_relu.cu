@@ -189,7 +189,7 @@ __global__ void __launch_bounds__(kColumnThreads, kResident)
     for (int step = 0; step < kSteps; ++step)
 #pragma unroll
       for (int i = 0; i < width; ++i) {
-        const float difference = as_float(packs[step][i]) - shift[i];
+        const float difference = value_of(packs[step], i) - shift[i];
         sums[i] += difference;
         sums[width + i] += difference * difference;
       }
@@ -257,7 +257,7 @@ __global__ void __launch_bounds__(kColumnThreads, kResident) output(BatchNormRel
     Floats<width> values;
 #pragma unroll
     for (int i = 0; i < width; ++i) {
-      const float z = normalise(i, as_float(packs[step][i]));
+      const float z = normalise(i, value_of(packs[step], i));
       values[i] = factors[i] * (z < 0.0f ? 0.0f : z);  // NaN passes through
     }
     if (row + step * blockDim.y < end) store<width>(y + (row + step * blockDim.y) * channels, values);
@@ -292,8 +292,8 @@ __global__ void __launch_bounds__(kColumnThreads, kResident)
       const bool counts = row + step * blockDim.y < rows.end;
 #pragma unroll
       for (int i = 0; i < width; ++i) {
-        const float value = as_float(values[step][i]);
-        const float passed = counts && normalise(i, value) > 0.0f ? as_float(gradients[step][i]) : 0.0f;
+        const float value = value_of(values[step], i);
+        const float passed = counts && normalise(i, value) > 0.0f ? value_of(gradients[step], i) : 0.0f;
         sums[i] += passed;
         sums[width + i] += passed * (value - normalise.mean[i]);
       }
@@ -356,8 +356,8 @@ __global__ void __launch_bounds__(kColumnThreads, kResident)
     if (args.accumulate_dx) result = load<width>(to);
 #pragma unroll
     for (int i = 0; i < width; ++i) {
-      const float value = as_float(values[step][i]);
-      const float dz = normalise(i, value) > 0.0f ? factors[i] * as_float(gradients[step][i]) : 0.0f;
+      const float value = value_of(values[step], i);
+      const float dz = normalise(i, value) > 0.0f ? factors[i] * value_of(gradients[step], i) : 0.0f;
       result[i] += normalise.scale[i] * (dz - shift[i] - (value - normalise.mean[i]) * slope[i]);
     }
     store<width>(to, result);

@@ -124,6 +124,8 @@ std::vector<OpCase> residual_norm_cases() {
       chain_case("dropped_5x35x64", {.shape = {5, 35, 64}, .rate = 0.4f}),
       chain_case("dropped_3x5x260", {.shape = {3, 5, 260}, .rate = 0.4f}),
       chain_case("dropped_3x9x320", {.shape = {3, 9, 320}, .rate = 0.4f}),
+      chain_case("dropped_3x5x512", {.shape = {3, 5, 512}, .rate = 0.4f}),
+      chain_case("frozen_dropped_3x9x256", {.shape = {3, 9, 256}, .rate = 0.4f, .frozen = true}),
       chain_case("dropped_3x5x520", {.shape = {3, 5, 520}, .rate = 0.4f}),
       chain_case("frozen_dropped_5x35x64", {.shape = {5, 35, 64}, .rate = 0.4f, .frozen = true}),
       chain_case("frozen_dropped_3x9x320", {.shape = {3, 9, 320}, .rate = 0.4f, .frozen = true}),

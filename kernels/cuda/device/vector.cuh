@@ -21,7 +21,7 @@ struct alignas(sizeof(T) * N < 16 ? sizeof(T) * N : 16) Pack {
 };
 
 /// One value of a pack.  Those of bf16 are taken from words, by one instruction instead of the two that nvcc
-/// makes of half words.
+/// makes of half words; to_pack() puts them together as words for the same reason.
 template <typename T, int N>
 __device__ __forceinline__ float value_of(const Pack<T, N>& pack, int i) {
   if constexpr (sizeof(T) == 2 && N % 2 == 0) {
@@ -64,26 +64,24 @@ template <typename T, int N>
 __device__ __forceinline__ Floats<N> to_floats(const Pack<T, N>& pack) {
   Floats<N> result;
 #pragma unroll
-  for (int i = 0; i < N; ++i) result[i] = as_float(pack[i]);
+  for (int i = 0; i < N; ++i) result[i] = value_of(pack, i);
   return result;
 }
 
 /// Rounds N floats to storage type T.
 template <typename T, int N>
 __device__ __forceinline__ Pack<T, N> to_pack(const Floats<N>& values) {
-  Pack<T, N> pack;
   if constexpr (sizeof(T) == 2 && N % 2 == 0) {
+    std::array<unsigned, N / 2> words;
 #pragma unroll
-    for (int i = 0; i < N; i += 2) {
-      const unsigned pair = pack_bf16(values[i], values[i + 1]);
-      pack[i] = {static_cast<uint16_t>(pair & 0xFFFF)};
-      pack[i + 1] = {static_cast<uint16_t>(pair >> 16)};
-    }
+    for (int i = 0; i < N / 2; ++i) words[i] = pack_bf16(values[2 * i], values[2 * i + 1]);
+    return std::bit_cast<Pack<T, N>>(words);
   } else {
+    Pack<T, N> pack;
 #pragma unroll
     for (int i = 0; i < N; ++i) pack[i] = as_storage<T>(values[i]);
+    return pack;
   }
-  return pack;
 }
 
 /// N values of storage type T as floats.
