@@ -20,6 +20,11 @@ __device__ __forceinline__ float fast_log2(float x) {
 __device__ __forceinline__ float rsqrt(float x) {
   return rsqrtf(x);
 }
+__device__ __forceinline__ float fast_reciprocal(float x) {
+  float result;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(result) : "f"(x));
+  return result;
+}
 #else
 inline float fast_exp2(float x) {
   return std::exp2(x);
@@ -29,6 +34,9 @@ inline float fast_log2(float x) {
 }
 inline float rsqrt(float x) {
   return 1.0f / std::sqrt(x);
+}
+inline float fast_reciprocal(float x) {
+  return 1.0f / x;
 }
 #endif
 
