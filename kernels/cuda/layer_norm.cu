@@ -43,6 +43,7 @@ __device__ __forceinline__ void for_each_pack(int channels, Body body) {
       if (L::whole || channel < channels) body(i, channel);
     }
   } else {
+    static_assert(!L::whole);
     for (int i = 0, channel = threadIdx.x * L::width; channel < channels; channel += blockDim.x * L::width)
       body(i++, channel);
   }

@@ -3,10 +3,13 @@
 #include <stdexcept>
 
 #include "kernels/cuda/check.h"
+#include "kernels/cuda/matmul_tuning.h"
 
 namespace scrawl::cuda {
 
 namespace {
+
+constexpr int kProposals = 8;  // of cuBLASLt, that are tried out
 
 /// The largest power of two up to 256 that divides the addresses of rows that are `stride` bytes apart; 0 for
 /// null.  Told of the first row alone, cuBLASLt has taken algorithms that are hundreds of times slower.
@@ -94,13 +97,15 @@ MatMulPlan MatMulPlans::chosen(const MatMul& args, const Problem& problem) {
   preference.set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, static_cast<uint32_t>(problem.c_alignment));
   preference.set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, static_cast<uint32_t>(problem.c_alignment));
 
-  cublasLtMatmulHeuristicResult_t result{};
+  std::vector<cublasLtMatmulHeuristicResult_t> proposed(is_worth_tuning(args) ? kProposals : 1);
   int found = 0;
   check(cublasLtMatmulAlgoGetHeuristic(blas_, operation, plan.b.get(), plan.a.get(), plan.c.get(),
-                                       plan.c.get(), preference.get(), 1, &result, &found),
+                                       plan.c.get(), preference.get(), static_cast<int>(proposed.size()),
+                                       proposed.data(), &found),
         what + ": choosing an algorithm");
   if (found == 0) throw std::runtime_error(what + ": cuBLASLt has no algorithm");
-  plan.algorithm = result.algo;
+  proposed.resize(found);
+  plan.algorithm = fastest(args, plan, proposed, blas_);
   return plan;
 }
 

@@ -145,8 +145,8 @@ else
       check "losses in bf16 follow fp32" 10 curves first bf16 0.05
     check "training, cuDNN" 60 demo cudnn --device cuda --conv cudnn &&
       check "losses with cuDNN follow our own" 10 curves first cudnn 0.03
-    tools=(memcheck racecheck initcheck synccheck)
-    for i in "${!tools[@]}"; do # each its share of the time that is left
+    tools=(memcheck initcheck synccheck racecheck) # the slowest last
+    for i in "${!tools[@]}"; do                    # each its share of the time that is left
       check "${tools[i]}" $(((deadline - SECONDS) / (${#tools[@]} - i))) sanitize "${tools[i]}"
     done
   fi
