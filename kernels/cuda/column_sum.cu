@@ -1,60 +1,74 @@
-// Column sums of a tall matrix in two stages of fixed order (see device/columns.cuh); one launch when there
-// are few rows.  Cost: one read of x; the partial sums, a few hundred rows, are little beside it.
+// Column sums of a tall matrix in one launch and fixed order: every block adds the rows of one part, its
+// groups by a tree, and the last block of some columns adds their parts (see device/last_block.cuh).  Columns
+// go in strips of 128 bytes, so that the last block has few parts to add.  Cost: one read of x; the partial
+// sums, a few hundred rows, are little beside it.
 #include "kernels/column_sum.h"
 
 #include "kernels/cuda/device/columns.cuh"
 #include "kernels/cuda/device/elementwise.cuh"
+#include "kernels/cuda/device/last_block.cuh"
 #include "kernels/cuda/device/storage.cuh"
 
 namespace scrawl::SCRAWL_GPU {
 
 namespace {
 
-/// sums[part, column] (+)= Σ x over the rows of a part.
-template <typename T, int width>
-__global__ void __launch_bounds__(kColumnThreads)
-    sum_part(const T* x, float* sums, int64_t rows, int64_t columns, int64_t rows_per_part, bool accumulate) {
-  const int64_t column = my_column<width>(), first = blockIdx.x * rows_per_part;
-  const int64_t end = min(rows, first + rows_per_part);
+constexpr int kLanes = 8;
+constexpr int64_t kBlocks = 264;  // two on each multiprocessor of a large GPU
+
+/// How rows are cut: each thread with 8 rows or more to add, none empty.  Depends on sizes alone.
+struct Cut {
+  int64_t parts, rows;
+  Cut(int64_t all_rows, const ColumnBlock& block) {
+    const int64_t most = std::max<int64_t>(1, kBlocks / block.chunks);
+    rows = ceil_div(all_rows, std::clamp<int64_t>(ceil_div(all_rows, 8 * block.groups), 1, most));
+    parts = rows > 0 ? ceil_div(all_rows, rows) : 1;
+  }
+};
+
+/// Σ of rows [first, end), complete in the threads of group 0.
+template <int width, typename T>
+__device__ __forceinline__ Floats<width> sum_of_rows(const T* column, int64_t stride, int64_t first,
+                                                     int64_t end) {
   Floats<width> total{};
-  if (column < columns)
 #pragma unroll 4
-    for (int64_t row = first + threadIdx.y; row < end; row += blockDim.y) {
-      const auto values = load<width>(x + row * columns + column);
+  for (int64_t row = first + threadIdx.y; row < end; row += blockDim.y) {
+    const auto values = load<width>(column + row * stride);
 #pragma unroll
-      for (int i = 0; i < width; ++i) total[i] += values[i];
-    }
+    for (int i = 0; i < width; ++i) total[i] += values[i];
+  }
   add_over_groups(total);
-  if (threadIdx.y > 0 || column >= columns) return;
-  float* target = sums + blockIdx.x * columns + column;
-#pragma unroll
-  for (int i = 0; i < width; ++i) target[i] = (accumulate ? target[i] : 0.0f) + total[i];
+  return total;
 }
 
-__global__ void __launch_bounds__(kPartColumns* kPartThreads)
-    add_parts(const float* partials, float* sum, int64_t parts, int64_t columns, bool accumulate) {
-  const int64_t column = column_of_parts();
-  const double total = sum_of_parts(column < columns ? parts : 0,
-                                    [=](int64_t part) { return double{partials[part * columns + column]}; });
-  if (threadIdx.y > 0 || column >= columns) return;
-  sum[column] = (accumulate ? sum[column] : 0.0f) + static_cast<float>(total);
+template <typename T, int width>
+__global__ void __launch_bounds__(kColumnThreads)
+    sum_columns(ColumnSum args, float* partials, unsigned* counters, int64_t rows_of_part) {
+  const int64_t columns = args.columns, column = my_column<width>();
+  const bool mine = column < columns;
+  const int64_t first = blockIdx.x * rows_of_part, end = mine ? min(args.rows, first + rows_of_part) : 0;
+  auto total = sum_of_rows<width>(static_cast<const T*>(args.x) + column, columns, first, end);
+  if (gridDim.x > 1) {
+    if (mine && threadIdx.y == 0) store<width>(partials + blockIdx.x * columns + column, total);
+    if (!is_last_block(counters + blockIdx.y, gridDim.x)) return;
+    total = sum_of_rows<width>(partials + column, columns, 0, mine ? gridDim.x : 0);
+  }
+  if (!mine || threadIdx.y > 0) return;
+#pragma unroll
+  for (int i = 0; i < width; ++i)
+    args.sum[column + i] = (args.accumulate ? args.sum[column + i] : 0.0f) + total[i];
 }
 
 }  // namespace
 
 void run(const ColumnSum& args, Queue& queue) {
-  const int64_t columns = args.columns;
   with_storage(args.dtype, args.name, [&]<typename T>(Storage<T>) {
-    with_pack_width<T>(packable(columns, {args.x}), [&](auto width) {
-      const ColumnBlock block(columns / width);
-      const RowParts parts(args.rows, block);
-      const bool direct = parts.count == 1;
-      float* sums = direct ? args.sum : queue.scratch(parts.count * columns);
-      launch(queue, block.shape(args.name, parts.count), sum_part<T, width>, static_cast<const T*>(args.x),
-             sums, args.rows, columns, parts.rows, direct && args.accumulate);
-      if (!direct)
-        launch(queue, shape_for_parts(args.name, columns), add_parts, sums, args.sum, parts.count, columns,
-               args.accumulate);
+    with_pack_width<T>(packable(args.columns, {args.x}), [&](auto width) {
+      const ColumnBlock block(args.columns / width, kLanes);
+      const Cut cut(args.rows, block);
+      float* partials = cut.parts > 1 ? queue.scratch(cut.parts * args.columns) : nullptr;
+      launch(queue, block.shape(args.name, cut.parts), sum_columns<T, width>, args, partials,
+             queue.counters(block.chunks), cut.rows);
     });
   });
 }

@@ -10,6 +10,7 @@ namespace scrawl::cuda {
 namespace {
 
 constexpr int64_t kBlasWorkspaceBytes = 32 << 20;  // what cuBLAS recommends for Hopper
+constexpr int64_t kCounters = 4096;
 constexpr int kLeastCapability = 80;               // bf16 matrix fragments, asynchronous copies
 
 /// CUDA's 13020 as "13.2".
@@ -76,6 +77,7 @@ Queue::~Queue() {
     cudaStreamSynchronize(lane.stream);
     for (float* buffer : lane.scratch) cudaFree(buffer);
     cudaFree(lane.blas_workspace);
+    cudaFree(lane.counters);
     cudaEventDestroy(lane.mark);
     cudaStreamDestroy(lane.stream);
   }
@@ -87,6 +89,8 @@ void Queue::open(Lane& lane) {
   check(cudaStreamCreateWithFlags(&lane.stream, cudaStreamNonBlocking), "stream of " + device_name_);
   check(cudaEventCreateWithFlags(&lane.mark, cudaEventDisableTiming), "event of " + device_name_);
   check(cudaMalloc(&lane.blas_workspace, kBlasWorkspaceBytes), "workspace of cuBLASLt");
+  check(cudaMalloc(&lane.counters, kCounters * sizeof(unsigned)), "counters of kernels");
+  check(cudaMemsetAsync(lane.counters, 0, kCounters * sizeof(unsigned), lane.stream), "counters of kernels");
 }
 
 void Queue::begin_aside() {
@@ -152,6 +156,12 @@ float* Queue::product_scratch(int64_t elements) {
   if (elements * static_cast<int64_t>(sizeof(float)) > kBlasWorkspaceBytes)
     throw std::invalid_argument(fmt::format("a product of ours asks for {} floats of scratch", elements));
   return static_cast<float*>(lane_->blas_workspace);
+}
+
+unsigned* Queue::counters(int64_t count) {
+  if (count > kCounters)
+    throw std::invalid_argument(fmt::format("a kernel asks for {} counters, there are {}", count, kCounters));
+  return lane_->counters;
 }
 
 void Queue::synchronise() {

@@ -74,6 +74,9 @@ class Queue {
   /// The same for matrix products of our own, whose callers keep their factors in scratch(): the memory that
   /// cuBLASLt works in.  Throws std::invalid_argument for more than there is.
   float* product_scratch(int64_t elements);
+  /// Zeros for kernels of this lane to count with, which they leave as zeros; see device/last_block.cuh.
+  /// Throws std::invalid_argument for more than there are.
+  unsigned* counters(int64_t count);
   /// Waits until all kernels are done; throws what went wrong in them.
   void synchronise();
 
@@ -83,6 +86,7 @@ class Queue {
   struct Lane {
     CUstream_st* stream = nullptr;
     void* blas_workspace = nullptr;
+    unsigned* counters = nullptr;
     std::vector<float*> scratch;  // the last one is in use
     int64_t scratch_capacity = 0;
     int64_t scratch_total = 0;   // bytes of all

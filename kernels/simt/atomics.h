@@ -9,6 +9,13 @@ template <std::integral T>
 T atomicAdd(T* address, std::type_identity_t<T> value) {
   return std::atomic_ref(*address).fetch_add(value);
 }
+/// Counts up to `last` and then begins at 0 again.
+inline unsigned atomicInc(unsigned* address, unsigned last) {
+  unsigned old = std::atomic_ref(*address).load();
+  while (!std::atomic_ref(*address).compare_exchange_weak(old, old >= last ? 0 : old + 1)) {
+  }
+  return old;
+}
 template <std::integral T>
 T atomicAnd(T* address, std::type_identity_t<T> value) {
   return std::atomic_ref(*address).fetch_and(value);

@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <new>
+#include <stdexcept>
 
 #include "kernels/simt/shared_memory.h"
 
@@ -34,6 +35,13 @@ float* Queue::scratch(int64_t elements) {
 
 float* Queue::product_scratch(int64_t elements) {
   return product_scratch_.renewed(elements);
+}
+
+unsigned* Queue::counters(int64_t count) {
+  if (std::ranges::any_of(counters_, [](unsigned counter) { return counter != 0; }))
+    throw std::logic_error("a kernel has left a counter that is not zero");
+  counters_.assign(count, 0);
+  return counters_.data();
 }
 
 }  // namespace scrawl::simt

@@ -2,14 +2,15 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 #include "kernels/simt/options.h"
 
 namespace scrawl::simt {
 
 /// Where simulated kernels run: how they are scheduled, and two buffers for passing results.  Kernels of a
-/// queue run one after another, so they may all use the same ones.  A kernel's fault (see fault.h) is thrown from its
-/// launch.
+/// queue run one after another, so they may all use the same ones.  A kernel's fault (see fault.h) is thrown
+/// from its launch.
 class Queue {
  public:
   explicit Queue(const Options& options = {});
@@ -23,6 +24,9 @@ class Queue {
   float* scratch(int64_t elements);
   /// The same for matrix products, whose callers keep their factors in scratch().
   float* product_scratch(int64_t elements);
+  /// Zeros for kernels to count with, which they leave as zeros; see device/last_block.cuh.  Throws
+  /// std::logic_error when one has not.
+  unsigned* counters(int64_t count);
   /// Frees both; they come back when they are asked for.
   void release_scratch() {
     scratch_ = {};
@@ -47,6 +51,7 @@ class Queue {
   int threads_;
   uint64_t launches_ = 0;
   Buffer scratch_, product_scratch_;
+  std::vector<unsigned> counters_;
 };
 
 }  // namespace scrawl::simt
