@@ -6,7 +6,7 @@
 // threads of a row exchange their outermost columns through shared memory, so that each has what dx of its
 // pixels needs, and the same g serve dw, since
 //   dx[r, c] = Σ w[ky, kx] g[r − ky + 1, c − kx + 1],   dw[ky, kx] = Σ x[r, c] g[r − ky + 1, c − kx + 1].
-// A block leaves one partial sum of dw and dbias; a second launch adds them in order.
+// A block leaves one partial sum of dw and dbias; the last block of some channels adds theirs in order.
 // Cost: one read and write of every map; each band reads up to two rows more forward, four backward.  In bf16
 // about 28 instructions a value forward and 53 backward (counted for compute capability 9.0).
 // Limits: channels that are not a multiple of 16 bytes are loaded one by one.
@@ -15,6 +15,7 @@
 #include "kernels/cuda/device/async_copy.cuh"
 #include "kernels/cuda/device/columns.cuh"
 #include "kernels/cuda/device/elementwise.cuh"
+#include "kernels/cuda/device/last_block.cuh"
 #include "kernels/cuda/device/storage.cuh"
 #include "kernels/cuda/gelu.cuh"
 
@@ -419,9 +420,32 @@ __device__ void store_partial(const Gradients<pack>& gradients, const Tiling& t,
   }
 }
 
+/// dw and dbias (+)= the sums of all parts, for the block's channels.
+template <int width>
+__device__ void add_parts(const DepthwiseGeluBackward& args, const Tiling& t, int block_channels,
+                          const float* partials, int64_t parts) {
+  const int packs = block_channels / width, first = static_cast<int>(blockIdx.x % t.chunks) * block_channels;
+  const int64_t part_stride = int64_t{kParameters} * t.channels;
+  for (int i = thread_rank(); i < kParameters * packs; i += blockDim.x * blockDim.y * blockDim.z) {
+    const int tap = i / packs, channel = first + i % packs * width;
+    if (channel >= t.channels) continue;
+    const float* values = partials + int64_t{tap} * t.channels + channel;
+    Floats<width> total{};
+#pragma unroll 8
+    for (int64_t part = 0; part < parts; ++part) {
+      const auto sums = load<width>(values + part * part_stride);
+#pragma unroll
+      for (int j = 0; j < width; ++j) total[j] += sums[j];
+    }
+    float* target = tap < kTaps ? args.dw + int64_t{tap} * t.channels + channel : args.dbias + channel;
+#pragma unroll
+    for (int j = 0; j < width; ++j) target[j] = (args.accumulate_parameters ? target[j] : 0.0f) + total[j];
+  }
+}
+
 template <int pack, typename T>
 __global__ void __launch_bounds__(kMostThreads, 2)
-    backward(DepthwiseGeluBackward args, Tiling tiling, float* partials) {
+    backward(DepthwiseGeluBackward args, Tiling tiling, float* partials, unsigned* counters) {
   const Place<pack> place(tiling);
   auto& memory = *dynamic_shared<BackwardMemory<pack, T>>();
   static_assert(sizeof(AllGradients<pack>) <= sizeof(memory));
@@ -511,19 +535,11 @@ __global__ void __launch_bounds__(kMostThreads, 2)
   if (place.end == tiling.height) store_dx();  // no row of g lies below
   wait_copies();
   __syncthreads();
-  if (partials) store_partial(gradients, tiling, place.part, partials);
-}
-
-/// dw and dbias (+)= the sum of all parts.
-__global__ void __launch_bounds__(kPartColumns* kPartThreads)
-    add_parts(DepthwiseGeluBackward args, const float* partials, int64_t parts) {
-  const int64_t columns = int64_t{kParameters} * args.channels, weights = int64_t{kTaps} * args.channels;
-  const int64_t column = column_of_parts();
-  const double total = sum_of_parts(column < columns ? parts : 0,
-                                    [=](int64_t part) { return double{partials[part * columns + column]}; });
-  if (threadIdx.y > 0 || column >= columns) return;
-  float& target = column < weights ? args.dw[column] : args.dbias[column - weights];
-  target = (args.accumulate_parameters ? target : 0.0f) + static_cast<float>(total);
+  if (!partials) return;
+  store_partial(gradients, tiling, place.part, partials);
+  const unsigned parts = gridDim.x / static_cast<unsigned>(tiling.chunks);
+  if (is_last_block(counters + blockIdx.x % tiling.chunks, parts))
+    add_parts<pack == 2 ? 4 : 1>(args, tiling, tiling.slices * kLanes * pack, partials, parts);
 }
 
 /// Calls body(pack) with 2, or 1 if rows of channels cannot be copied in pieces of 16 bytes.
@@ -554,8 +570,7 @@ void run(const DepthwiseGeluBackward& args, Queue& queue) {
       const int64_t parts = tiling.parts(args.images), columns = int64_t{kParameters} * args.channels;
       float* partials = args.dw ? queue.scratch(parts * columns) : nullptr;
       launch(queue, tiling.shape(args.name, args.images, sizeof(BackwardMemory<pack, T>)), backward<pack, T>,
-             args, tiling, partials);
-      if (args.dw) launch(queue, shape_for_parts(args.name, columns), add_parts, args, partials, parts);
+             args, tiling, partials, queue.counters(tiling.chunks));
     });
   });
 }
