@@ -89,7 +89,9 @@ void Queue::open(Lane& lane) {
   check(cudaStreamCreateWithFlags(&lane.stream, cudaStreamNonBlocking), "stream of " + device_name_);
   check(cudaEventCreateWithFlags(&lane.mark, cudaEventDisableTiming), "event of " + device_name_);
   check(cudaMalloc(&lane.blas_workspace, kBlasWorkspaceBytes), "workspace of cuBLASLt");
-  check(cudaMalloc(&lane.counters, kCounters * sizeof(unsigned)), "counters of kernels");
+  void* counters = nullptr;
+  check(cudaMalloc(&counters, kCounters * sizeof(unsigned)), "counters of kernels");
+  lane.counters = static_cast<unsigned*>(counters);
   check(cudaMemsetAsync(lane.counters, 0, kCounters * sizeof(unsigned), lane.stream), "counters of kernels");
 }
 
