@@ -5,7 +5,6 @@
 #include "kernels/decoder_fuse.h"
 
 #include "engine/ops.h"
-#include "kernels/column_sum.h"
 #include "kernels/matmul.h"
 #include "kernels/upsample.h"
 
@@ -111,15 +110,6 @@ Tensor down(Device& device, const Tensor& dy, const Tensor& map) {
   return dz;
 }
 
-/// db = Σ_rows dy.
-void column_sum(Device& device, const Tensor& dy, const Tensor& db) {
-  device.run(ColumnSum{.dtype = dy.dtype(),
-                       .x = dy.raw(),
-                       .sum = db.data<float>(),
-                       .rows = dy.shape().rows(),
-                       .columns = static_cast<int>(db.dim(0))});
-}
-
 /// dx_i = dz_i G_i.
 void map_backward(Device& device, const Tensor& x, const Tensor& dz, const Tensor& g) {
   const int64_t width = g.dim(0), channels = g.dim(1);
@@ -140,7 +130,8 @@ void map_backward(Device& device, const Tensor& x, const Tensor& dz, const Tenso
                     .accumulate = to.accumulate});
 }
 
-/// What goes through G_i to one level's linear and columns of the fuse weight; dg is scratch.
+/// What goes through G_i to one level's linear and columns of the fuse weight; dg is scratch.  Level 0, the
+/// first, also makes db for all of them: its product reads dy anyway.
 void weights_backward(Device& device, const Inputs& in, int level, const Tensor& dz, const Tensor& dg,
                       const Tensor& db, const GradientTarget& to_fuse) {
   const Tensor& x = in.maps[level];
@@ -157,7 +148,8 @@ void weights_backward(Device& device, const Inputs& in, int level, const Tensor&
                     .b = x.raw(),
                     .ldb = channels,
                     .c = dg.raw(),
-                    .ldc = channels});
+                    .ldc = channels,
+                    .a_sum = level == 0 ? db.data<float>() : nullptr});
   if (to_fuse.data) {
     float* df = to_fuse.f32() + in.column(level);
     device.run(MatMul{.name = "decoder_fuse.backward_weight",
@@ -248,7 +240,6 @@ Tensor decoder_fuse(Tape& tape, const std::array<Tensor, 4>& maps, const std::ar
                 // Released together at the end, after all that runs aside.
                 const Tensor db(device, {in.width()});
                 std::array<Tensor, kLevels> dz, dg;
-                device.aside([&] { column_sum(device, dy, db); });
                 const auto to_fuse = gradient_target(device, in.fuse.gradient(), in.fuse.shape());
                 for (int i = 0; i < kLevels; ++i) {
                   dz[i] = i == 0                                  ? dy
