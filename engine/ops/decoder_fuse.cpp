@@ -5,21 +5,28 @@
 #include "kernels/decoder_fuse.h"
 
 #include "engine/ops.h"
+#include "kernels/decoder_weights.h"
 #include "kernels/matmul.h"
 #include "kernels/upsample.h"
 
 namespace scrawl::ops {
 namespace {
 
-constexpr int kLevels = 4;
+constexpr int kLevels = DecoderWeights::kLevels;
 
 struct Inputs {
   std::array<Tensor, kLevels> maps, weights, biases;
   Tensor fuse;
   int64_t width() const { return fuse.dim(0); }
-  /// F_i: the columns of level i in the fuse weight; the coarsest level comes first.
-  int64_t column(int level) const { return (kLevels - 1 - level) * width(); }
-  const float* block(int level) const { return fuse.data<float>() + column(level); }
+  DecoderWeights parameters() const {
+    DecoderWeights p{.width = static_cast<int>(width()), .fuse = fuse.data<float>()};
+    for (int i = 0; i < kLevels; ++i) {
+      p.channels[i] = static_cast<int>(maps[i].dim(3));
+      p.weights[i] = weights[i].data<float>();
+      p.biases[i] = biases[i].data<float>();
+    }
+    return p;
+  }
 };
 
 void check(const Inputs& in) {
@@ -33,42 +40,22 @@ void check(const Inputs& in) {
             in.weights[i].shape().text(), in.biases[i].shape().text(), in.width());
 }
 
-/// G_i = F_i W_i [D, C_i].
-Tensor premultiplied(Device& device, const Inputs& in, int level) {
-  const int64_t width = in.width(), channels = in.maps[level].dim(3);
-  Tensor g(device, {width, channels}, in.maps[level].dtype());
-  device.run(MatMul{.name = "decoder_fuse.premultiply",
-                    .c_dtype = g.dtype(),
-                    .m = width,
-                    .n = channels,
-                    .k = width,
-                    .a = in.block(level),
-                    .lda = kLevels * width,
-                    .b = in.weights[level].raw(),
-                    .ldb = channels,
-                    .c = g.raw(),
-                    .ldc = channels});
-  return g;
-}
+/// What the parameters are multiplied to before they meet the maps.
+struct Premultiplied {
+  std::array<Tensor, kLevels> g;  // G_i = F_i W_i [D, C_i]
+  Tensor bias;                    // Σ_i F_i b_i [D]
+};
 
-/// Σ_i F_i b_i [D].
-Tensor fused_bias(Device& device, const Inputs& in) {
-  const int64_t width = in.width();
-  Tensor bias(device, {width});
-  for (int i = 0; i < kLevels; ++i)
-    device.run(MatMul{.name = "decoder_fuse.premultiply",
-                      .transpose_b = true,
-                      .m = 1,
-                      .n = width,
-                      .k = width,
-                      .a = in.biases[i].raw(),
-                      .lda = width,
-                      .b = in.block(i),
-                      .ldb = kLevels * width,
-                      .c = bias.raw(),
-                      .ldc = width,
-                      .accumulate = i > 0});
-  return bias;
+Premultiplied premultiply(Device& device, const Inputs& in) {
+  Premultiplied product{.bias = Tensor(device, {in.width()})};
+  DecoderPremultiply args{.dtype = in.maps[0].dtype(), .parameters = in.parameters()};
+  for (int i = 0; i < kLevels; ++i) {
+    product.g[i] = Tensor(device, {in.width(), in.maps[i].dim(3)}, args.dtype);
+    args.g[i] = product.g[i].raw();
+  }
+  args.bias = product.bias.data<float>();
+  device.run(args);
+  return product;
 }
 
 /// z_i = x_i G_iᵀ [N,H_i,W_i,D].
@@ -130,77 +117,39 @@ void map_backward(Device& device, const Tensor& x, const Tensor& dz, const Tenso
                     .accumulate = to.accumulate});
 }
 
-/// What goes through G_i to one level's linear and columns of the fuse weight; dg is scratch.  Level 0, the
-/// first, also makes db for all of them: its product reads dy anyway.
-void weights_backward(Device& device, const Inputs& in, int level, const Tensor& dz, const Tensor& dg,
-                      const Tensor& db, const GradientTarget& to_fuse) {
-  const Tensor& x = in.maps[level];
-  const Tensor& w = in.weights[level];
-  const int64_t width = in.width(), channels = x.dim(3), rows = x.shape().rows(), ld = kLevels * width;
+/// dG_i = dz_iᵀ x_i, in fp32.  Level 0 also makes db: its product reads dy anyway.
+void product_backward(Device& device, const Tensor& x, const Tensor& dz, const Tensor& dg, float* db) {
+  const int64_t width = dg.dim(0), channels = dg.dim(1);
   device.run(MatMul{.name = "decoder_fuse.backward_weight",
                     .dtype = x.dtype(),
                     .transpose_a = true,
                     .m = width,
                     .n = channels,
-                    .k = rows,
+                    .k = x.shape().rows(),
                     .a = dz.raw(),
                     .lda = width,
                     .b = x.raw(),
                     .ldb = channels,
                     .c = dg.raw(),
                     .ldc = channels,
-                    .a_sum = level == 0 ? db.data<float>() : nullptr});
-  if (to_fuse.data) {
-    float* df = to_fuse.f32() + in.column(level);
-    device.run(MatMul{.name = "decoder_fuse.backward_weight",
-                      .transpose_b = true,
-                      .m = width,
-                      .n = width,
-                      .k = channels,
-                      .a = dg.raw(),
-                      .lda = channels,
-                      .b = w.raw(),
-                      .ldb = channels,
-                      .c = df,
-                      .ldc = ld,
-                      .accumulate = to_fuse.accumulate});
-    device.run(MatMul{.name = "decoder_fuse.backward_weight",
-                      .m = width,
-                      .n = width,
-                      .k = 1,
-                      .a = db.raw(),
-                      .lda = 1,
-                      .b = in.biases[level].raw(),
-                      .ldb = width,
-                      .c = df,
-                      .ldc = ld,
-                      .accumulate = true});
+                    .a_sum = db});
+}
+
+/// dF_i, dW_i and db_i of all levels.
+void parameters_backward(Device& device, const Inputs& in, const std::array<Tensor, kLevels>& dg,
+                         const Tensor& db) {
+  const auto target = [&](const Tensor& parameter) {
+    const auto to = gradient_target(device, parameter.gradient(), parameter.shape());
+    return DecoderWeightsBackward::Target{to.f32(), to.accumulate};
+  };
+  DecoderWeightsBackward args{
+      .parameters = in.parameters(), .db = db.data<float>(), .dfuse = target(in.fuse)};
+  for (int i = 0; i < kLevels; ++i) {
+    args.dg[i] = dg[i].data<float>();
+    args.dweights[i] = target(in.weights[i]);
+    args.dbiases[i] = target(in.biases[i]);
   }
-  if (const auto to = gradient_target(device, w.gradient(), w.shape()); to.data)
-    device.run(MatMul{.name = "decoder_fuse.backward_weight",
-                      .transpose_a = true,
-                      .m = width,
-                      .n = channels,
-                      .k = width,
-                      .a = in.block(level),
-                      .lda = ld,
-                      .b = dg.raw(),
-                      .ldb = channels,
-                      .c = to.data,
-                      .ldc = channels,
-                      .accumulate = to.accumulate});
-  if (const auto to = gradient_target(device, in.biases[level].gradient(), {width}); to.data)
-    device.run(MatMul{.name = "decoder_fuse.backward_weight",
-                      .m = 1,
-                      .n = width,
-                      .k = width,
-                      .a = db.raw(),
-                      .lda = width,
-                      .b = in.block(level),
-                      .ldb = ld,
-                      .c = to.data,
-                      .ldc = width,
-                      .accumulate = to.accumulate});
+  device.run(args);
 }
 
 }  // namespace
@@ -210,21 +159,14 @@ Tensor decoder_fuse(Tape& tape, const std::array<Tensor, 4>& maps, const std::ar
   const Inputs in{maps, weights, biases, fuse};
   check(in);
   Device& device = tape.device();
-  Tensor bias;
-  std::array<Tensor, kLevels> g, z;
-  device.aside([&] {  // small products, beside the largest one
-    for (int i = 1; i < kLevels; ++i) g[i] = premultiplied(device, in, i);
-    bias = fused_bias(device, in);
-  });
-  g[0] = premultiplied(device, in, 0);
-  z[0] = projected(device, maps[0], g[0]);
-  device.join();
+  const auto [g, bias] = premultiply(device, in);
   DecoderFuseForward forward{.dtype = maps[0].dtype(),
                              .bias = bias.data<float>(),
                              .images = maps[0].dim(0),
                              .channels = static_cast<int>(in.width())};
+  std::array<Tensor, kLevels> z;
   for (int i = 0; i < kLevels; ++i) {
-    if (i > 0) z[i] = projected(device, maps[i], g[i]);
+    z[i] = projected(device, maps[i], g[i]);
     forward.z[i] = z[i].raw();
     forward.heights[i] = static_cast<int>(maps[i].dim(1));
     forward.widths[i] = static_cast<int>(maps[i].dim(2));
@@ -236,19 +178,21 @@ Tensor decoder_fuse(Tape& tape, const std::array<Tensor, 4>& maps, const std::ar
   tape.record(y,
               {&maps[0], &maps[1], &maps[2], &maps[3], &weights[0], &weights[1], &weights[2], &weights[3],
                &biases[0], &biases[1], &biases[2], &biases[3], &fuse},
-              [in, g, &device](const Tensor& dy) {
+              [in, g = g, &device](const Tensor& dy) {
                 // Released together at the end, after all that runs aside.
                 const Tensor db(device, {in.width()});
                 std::array<Tensor, kLevels> dz, dg;
-                const auto to_fuse = gradient_target(device, in.fuse.gradient(), in.fuse.shape());
                 for (int i = 0; i < kLevels; ++i) {
                   dz[i] = i == 0                                  ? dy
                           : same_grid(in.maps[i], in.maps[i - 1]) ? dz[i - 1]
                                                                   : down(device, dy, in.maps[i]);
                   dg[i] = Tensor(device, g[i].shape());
-                  device.aside([&] { weights_backward(device, in, i, dz[i], dg[i], db, to_fuse); });
+                  device.aside([&] {
+                    product_backward(device, in.maps[i], dz[i], dg[i], i == 0 ? db.data<float>() : nullptr);
+                  });
                   map_backward(device, in.maps[i], dz[i], g[i]);
                 }
+                device.aside([&] { parameters_backward(device, in, dg, db); });
                 device.join();
               });
   return y;

@@ -53,6 +53,7 @@ std::vector<OpCase> attention_cases();
 std::vector<OpCase> residual_norm_cases();
 std::vector<OpCase> upsample_cases();
 std::vector<OpCase> decoder_fuse_cases();
+std::vector<OpCase> decoder_weights_cases();
 std::vector<OpCase> batch_norm_relu_cases();
 std::vector<OpCase> relu_cases();
 std::vector<OpCase> prototype_attention_cases();
