@@ -69,6 +69,7 @@ std::vector<OpCase> bank_cases() {
       // The first images fill the last slot, the next ones already move it.
       bank_case("fills_then_moves", {12, 3, 2, 5}, exactly({0, 1, 2}), 0.9f, tags(0.8)),
       bank_case("many_images", {37, 3, 4, 33}, whole_numbers(5), 0.5f, tags(0.9)),
+      bank_case("close_slots", {64, 4, 5, 2}, always(5.0), 0.5f, tags(1.0)),
       bank_case("many_slots", {20, 2, 70, 9}, exactly({69, 70}), 0.7f, tags(0.9)),
       bank_case("full", {3, 5, 10, 33}, always(10.0), 0.5f, tags(1.0)),
       bank_case("one_slot", {2, 2, 1, 3}, always(1.0)),
