@@ -1,12 +1,13 @@
 // Prototypes of an image's classes, and the bank that keeps them.
 // Extraction: one block per image and class; absent classes end at once.  The activations of all positions
-// become integer keys that sort like them, in shared memory.  A radix select, two bits at a time from the
-// top, finds the key that `top` keys reach: each step counts the keys above three candidates, 16 steps at
-// most, and it ends as soon as the count is exact.  Where the key itself is tied, a search over positions
-// finds the last one to take.  Then the chosen positions are listed, warps take them in turn and read their
-// features, a row by all lanes together and eight rows under way, and add their sums over warps in order.
+// become integer keys that sort like them, in shared memory.  A radix search, two bits at a time from the
+// top, narrows down where the key lies that `top` keys reach: each step counts the keys above three
+// candidates.  It starts at the sixth bit if the key lies between 1/128 and 2, as it mostly does, and ends as
+// soon as few keys are left; these are compared with each other.  Then the chosen positions are listed, those
+// above the cut and then those on it, warps take them in turn and read their features, a row by all lanes
+// together and twelve rows under way, and add their sums over warps in order.
 // Cost: a strided read of the logits (a sector of 32 bytes a position and present class), then `top` rows of
-// features; a step of the search is some ten instructions a key and one barrier.
+// features; a step of the search is some ten instructions a key and one barrier, and listing takes as long.
 // The bank: one block per class, which takes the images that have it 16 at a time.  Warps compute, in double,
 // the products of these prototypes with all slots and with each other, tile by tile; from there on one warp
 // knows all cosines: a slot that moves is a sum of vectors whose products are known.  So it chooses the slots
@@ -35,7 +36,7 @@ constexpr int kThreads = 512, kWarps = kThreads / kWarpSize;
 static_assert(kWarps <= kWarpSize);  // a warp reads what all of them found
 constexpr int64_t kSharedBytes = 80 * 1024;
 constexpr int kLogitsAhead = 16;  // whose loads a thread starts before it looks at the first
-constexpr int kRowsAhead = 8;     // of features, likewise for a warp
+constexpr int kRowsAhead = 12;    // of features, likewise for a warp
 
 /// A larger activation has a larger key.
 __device__ unsigned key_of(float activation) {
@@ -76,11 +77,11 @@ __device__ void make_keys(const T* logits, int stride, int positions, unsigned* 
   __syncthreads();
   low = -warp_max(-extremes[0][lane_index() % kWarps]);
   high = warp_max(extremes[1][lane_index() % kWarps]);
-  const float threshold = low + 1e-5f, range = high - low + 1e-5f;
+  const float threshold = low + 1e-5f, scale = 1.0f / (high - low + 1e-5f);
 #pragma unroll 4
   for (int i = threadIdx.x; i < positions; i += kThreads) {
     const float a = __uint_as_float(keys[i]);
-    keys[i] = key_of(((a < threshold ? 0.0f : a) - low - 1e-5f) / range);
+    keys[i] = key_of(((a < threshold ? 0.0f : a) - low - 1e-5f) * scale);
   }
   __syncthreads();
 }
@@ -118,68 +119,113 @@ class Counter {
   int turn_ = 0;
 };
 
-/// The `top` largest keys, ties to the lower position: those above `key`, and equal ones up to `last`.
-struct Cut {
-  const unsigned* keys;
-  unsigned key = 0;
-  int last = std::numeric_limits<int>::max();
-
-  __device__ Cut(const unsigned* of, int positions, int top) : keys(of) {
-    Counter counter;
-    int reaching = positions;  // keys ≥ key
-    for (int bit = 30; bit >= 0 && reaching > top; bit -= 2) {
-      const auto candidate = [&](int j) { return key + (static_cast<unsigned>(j + 1) << bit); };
-      const auto counts = counter.count<3>(positions, [&](int i, int j) { return keys[i] >= candidate(j); });
-#pragma unroll
-      for (int j = 2; j >= 0; --j)
-        if (counts.values[j] >= top) {
-          key = candidate(j);
-          reaching = counts.values[j];
-          break;
-        }
-    }
-    if (reaching > top) choose_ties(counter, positions, top);
+/// Calls put(place, position) for positions that meet a condition, in order, up to `most` of them; returns
+/// how many there are.  Each warp looks through a stretch of its own.
+template <typename Condition, typename Put>
+__device__ int list_positions(int positions, int most, Condition condition, Put put) {
+  auto& counts = shared<int[kWarps], struct ListCounts>();
+  const int stretch = (positions + kThreads - 1) / kThreads * kWarpSize, begin = warp_index() * stretch;
+  const int end = min(begin + stretch, positions);
+  const auto meets = [&](int first) {
+    const int mine = first + lane_index();
+    return mine < end && condition(mine);
+  };
+  int count = 0;
+#pragma unroll 4
+  for (int first = begin; first < end; first += kWarpSize)
+    count += __popc(__ballot_sync(kFullWarp, meets(first)));
+  if (lane_index() == 0) counts[warp_index()] = count;
+  __syncthreads();
+  const int of_warp = lane_index() < kWarps ? counts[lane_index()] : 0;
+  const int all = __reduce_add_sync(kFullWarp, of_warp);
+  int place = __reduce_add_sync(kFullWarp, lane_index() < warp_index() ? of_warp : 0);
+  const unsigned below = (1u << lane_index()) - 1;
+#pragma unroll 4
+  for (int first = begin; first < end; first += kWarpSize) {
+    const bool chosen = meets(first);
+    const unsigned votes = __ballot_sync(kFullWarp, chosen);
+    const int mine = place + __popc(votes & below);
+    if (chosen && mine < most) put(mine, first + lane_index());
+    place += __popc(votes);
   }
-  __device__ bool takes(int position) const {
-    return keys[position] > key || (keys[position] == key && position <= last);
+  __syncthreads();
+  return all;
+}
+
+/// Finds the `top`-th largest key, or one below it that exactly `top` keys reach.
+class CutSearch {
+ public:
+  __device__ CutSearch(const unsigned* keys, int positions, int top)
+      : keys_(keys), positions_(positions), top_(top), reaching_(positions) {}
+
+  __device__ unsigned find() {
+    constexpr unsigned kUsual = 0xBC000000u, kTwo = 0xC0000000u;  // of 1/128 and of 2: most cuts lie between
+    const auto counts =
+        counter_.count<2>(positions_, [&](int i, int j) { return keys_[i] >= (j == 0 ? kUsual : kTwo); });
+    if (counts.values[0] >= top_ && counts.values[1] < top_) {
+      key_ = kUsual;
+      bit_ = 26;
+      reaching_ = counts.values[0];
+      above_ = counts.values[1];
+    }
+    while (bit_ > 0 && reaching_ > top_ && (bit_ == 32 || reaching_ - above_ > kFew)) narrow();
+    return bit_ > 0 && reaching_ > top_ ? select() : key_;
   }
 
  private:
-  __device__ void choose_ties(Counter& counter, int positions, int top) {
-    const auto count_if = [&](auto predicate) {
-      return counter.count(positions, [&](int i, int) { return predicate(i); }).values[0];
-    };
-    const int wanted = top - count_if([&](int i) { return keys[i] > key; });
-    last = 0;  // in the end, fewer than `wanted` ties lie before it, and one on it
-    for (int bit = 31 - __clz(positions); bit >= 0; --bit) {
-      const int candidate = last | 1 << bit;
-      const int before = count_if([&](int i) { return keys[i] == key && i < candidate; });
-      if (before < wanted) last = candidate;
+  static constexpr int kFew = 128;  // keys that are compared with each other
+
+  /// Two more bits of the key.
+  __device__ void narrow() {
+    bit_ -= 2;
+    const unsigned base = key_;
+    const auto candidate = [&](int j) { return base + (static_cast<unsigned>(j + 1) << bit_); };
+    const auto counts = counter_.count<3>(positions_, [&](int i, int j) { return keys_[i] >= candidate(j); });
+#pragma unroll
+    for (int j = 0; j < 3; ++j) {
+      if (counts.values[j] < top_) {
+        above_ = counts.values[j];
+        break;
+      }
+      key_ = candidate(j);
+      reaching_ = counts.values[j];
     }
   }
+  /// The key among the few that are left.
+  __device__ unsigned select() const {
+    auto& few = shared<unsigned[kFew], struct FewKeys>();
+    auto& result = shared<unsigned, struct CutKey>();
+    const int count = list_positions(
+        positions_, kFew, [&](int i) { return keys_[i] >= key_ && (keys_[i] - key_) >> bit_ == 0; },
+        [&](int place, int i) { few[place] = keys_[i]; });
+    if (const int me = threadIdx.x; me < count) {
+      const unsigned mine = few[me];
+      int rank = above_;  // keys ahead of mine, of equal ones those listed before it
+#pragma unroll 8
+      for (int i = 0; i < count; ++i) rank += i < me ? few[i] >= mine : few[i] > mine;
+      if (rank == top_ - 1) result = mine;
+    }
+    __syncthreads();
+    return result;
+  }
+
+  const unsigned* keys_;
+  int positions_, top_;
+  Counter counter_{};
+  // The key sought lies in [key_, key_ + 2^bit_); how many reach the one and the other end.
+  unsigned key_ = 0;
+  int bit_ = 32;
+  int reaching_, above_ = 0;
 };
 
-/// Lists the chosen positions, `top` of them: warp by warp, in order within each.
-__device__ void list_chosen(const Cut& cut, int positions, int* list) {
-  auto& counts = shared<int[kWarps], struct ChosenCounts>();
-  const auto visit = [&](auto body) {
-    for (int first = warp_index() * kWarpSize; first < positions; first += kThreads) {
-      const int mine = first + lane_index();
-      const bool chosen = mine < positions && cut.takes(mine);
-      body(mine, chosen, __ballot_sync(kFullWarp, chosen));
-    }
-  };
-  int count = 0;
-  visit([&](int, bool, unsigned votes) { count += __popc(votes); });
-  if (lane_index() == 0) counts[warp_index()] = count;
-  __syncthreads();
-  int place = __reduce_add_sync(kFullWarp, lane_index() < warp_index() ? counts[lane_index()] : 0);
-  const unsigned below = (1u << lane_index()) - 1;
-  visit([&](int position, bool chosen, unsigned votes) {
-    if (chosen) list[place + __popc(votes & below)] = position;
-    place += __popc(votes);
-  });
-  __syncthreads();
+/// Lists the positions of the `top` largest keys, ties to the lower position.
+__device__ void list_chosen(const unsigned* keys, int positions, int top, int* list) {
+  const unsigned cut = CutSearch(keys, positions, top).find();
+  const int above = list_positions(
+      positions, top, [&](int i) { return keys[i] > cut; }, [&](int place, int i) { list[place] = i; });
+  list_positions(
+      positions, top - above, [&](int i) { return keys[i] == cut; },
+      [&](int place, int i) { list[above + place] = i; });
 }
 
 /// The chosen positions of a class and what they weigh.
@@ -282,7 +328,7 @@ __global__ void __launch_bounds__(kThreads, 1) extract(Extraction<T> args) {
   float* const sums = reinterpret_cast<float*>(list + args.top);
   make_keys(args.logits + image * args.positions * args.classes + category, args.classes, args.positions,
             keys);
-  list_chosen(Cut(keys, args.positions, args.top), args.positions, list);
+  list_chosen(keys, args.positions, args.top, list);
   const Chosen chosen{keys, list, args.top};
   sum_features<width>(args.features + image * args.positions * args.channels, args.channels, chosen, sums);
   float weight = 0.0f;

@@ -87,6 +87,15 @@ OpCase kernel_case(std::string name, const Sizes& s, int top, Draw logits = norm
   return op;
 }
 
+/// Logits of one class between 1 and 2, and one far above them: all other activations are small.
+Draw with_outlier() {
+  return [](const Shape& shape, Random& random) {
+    Values values = uniform_between(1.0, 2.0)(shape, random);
+    values[values.size() / 2] = 500.0;
+    return values;
+  };
+}
+
 }  // namespace
 
 std::vector<OpCase> prototypes_cases() {
@@ -100,6 +109,8 @@ std::vector<OpCase> prototypes_cases() {
       extract_case("20640_positions", {1, 129, 160, 3, 1}),  // too many for shared memory
       extract_case("fewer_than_12_positions", {2, 3, 3, 4, 2}),
       extract_case("ties", {2, 13, 9, 5, 3}, whole_numbers(3)),
+      extract_case("many_ties", {1, 33, 33, 3, 2}, whole_numbers(3)),
+      extract_case("small_activations", {1, 33, 33, 3, 1}, with_outlier()),
       extract_case("all_positions_alike", {1, 7, 5, 5, 2}, always(1.5)),
       extract_case("no_positive_logit", {1, 7, 5, 5, 2}, always(-1.5)),
       extract_case("background_only", {2, 7, 5, 5, 3}, normal(), tags(0.0)),
