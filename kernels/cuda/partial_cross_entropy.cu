@@ -286,8 +286,13 @@ __device__ void add_errors(const Errors<Row>& errors, int count, int row, int co
   }
 }
 
+/// Blocks of a multiprocessor, so many as registers allow without spilling: most of a block's time is
+/// waiting.
+template <typename Row>
+constexpr int kGatherBlocks = Row::lanes < kWarpSize ? 5 : 4;
+
 template <typename T, typename Row>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, kGatherBlocks<Row>)
     gather_gradient(Maps<T> maps, Tiles tiles, PatchSize size, const int32_t* labelled, const float* dloss,
                     T* dlogits, bool accumulate) {
   auto& list = shared<Labelled[kWindow], struct List>();
