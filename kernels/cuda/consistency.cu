@@ -4,9 +4,9 @@
 //   db = t · (Σ t s − s)                      (the log Σ exp drops out of b's softmax)
 // Rows of as many values as there are classes are no whole packs, so a block copies all of its positions to
 // shared memory, 16 bytes at a time, and its gradients back from there.  A thread keeps a position of up to
-// 24 classes in registers and needs no other; more classes are shared by lanes.  Since s lies in [0, 1],
-// exp(s − 1) stands for exp(s) without a search for its maximum.  Forward leaves a partial sum a block, which
-// one block adds in order.
+// 21 classes (as many as VOC has) in registers and needs no other; more classes are shared by lanes.  Since s
+// lies in [0, 1], exp(s − 1) stands for exp(s) without a search for its maximum.  Forward leaves a partial
+// sum a block, which one block adds in order.
 // Cost: bound by memory; three exponentials a value (backward four) and some twenty instructions beside.
 // Limits: 256 classes.
 #include "kernels/consistency.h"
@@ -50,7 +50,8 @@ struct Pair {
   }
 };
 
-/// The positions of a block, as a stretch of every map.
+/// The positions of a block, as a stretch of every map.  Loops take two or three turns: unrolled, they are
+/// longer to fetch than to run.
 struct Stretch {
   int64_t first;  // value
   int values;
@@ -59,15 +60,19 @@ struct Stretch {
   template <typename T>
   __device__ void fetch(const T* map, T* staged) const {
     const int packed = aligned ? values / kPackWidth<T> * kPackWidth<T> : 0;
+#pragma unroll 1
     for (int i = threadIdx.x * kPackWidth<T>; i < packed; i += kThreads * kPackWidth<T>)
       copy_async<16>(staged + i, map + first + i);
+#pragma unroll 1
     for (int i = packed + threadIdx.x; i < values; i += kThreads) staged[i] = map[first + i];
   }
   template <typename T>
   __device__ void put_back(const T* staged, T* map) const {
     const int packed = aligned ? values / kPackWidth<T> * kPackWidth<T> : 0;
+#pragma unroll 2
     for (int i = threadIdx.x * kPackWidth<T>; i < packed; i += kThreads * kPackWidth<T>)
       store_pack(map + first + i, load_pack<kPackWidth<T>>(staged + i));
+#pragma unroll 1
     for (int i = packed + threadIdx.x; i < values; i += kThreads) map[first + i] = staged[i];
   }
 };
@@ -175,7 +180,7 @@ __global__ void __launch_bounds__(kThreads)
 
 template <typename Body>
 void with_row(int classes, std::string_view kernel, Body body) {
-  if (classes <= 24) return body(ClassRow<1, 24>{});
+  if (classes <= 21) return body(ClassRow<1, 21>{});
   with_class_row(classes, kernel, body);
 }
 

@@ -33,6 +33,7 @@ std::vector<OpCase> consistency_cases() {
       consistency_case("2x7x5x2", {2, 7, 5, 2}),
       consistency_case("3x13x9x5", {3, 13, 9, 5}),
       consistency_case("1x17x11x21", {1, 17, 11, 21}),
+      consistency_case("33x22", {33, 22}),
       consistency_case("33x30", {33, 30}),
       consistency_case("33x255", {33, 255}),
       consistency_case("1025x3", {1025, 3}),
