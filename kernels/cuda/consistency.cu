@@ -6,7 +6,7 @@
 // shared memory, 16 bytes at a time, and its gradients back from there.  A thread keeps a position of up to
 // 21 classes (as many as VOC has) in registers and needs no other; more classes are shared by lanes.  Since s
 // lies in [0, 1], exp(s − 1) stands for exp(s) without a search for its maximum.  Forward leaves a partial
-// sum a block, which one block adds in order.
+// sum a block, which the last block adds in order.
 // Cost: bound by memory; three exponentials a value (backward four) and some twenty instructions beside.
 // Limits: 256 classes.
 #include "kernels/consistency.h"
@@ -14,6 +14,7 @@
 #include "kernels/cuda/device/async_copy.cuh"
 #include "kernels/cuda/device/class_row.cuh"
 #include "kernels/cuda/device/elementwise.cuh"
+#include "kernels/cuda/device/last_block.cuh"
 #include "kernels/cuda/device/launch.cuh"
 #include "kernels/cuda/device/storage.cuh"
 
@@ -21,7 +22,7 @@ namespace scrawl::SCRAWL_GPU {
 
 namespace {
 
-constexpr int kThreads = 128, kFinishThreads = 256;
+constexpr int kThreads = 128;
 
 /// One position: s and t, and what both directions need of them.
 template <typename Row>
@@ -116,7 +117,7 @@ struct Cut {
 
 template <typename T, typename Row>
 __global__ void __launch_bounds__(kThreads)
-    forward(const T* a, const T* b, Cut<T, Row> cut, float* partials) {
+    forward(const T* a, const T* b, Cut<T, Row> cut, float* partials, unsigned* counter, float* mean) {
   const Stretch stretch = cut.stretch();
   stretch.fetch(a, cut.staged(0));
   stretch.fetch(b, cut.staged(1));
@@ -128,15 +129,12 @@ __global__ void __launch_bounds__(kThreads)
   }
   loss = block_sum(loss);
   if (threadIdx.x == 0) partials[blockIdx.x] = loss;
-}
-
-__global__ void __launch_bounds__(kFinishThreads)
-    finish(const float* partials, int64_t count, int64_t positions, float* loss) {
+  if (!is_last_block(counter, gridDim.x)) return;
   float sum = 0.0f;
-#pragma unroll 4
-  for (int64_t i = threadIdx.x; i < count; i += kFinishThreads) sum += partials[i];
+#pragma unroll 8
+  for (unsigned i = threadIdx.x; i < gridDim.x; i += kThreads) sum += partials[i];
   sum = block_sum(sum);
-  if (threadIdx.x == 0) loss[0] = positions > 0 ? sum / static_cast<float>(positions) : 0.0f;
+  if (threadIdx.x == 0) mean[0] = cut.positions > 0 ? sum / static_cast<float>(cut.positions) : 0.0f;
 }
 
 template <typename T>
@@ -187,21 +185,17 @@ void with_row(int classes, std::string_view kernel, Body body) {
 }  // namespace
 
 void run(const ConsistencyForward& args, Queue& queue) {
-  int64_t blocks = 0;
-  float* partials = nullptr;
   with_storage(args.dtype, args.name, [&]<typename T>(Storage<T>) {
     with_row(args.classes, args.name, [&]<typename Row>(Row) {
       const Cut<T, Row> cut(args.positions, args.classes, {args.a, args.b});
-      blocks = cut.blocks();
-      partials = queue.scratch(blocks);
+      const int64_t blocks = std::max<int64_t>(1, cut.blocks());
       launch(
           queue,
           {.name = args.name, .grid = {blocks}, .block = {kThreads}, .shared_bytes = 2 * cut.staged_bytes()},
-          forward<T, Row>, static_cast<const T*>(args.a), static_cast<const T*>(args.b), cut, partials);
+          forward<T, Row>, static_cast<const T*>(args.a), static_cast<const T*>(args.b), cut,
+          queue.scratch(blocks), queue.counters(1), args.loss);
     });
   });
-  launch(queue, LaunchShape{.name = args.name, .grid = {1}, .block = {kFinishThreads}}, finish, partials,
-         blocks, args.positions, args.loss);
 }
 
 void run(const ConsistencyBackward& args, Queue& queue) {
