@@ -7,6 +7,7 @@
 // The input's gradient is gathered too: a thread takes 16 bytes of one cell and adds up the patches that saw
 // it, in order of kernel rows and columns: kernel = stride (spatial reduction) gives one, or none in a border
 // that no patch reaches.  Where patches overlap, their columns stay in fp32 until they are added.
+// Where convolution_direct.h has a kernel that reads patches where they lie, it takes the work instead.
 // Cost: besides the product, writing and reading the columns, kernel² / stride² times the input.
 // Limits: 2³¹ positions; one image's columns and values, in packs, below 2³¹.
 #include "kernels/convolution.h"
@@ -14,6 +15,7 @@
 #include <cstddef>
 
 #include "kernels/column_sum.h"
+#include "kernels/cuda/convolution_direct.h"
 #include "kernels/cuda/device/divisor.cuh"
 #include "kernels/cuda/device/elementwise.cuh"
 #include "kernels/cuda/device/launch.cuh"
@@ -276,6 +278,7 @@ void run(const ConvolutionBackwardInput& args, Queue& queue) {
 }
 
 void run(const ConvolutionBackwardWeight& args, Queue& queue) {
+  if (convolve_weight_directly(args, queue)) return;
   const int64_t outputs = args.shape.out_channels;
   if (args.dbias)  // before the columns take the scratch
     run(ColumnSum{.dtype = args.dtype,
