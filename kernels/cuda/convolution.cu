@@ -265,6 +265,7 @@ void run(const ConvolutionForward& args, Queue& queue) {
 }
 
 void run(const ConvolutionBackwardInput& args, Queue& queue) {
+  if (convolve_input_directly(args, queue)) return;
   with_storage(args.dtype, args.name, [&]<typename T>(Storage<T>) {
     if (Patches<T>(args.shape).direct)
       run(product_with_weights(args, 0, args.shape.outputs() / args.shape.out_channels, args.dx, args.dtype,

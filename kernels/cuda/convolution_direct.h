@@ -3,10 +3,24 @@
 // the work.
 #include "kernels/convolution.h"
 
+namespace scrawl {
+/// Whether these kernels compute a convolution: of bf16, channels and outputs in packs of 16 bytes, fewer
+/// than 2³¹ values on each side, and weights few enough for their small tiles to be faster than columns and a
+/// library's larger tiles.
+inline bool reads_patches_directly(DType dtype, const ConvolutionShape& shape) {
+  constexpr int64_t kMostWeights = 1 << 19, kMostValues = int64_t{1} << 31;
+  return dtype == DType::bf16 && shape.kernel > 1 && shape.channels % 8 == 0 && shape.out_channels % 8 == 0 &&
+         shape.weights() <= kMostWeights && shape.outputs() > 0 && shape.outputs() < kMostValues &&
+         shape.inputs() < kMostValues;
+}
+}  // namespace scrawl
+
 namespace scrawl::cuda {
+bool convolve_input_directly(const ConvolutionBackwardInput&, Queue&);
 bool convolve_weight_directly(const ConvolutionBackwardWeight&, Queue&);
 }  // namespace scrawl::cuda
 
 namespace scrawl::simt {
+bool convolve_input_directly(const ConvolutionBackwardInput&, Queue&);
 bool convolve_weight_directly(const ConvolutionBackwardWeight&, Queue&);
 }  // namespace scrawl::simt

@@ -5,8 +5,7 @@
 // multiprocessors and many positions, these are cut into parts, and a second launch adds the parts in order.
 // Cost: dy is read once for each column of tiles, x once for each row of them (and where patches overlap),
 // mostly from the second-level cache.
-// Limits: channels in whole packs; weights few enough (see kMostWeights) for tiles this small to be faster
-// than columns and a library's larger ones; 2³¹ values of x and of dy.
+// Limits: see reads_patches_directly().
 #include "kernels/cuda/convolution_direct.h"
 #include "kernels/cuda/convolution_patches.cuh"
 #include "kernels/cuda/device/elementwise.cuh"
@@ -234,12 +233,8 @@ bool fills(const ConvolutionShape& shape) {
 }  // namespace
 
 bool convolve_weight_directly(const ConvolutionBackwardWeight& args, Queue& queue) {
-  constexpr int64_t kMostWeights = 1 << 19, kMostValues = int64_t{1} << 31;
   const ConvolutionShape& shape = args.shape;
-  if (args.dtype != DType::bf16 || shape.outputs() == 0 || shape.weights() > kMostWeights ||
-      shape.inputs() >= kMostValues || shape.outputs() >= kMostValues ||
-      packable(shape.channels, {args.x}) % 8 != 0 || packable(shape.out_channels, {args.dy}) % 8 != 0)
-    return false;
+  if (!reads_patches_directly(args.dtype, shape) || packable(8, {args.x, args.dy}) != 8) return false;
   if (fills<LargeTile>(shape)) return launch_tiles<LargeTile>(args, queue), true;
   if (fills<SquareTile>(shape)) return launch_tiles<SquareTile>(args, queue), true;
   launch_tiles<SmallTile>(args, queue);
