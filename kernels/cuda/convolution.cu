@@ -229,6 +229,7 @@ void backward_input(const ConvolutionBackwardInput& args, Queue& queue) {
 }  // namespace
 
 void run(const ConvolutionForward& args, Queue& queue) {
+  if (convolve_directly(args, queue)) return;
   with_storage(args.dtype, args.name, [&]<typename T>(Storage<T>) {
     const Patches<T> patches(args.shape);
     if (patches.positions == 0) return;

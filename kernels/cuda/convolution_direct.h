@@ -16,11 +16,13 @@ inline bool reads_patches_directly(DType dtype, const ConvolutionShape& shape) {
 }  // namespace scrawl
 
 namespace scrawl::cuda {
+bool convolve_directly(const ConvolutionForward&, Queue&);
 bool convolve_input_directly(const ConvolutionBackwardInput&, Queue&);
 bool convolve_weight_directly(const ConvolutionBackwardWeight&, Queue&);
 }  // namespace scrawl::cuda
 
 namespace scrawl::simt {
+bool convolve_directly(const ConvolutionForward&, Queue&);
 bool convolve_input_directly(const ConvolutionBackwardInput&, Queue&);
 bool convolve_weight_directly(const ConvolutionBackwardWeight&, Queue&);
 }  // namespace scrawl::simt

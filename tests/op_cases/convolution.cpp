@@ -76,6 +76,8 @@ std::vector<OpCase> convolution_cases() {
       convolution_case("packs_reduce_4", {3, 16, 12, 32, 136, 4, 4, 0}),
       convolution_case("packs_reduce_2", {3, 20, 14, 48, 80, 2, 2, 0}),
       convolution_case("packs_many_positions", {1, 46, 46, 8, 8, 3, 1, 1}),
+      convolution_case("packs_many_outputs", {1, 2, 4, 16, 5640, 2, 2, 0}),
+      convolution_case("packs_very_many_outputs", {1, 2, 4, 8, 11272, 2, 2, 0}),
       convolution_case("packs_many_terms", {1, 4, 8, 352, 40, 4, 4, 0}),
       convolution_case("packs_many_terms_and_outputs", {1, 4, 8, 352, 72, 4, 4, 0}),
       convolution_case("several_tiles", {2, 65, 47, 5, 3, 3, 2, 1}),
