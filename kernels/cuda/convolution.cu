@@ -229,7 +229,7 @@ void backward_input(const ConvolutionBackwardInput& args, Queue& queue) {
 }  // namespace
 
 void run(const ConvolutionForward& args, Queue& queue) {
-  if (convolve_directly(args, queue)) return;
+  if (convolve_directly(args, queue) || convolve_image_directly(args, queue)) return;
   with_storage(args.dtype, args.name, [&]<typename T>(Storage<T>) {
     const Patches<T> patches(args.shape);
     if (patches.positions == 0) return;
@@ -280,7 +280,7 @@ void run(const ConvolutionBackwardInput& args, Queue& queue) {
 }
 
 void run(const ConvolutionBackwardWeight& args, Queue& queue) {
-  if (convolve_weight_directly(args, queue)) return;
+  if (convolve_weight_directly(args, queue) || convolve_image_weight_directly(args, queue)) return;
   const int64_t outputs = args.shape.out_channels;
   if (args.dbias)  // before the columns take the scratch
     run(ColumnSum{.dtype = args.dtype,

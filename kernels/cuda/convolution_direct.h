@@ -13,16 +13,28 @@ inline bool reads_patches_directly(DType dtype, const ConvolutionShape& shape) {
          shape.weights() <= kMostWeights && shape.outputs() > 0 && shape.outputs() < kMostValues &&
          shape.inputs() < kMostValues;
 }
+/// Whether those for the first patch embedding do: 7 x 7 over three channels, of an even width, by an even
+/// stride, to up to 64 outputs.
+inline bool reads_image_directly(DType dtype, const ConvolutionShape& shape) {
+  constexpr int64_t kMostValues = int64_t{1} << 31;
+  return dtype == DType::bf16 && shape.kernel == 7 && shape.channels == 3 && shape.stride % 2 == 0 &&
+         shape.width % 2 == 0 && shape.out_channels % 8 == 0 && shape.out_channels <= 64 &&
+         shape.outputs() > 0 && shape.outputs() < kMostValues && shape.inputs() < kMostValues;
+}
 }  // namespace scrawl
 
 namespace scrawl::cuda {
 bool convolve_directly(const ConvolutionForward&, Queue&);
 bool convolve_input_directly(const ConvolutionBackwardInput&, Queue&);
 bool convolve_weight_directly(const ConvolutionBackwardWeight&, Queue&);
+bool convolve_image_directly(const ConvolutionForward&, Queue&);
+bool convolve_image_weight_directly(const ConvolutionBackwardWeight&, Queue&);
 }  // namespace scrawl::cuda
 
 namespace scrawl::simt {
 bool convolve_directly(const ConvolutionForward&, Queue&);
 bool convolve_input_directly(const ConvolutionBackwardInput&, Queue&);
 bool convolve_weight_directly(const ConvolutionBackwardWeight&, Queue&);
+bool convolve_image_directly(const ConvolutionForward&, Queue&);
+bool convolve_image_weight_directly(const ConvolutionBackwardWeight&, Queue&);
 }  // namespace scrawl::simt

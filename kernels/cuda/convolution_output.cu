@@ -146,10 +146,15 @@ int64_t tiles_of(const ConvolutionShape& shape) {
 
 /// With the terms in up to `most_parts` parts.
 template <typename T>
-void launch_tiles(const ConvolutionForward& args, int64_t most_parts, Queue& queue) {
+bool launch_tiles(const ConvolutionForward& args, int64_t most_parts, Queue& queue) {
   const ConvolutionShape& shape = args.shape;
   const int64_t steps = ceil_div(shape.patch(), kTerms), steps_of_part = ceil_div(steps, most_parts);
   const int64_t parts = ceil_div(steps, steps_of_part), tiles = tiles_of<T>(shape);
+  const LaunchShape multiplying{.name = args.name,
+                                .grid = {tiles * parts},
+                                .block = {T::kThreads},
+                                .shared_bytes = T::kStages * static_cast<int64_t>(sizeof(Stage<T>))};
+  if (!has_shared_bytes(queue, multiplying.shared_bytes)) return false;
   const auto* bias = static_cast<const bf16*>(args.bias);
   auto* y = static_cast<bf16*>(args.y);
   const OutputWork work{.x = static_cast<const bf16*>(args.x),
@@ -160,16 +165,13 @@ void launch_tiles(const ConvolutionForward& args, int64_t most_parts, Queue& que
                         .tiles = static_cast<int>(tiles),
                         .tiles_across = static_cast<int>(ceil_div(shape.out_channels, T::kColumns)),
                         .terms_of_part = static_cast<int>(steps_of_part * kTerms)};
-  const LaunchShape multiplying{.name = args.name,
-                                .grid = {tiles * parts},
-                                .block = {T::kThreads},
-                                .shared_bytes = T::kStages * static_cast<int64_t>(sizeof(Stage<T>))};
   launch(queue, multiplying, convolve<T>, PatchMap(shape), work);
-  if (!work.parts) return;
+  if (!work.parts) return true;
   const LaunchShape adding{
       .name = args.name, .grid = {ceil_div(shape.outputs(), 4 * kAddThreads)}, .block = {kAddThreads}};
   launch(queue, adding, add_parts, work.parts, static_cast<int>(parts), shape.outputs(),
          Divisor(shape.out_channels), bias, y);
+  return true;
 }
 
 using LargeTile = Tile<64, 2, 4, 3>;   // 128 × 128
@@ -184,12 +186,11 @@ bool convolve_directly(const ConvolutionForward& args, Queue& queue) {
   const ConvolutionShape& shape = args.shape;
   if (!reads_patches_directly(args.dtype, shape) || packable(8, {args.x, args.w, args.bias, args.y}) != 8)
     return false;
-  if (tiles_of<LargeTile>(shape) >= kEnough) return launch_tiles<LargeTile>(args, 1, queue), true;
-  if (tiles_of<SquareTile>(shape) >= kEnough) return launch_tiles<SquareTile>(args, 1, queue), true;
+  if (tiles_of<LargeTile>(shape) >= kEnough) return launch_tiles<LargeTile>(args, 1, queue);
+  if (tiles_of<SquareTile>(shape) >= kEnough) return launch_tiles<SquareTile>(args, 1, queue);
   const int64_t parts =
       std::min(kMultiprocessors / tiles_of<TallTile>(shape), ceil_div(shape.patch(), kTerms) / kFewestSteps);
-  launch_tiles<TallTile>(args, std::max<int64_t>(1, parts), queue);
-  return true;
+  return launch_tiles<TallTile>(args, std::max<int64_t>(1, parts), queue);
 }
 
 }  // namespace scrawl::SCRAWL_GPU

@@ -8,6 +8,15 @@
 
 namespace scrawl::SCRAWL_GPU {
 
+/// For the host: whether a block may ask for that much shared memory.
+template <typename Queue>
+bool has_shared_bytes(const Queue& queue, int64_t bytes) {
+  if constexpr (requires { queue.shared_bytes_limit(); })
+    return bytes <= queue.shared_bytes_limit();
+  else
+    return true;
+}
+
 struct PatchMap {
   int height, width, channels, kernel, stride, padding, positions, terms, outputs;
   Divisor of_out_width, of_out_height, of_channels, of_kernel;

@@ -7,6 +7,7 @@
 // mostly from the second-level cache.
 // Limits: see reads_patches_directly().
 #include "kernels/cuda/convolution_direct.h"
+#include "kernels/cuda/convolution_parts.cuh"
 #include "kernels/cuda/convolution_patches.cuh"
 #include "kernels/cuda/device/elementwise.cuh"
 #include "kernels/cuda/device/fragments.cuh"
@@ -157,21 +158,6 @@ __global__ void __launch_bounds__(T::kThreads) weight_gradient(PatchMap map, Wei
   }
 }
 
-constexpr int kAddThreads = 256;
-
-/// to (+)= the sum over parts: first those of dw, then those of dbias.
-__global__ void __launch_bounds__(kAddThreads)
-    add_parts(const float* parts, int count, int64_t stride, int64_t weights, float* dw, float* dbias,
-              bool accumulate) {
-  const int64_t index = int64_t{blockIdx.x} * kAddThreads + threadIdx.x;
-  if (index >= stride) return;
-  float total = 0.0f;
-#pragma unroll 8
-  for (int part = 0; part < count; ++part) total += parts[part * stride + index];
-  float& to = index < weights ? dw[index] : dbias[index - weights];
-  to = (accumulate ? to : 0.0f) + total;
-}
-
 constexpr int64_t kMultiprocessors = 132;  // of a large GPU
 
 /// How tiles of rows × columns share the work out: tiles, and parts of the positions for each.
@@ -185,7 +171,6 @@ struct Cut {
     positions_of_part = ceil_div(ceil_div(positions, std::max<int64_t>(1, wanted)), stage) * stage;
     parts = ceil_div(positions, positions_of_part);
   }
-  int64_t blocks() const { return tiles * parts; }
 };
 
 template <typename T>
@@ -194,30 +179,35 @@ Cut cut_for(const ConvolutionShape& shape) {
 }
 
 template <typename T>
-void launch_tiles(const ConvolutionBackwardWeight& args, Queue& queue) {
+bool launch_tiles(const ConvolutionBackwardWeight& args, Queue& queue) {
   const Cut cut = cut_for<T>(args.shape);
-  const int64_t weights = args.shape.weights(), stride = weights + (args.dbias ? args.shape.out_channels : 0);
-  float* const parts = cut.parts > 1 ? queue.scratch(cut.parts * stride) : nullptr;
-  const WeightWork work{.x = static_cast<const bf16*>(args.x),
-                        .dy = static_cast<const bf16*>(args.dy),
-                        .dw = parts ? parts : args.dw,
-                        .dbias = parts && args.dbias ? parts + weights : args.dbias,
-                        .part_stride = stride,
-                        .positions_of_part = static_cast<int>(cut.positions_of_part),
-                        .tiles = static_cast<int>(cut.tiles),
-                        .tiles_across = static_cast<int>(cut.across),
-                        .accumulate = !parts && args.accumulate};
   const LaunchShape tiles{
       .name = args.name,
-      .grid = {cut.blocks()},
+      .grid = {cut.tiles * cut.parts},
       .block = {T::kThreads},
       .shared_bytes = static_cast<int64_t>(std::max(kStages * sizeof(Stage<T>), sizeof(Sums<T>)))};
+  if (!has_shared_bytes(queue, tiles.shared_bytes)) return false;
+  WeightWork work{.x = static_cast<const bf16*>(args.x),
+                  .dy = static_cast<const bf16*>(args.dy),
+                  .dw = args.dw,
+                  .dbias = args.dbias,
+                  .part_stride = 0,
+                  .positions_of_part = static_cast<int>(cut.positions_of_part),
+                  .tiles = static_cast<int>(cut.tiles),
+                  .tiles_across = static_cast<int>(cut.across),
+                  .accumulate = args.accumulate};
+  if (cut.parts == 1) {
+    launch(queue, tiles, weight_gradient<T>, PatchMap(args.shape), work);
+    return true;
+  }
+  const WeightParts parts(args, cut.parts, queue);
+  work.dw = parts.dw;
+  work.dbias = parts.dbias;
+  work.part_stride = parts.stride;
+  work.accumulate = false;
   launch(queue, tiles, weight_gradient<T>, PatchMap(args.shape), work);
-  if (!parts) return;
-  const LaunchShape adding{
-      .name = args.name, .grid = {ceil_div(stride, kAddThreads)}, .block = {kAddThreads}};
-  launch(queue, adding, add_parts, parts, static_cast<int>(cut.parts), stride, weights, args.dw, args.dbias,
-         args.accumulate);
+  add_weight_parts(parts, args, queue);
+  return true;
 }
 
 using SmallTile = Tile<1, 1, 8>;   // 64 × 32
@@ -227,7 +217,8 @@ using LargeTile = Tile<2, 2, 4>;   // 128 × 64
 /// Whether tiles of this size are enough for most multiprocessors.
 template <typename T>
 bool fills(const ConvolutionShape& shape) {
-  return shape.out_channels > T::kRows - kWarpRows && cut_for<T>(shape).blocks() >= kMultiprocessors * 2 / 3;
+  const Cut cut = cut_for<T>(shape);
+  return shape.out_channels > T::kRows - kWarpRows && cut.tiles * cut.parts >= kMultiprocessors * 2 / 3;
 }
 
 }  // namespace
@@ -235,10 +226,9 @@ bool fills(const ConvolutionShape& shape) {
 bool convolve_weight_directly(const ConvolutionBackwardWeight& args, Queue& queue) {
   const ConvolutionShape& shape = args.shape;
   if (!reads_patches_directly(args.dtype, shape) || packable(8, {args.x, args.dy}) != 8) return false;
-  if (fills<LargeTile>(shape)) return launch_tiles<LargeTile>(args, queue), true;
-  if (fills<SquareTile>(shape)) return launch_tiles<SquareTile>(args, queue), true;
-  launch_tiles<SmallTile>(args, queue);
-  return true;
+  if (fills<LargeTile>(shape)) return launch_tiles<LargeTile>(args, queue);
+  if (fills<SquareTile>(shape)) return launch_tiles<SquareTile>(args, queue);
+  return launch_tiles<SmallTile>(args, queue);
 }
 
 }  // namespace scrawl::SCRAWL_GPU
