@@ -27,7 +27,7 @@ constexpr int kPaddedRow = 24, kTerms = kKernel * kPaddedRow, kTermBlocks = (kTe
 constexpr int kStride = 16 * kTermBlocks + kRowPadding;  // of a patch in shared memory
 constexpr int kPositions = 64, kStages = 3;              // positions of a stage
 constexpr int kThreads = 256, kWarps = kThreads / kWarpSize;
-constexpr int kPairs = kTerms / 2, kAtOnce = kThreads / kPairs;  // patches whose pairs are copied together
+constexpr int kRowPairs = kPaddedRow / 2, kAtOnce = kThreads / kRowPairs;  // patches copied side by side
 
 struct ImageMap {
   int height, width, stride, padding, out_height, out_width, positions, outputs;
@@ -48,33 +48,37 @@ struct ImageMap {
         of_out_height(s.out_height()) {}
 };
 
-/// A thread's share of the copies: one pair of every third patch.
+/// A thread's share of the copies: one pair of each kernel row, of every so many patches.  Lanes side by side
+/// read pairs side by side, and one computation of places serves seven copies.
 class PairCopies {
  public:
   __device__ PairCopies(const ImageMap& map, const bf16* x, int begin) : map_(map), x_(x) {
-    const int pair = threadIdx.x % kPairs;
-    place_ = 2 * pair;
-    tap_row_ = pair / (kPaddedRow / 2) - map.padding;
-    column_ = pair % (kPaddedRow / 2) * 2 - map.padding * kChannels - map.shift;
-    position_ = begin + threadIdx.x / kPairs;
-    if (threadIdx.x >= kAtOnce * kPairs) position_ = map.positions + kPositions;  // left over: copies nothing
+    place_ = static_cast<int>(threadIdx.x) % kRowPairs * 2;
+    column_ = place_ - map.padding * kChannels - map.shift;
+    position_ = begin + threadIdx.x / kRowPairs;
+    if (threadIdx.x >= kAtOnce * kRowPairs) position_ = map.positions + kPositions;  // left over: no copies
     const auto [line, ox] = map.of_out_width.divide(position_);
     const auto [image, oy] = map.of_out_height.divide(line);
     ox_ = ox;
     oy_ = oy;
-    row_ = image * map.height + oy * map.stride + tap_row_;
+    row_ = image * map.height + oy * map.stride - map.padding;
   }
   /// Starts the copies of patches [first, first + kPositions), those from `end` on as zeros; called for one
   /// stage after the other.
   __device__ void start(bf16* target, int first, int end) {
-    const unsigned values = map_.width * kChannels;
+    const int values = map_.width * kChannels;
+#pragma unroll 1
     for (; position_ < first + kPositions; position_ += kAtOnce) {
-      const int column = ox_ * map_.stride * kChannels + column_;
-      const bool exists =
-          position_ < end && static_cast<unsigned>(column) < values &&
-          static_cast<unsigned>(oy_ * map_.stride + tap_row_) < static_cast<unsigned>(map_.height);
-      copy_async<4>(target + (position_ - first) * kStride + place_,
-                    exists ? x_ + row_ * static_cast<int>(values) + column : x_, exists);
+      const int column = ox_ * map_.stride * kChannels + column_, top = oy_ * map_.stride - map_.padding;
+      // Negative numbers are large ones without their sign.
+      const bool inside = position_ < end && static_cast<unsigned>(column) < static_cast<unsigned>(values);
+      const int from = row_ * values + column;
+      bf16* const to = target + (position_ - first) * kStride + place_;
+#pragma unroll
+      for (int ky = 0; ky < kKernel; ++ky) {
+        const bool exists = inside && static_cast<unsigned>(top + ky) < static_cast<unsigned>(map_.height);
+        copy_async<4>(to + ky * kPaddedRow, exists ? x_ + from + ky * values : x_, exists);
+      }
       ox_ += kAtOnce;
       while (ox_ >= map_.out_width) {
         ox_ -= map_.out_width;
@@ -89,8 +93,8 @@ class PairCopies {
  private:
   const ImageMap& map_;
   const bf16* x_;
-  int place_, tap_row_, column_;  // of the pair: in the padded patch, and relative to (oy, ox) · stride
-  int position_, ox_, oy_, row_;  // of the next patch; row: of all images
+  int place_, column_;            // of the pair: in a padded row, and in x relative to ox · stride
+  int position_, ox_, oy_, row_;  // of the next patch; row: its first in x, of all images
 };
 
 using PatchRows = bf16[kPositions * kStride];
