@@ -6,10 +6,12 @@
 // packs, so that the product still has aligned factors.  A 1×1 convolution needs no columns at all.
 // The input's gradient is gathered too: a thread takes 16 bytes of one cell and adds up the patches that saw
 // it, in order of kernel rows and columns: kernel = stride (spatial reduction) gives one, or none in a border
-// that no patch reaches.  Where patches overlap, their columns stay in fp32 until they are added.
-// Where convolution_direct.h has a kernel that reads patches where they lie, it takes the work instead.
-// Cost: besides the product, writing and reading the columns, kernel² / stride² times the input.
-// Limits: 2³¹ positions; one image's columns and values, in packs, below 2³¹.
+// that no patch reaches.  Where patches overlap, their columns stay in fp32 until they are added; but for a
+// stride of 1 in bf16 the product adds them up itself: a row of columns then holds, for each output, dy of
+// the nine patches that saw a cell, since w is a matrix [outputs · taps, channels] as it lies. Where
+// convolution_direct.h has a kernel that reads patches where they lie, it takes the work instead. Cost:
+// besides the product, writing and reading the columns, kernel² / stride² times the input. Limits: 2³¹
+// positions; one image's columns and values, in packs, below 2³¹.
 #include "kernels/convolution.h"
 
 #include <cstddef>
@@ -19,6 +21,8 @@
 #include "kernels/cuda/device/divisor.cuh"
 #include "kernels/cuda/device/elementwise.cuh"
 #include "kernels/cuda/device/launch.cuh"
+#include "kernels/cuda/device/math.cuh"
+#include "kernels/cuda/device/shared.cuh"
 #include "kernels/cuda/device/storage.cuh"
 #include "kernels/cuda/device/vector.cuh"
 #include "kernels/matmul.h"
@@ -152,6 +156,47 @@ __global__ void __launch_bounds__(kThreads)
   store<width>(to, sum);
 }
 
+constexpr int kTaps = 9, kSpreadWidth = kPackWidth<bf16>;
+
+/// columns [cell, output, tap] = dy of the patch that sees the cell through the tap of a 3 × 3 kernel of
+/// stride
+/// 1.  A thread takes eight outputs of a cell; its 72 values leave by way of shared memory, side by side.
+__global__ void __launch_bounds__(kThreads)
+    spread_outputs(const bf16* dy, Geometry g, int outputs, Divisor output_packs, Divisor in_width,
+                   Divisor in_height, int64_t first, int64_t packs, bf16* columns) {
+  auto& spread = shared<Pack<bf16, kSpreadWidth>[kThreads * kTaps], struct Spread>();
+  const int64_t begin = int64_t{blockIdx.x} * kThreads, index = begin + threadIdx.x;
+  if (index < packs) {
+    const auto [cell, pack] = output_packs.divide(static_cast<int>(index));
+    const auto [line, x] = in_width.divide(static_cast<int>(first + cell));
+    const auto [image, y] = in_height.divide(line);
+    Pack<bf16, kSpreadWidth> seen[kTaps];
+#pragma unroll
+    for (int tap = 0; tap < kTaps; ++tap) {
+      const int oy = y + g.padding - tap / 3, ox = x + g.padding - tap % 3;
+      seen[tap] = {};
+      if (static_cast<unsigned>(oy) < static_cast<unsigned>(g.out_height) &&
+          static_cast<unsigned>(ox) < static_cast<unsigned>(g.out_width))
+        seen[tap] = load_pack<kSpreadWidth>(
+            dy + ((int64_t{image} * g.out_height + oy) * g.out_width + ox) * outputs + pack * kSpreadWidth);
+    }
+#pragma unroll
+    for (int part = 0; part < kTaps; ++part) {
+      Pack<bf16, kSpreadWidth> values;
+#pragma unroll
+      for (int i = 0; i < kSpreadWidth; ++i) {
+        const int at = part * kSpreadWidth + i;
+        values[i] = seen[at % kTaps][at / kTaps];
+      }
+      store_pack<kSpreadWidth>(&spread[threadIdx.x * kTaps + part][0], values);
+    }
+  }
+  __syncthreads();
+  const int count = static_cast<int>(min(int64_t{kThreads}, packs - begin)) * kTaps;
+  for (int i = threadIdx.x; i < count; i += kThreads)
+    store_pack<kSpreadWidth>(columns + (begin * kTaps + i) * kSpreadWidth, spread[i]);
+}
+
 void require_fits(int64_t count, std::string_view kernel) {
   if (count >= int64_t{1} << 31)
     throw std::invalid_argument(std::string(kernel) + ": a launch has fewer than 2^31 packs, got " +
@@ -226,6 +271,45 @@ void backward_input(const ConvolutionBackwardInput& args, Queue& queue) {
   }
 }
 
+bool can_spread_outputs(const ConvolutionBackwardInput& args) {
+  const ConvolutionShape& shape = args.shape;
+  return args.dtype == DType::bf16 && shape.stride == 1 && shape.kernel == 3 &&
+         packable(shape.out_channels, {args.dy}) % kSpreadWidth == 0;
+}
+
+void backward_input_by_spread_outputs(const ConvolutionBackwardInput& args, Queue& queue) {
+  const ConvolutionShape& shape = args.shape;
+  const int64_t cells = shape.images * shape.height * shape.width;
+  const int64_t outputs = shape.out_channels, terms = outputs * kTaps, packs = outputs / kSpreadWidth;
+  // Twice the usual: a batch of 12 goes at once, so that the product has enough rows for a large GPU.
+  const int64_t chunk = std::min(cells, std::max<int64_t>(1, 2 * kChunkBytes / (terms * 2)));
+  auto* columns = reinterpret_cast<bf16*>(queue.scratch(floats_for<bf16>(chunk * terms)));
+  require_fits(cells, args.name);
+  for (int64_t first = 0; first < cells; first += chunk) {
+    const int64_t count = std::min(chunk, cells - first);
+    require_fits(count * packs, args.name);
+    const LaunchShape spreading{
+        .name = args.name, .grid = {ceil_div(count * packs, kThreads)}, .block = {kThreads}};
+    launch(queue, spreading, spread_outputs, static_cast<const bf16*>(args.dy), Geometry(shape),
+           shape.out_channels, Divisor(packs), Divisor(shape.width), Divisor(shape.height), first,
+           count * packs, columns);
+    run(MatMul{.name = args.name,
+               .dtype = DType::bf16,
+               .c_dtype = DType::bf16,
+               .m = count,
+               .n = shape.channels,
+               .k = terms,
+               .a = columns,
+               .lda = terms,
+               .b = args.w,
+               .ldb = shape.channels,
+               .c = static_cast<bf16*>(args.dx) + first * shape.channels,
+               .ldc = shape.channels,
+               .accumulate = args.accumulate},
+        queue);
+  }
+}
+
 }  // namespace
 
 void run(const ConvolutionForward& args, Queue& queue) {
@@ -267,6 +351,7 @@ void run(const ConvolutionForward& args, Queue& queue) {
 
 void run(const ConvolutionBackwardInput& args, Queue& queue) {
   if (convolve_input_directly(args, queue)) return;
+  if (can_spread_outputs(args)) return backward_input_by_spread_outputs(args, queue);
   with_storage(args.dtype, args.name, [&]<typename T>(Storage<T>) {
     if (Patches<T>(args.shape).direct)
       run(product_with_weights(args, 0, args.shape.outputs() / args.shape.out_channels, args.dx, args.dtype,
