@@ -183,14 +183,16 @@ using SquareTile = Tile<32, 2, 2, 4>;  // 64 × 64
 bool convolve_directly(const ConvolutionForward& args, Queue& queue) {
   constexpr int64_t kEnough = kMultiprocessors * 2 / 3;  // blocks
   constexpr int64_t kFewestSteps = 4;                    // of a part: fewer are not worth their sums
+  constexpr int64_t kFew = 12;                           // steps that take less than a second launch
   const ConvolutionShape& shape = args.shape;
   if (!reads_patches_directly(args.dtype, shape) || packable(8, {args.x, args.w, args.bias, args.y}) != 8)
     return false;
   if (tiles_of<LargeTile>(shape) >= kEnough) return launch_tiles<LargeTile>(args, 1, queue);
-  if (tiles_of<SquareTile>(shape) >= kEnough) return launch_tiles<SquareTile>(args, 1, queue);
-  const int64_t parts =
-      std::min(kMultiprocessors / tiles_of<TallTile>(shape), ceil_div(shape.patch(), kTerms) / kFewestSteps);
-  return launch_tiles<TallTile>(args, std::max<int64_t>(1, parts), queue);
+  const int64_t steps = ceil_div(shape.patch(), kTerms);
+  if (tiles_of<SquareTile>(shape) >= kEnough || steps <= kFew)
+    return launch_tiles<SquareTile>(args, 1, queue);
+  const int64_t parts = std::min(kMultiprocessors / tiles_of<TallTile>(shape), steps / kFewestSteps);
+  return launch_tiles<TallTile>(args, parts, queue);
 }
 
 }  // namespace scrawl::SCRAWL_GPU
