@@ -14,7 +14,7 @@ namespace scrawl::SCRAWL_GPU {
 namespace {
 
 constexpr int kLanes = 8;
-constexpr int64_t kBlocks = 264;  // two on each multiprocessor of a large GPU
+constexpr int64_t kBlocks = 4 * 132;  // four on each multiprocessor of a large GPU
 
 /// How rows are cut: each thread with 8 rows or more to add, none empty.  Depends on sizes alone.
 struct Cut {

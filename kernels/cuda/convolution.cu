@@ -313,7 +313,7 @@ void backward_input_by_spread_outputs(const ConvolutionBackwardInput& args, Queu
 }  // namespace
 
 void run(const ConvolutionForward& args, Queue& queue) {
-  if (convolve_directly(args, queue) || convolve_image_directly(args, queue)) return;
+  if (convolve_image_directly(args, queue)) return;
   with_storage(args.dtype, args.name, [&]<typename T>(Storage<T>) {
     const Patches<T> patches(args.shape);
     if (patches.positions == 0) return;

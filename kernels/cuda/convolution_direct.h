@@ -4,14 +4,14 @@
 #include "kernels/convolution.h"
 
 namespace scrawl {
-/// Whether these kernels compute a convolution: of bf16, channels and outputs in packs of 16 bytes, fewer
-/// than 2³¹ values on each side, and weights few enough for their small tiles to be faster than columns and a
-/// library's larger tiles.
+/// Whether the gradients' kernels compute a convolution: of bf16, channels and outputs in packs of 16 bytes,
+/// fewer than 2³¹ values on each side, and patches apart from each other or weights few enough for small
+/// tiles to be faster than columns and a library's larger tiles (measured on an H200).
 inline bool reads_patches_directly(DType dtype, const ConvolutionShape& shape) {
-  constexpr int64_t kMostWeights = 1 << 19, kMostValues = int64_t{1} << 31;
+  constexpr int64_t kMostWeights = 1 << 18, kMostValues = int64_t{1} << 31;
   return dtype == DType::bf16 && shape.kernel > 1 && shape.channels % 8 == 0 && shape.out_channels % 8 == 0 &&
-         shape.weights() <= kMostWeights && shape.outputs() > 0 && shape.outputs() < kMostValues &&
-         shape.inputs() < kMostValues;
+         (shape.weights() <= kMostWeights || shape.kernel == shape.stride) && shape.outputs() > 0 &&
+         shape.outputs() < kMostValues && shape.inputs() < kMostValues;
 }
 /// Whether those for the first patch embedding do: 7 x 7 over three channels, of an even width, by an even
 /// stride, to up to 64 outputs.
@@ -24,7 +24,6 @@ inline bool reads_image_directly(DType dtype, const ConvolutionShape& shape) {
 }  // namespace scrawl
 
 namespace scrawl::cuda {
-bool convolve_directly(const ConvolutionForward&, Queue&);
 bool convolve_input_directly(const ConvolutionBackwardInput&, Queue&);
 bool convolve_weight_directly(const ConvolutionBackwardWeight&, Queue&);
 bool convolve_image_directly(const ConvolutionForward&, Queue&);
@@ -32,7 +31,6 @@ bool convolve_image_weight_directly(const ConvolutionBackwardWeight&, Queue&);
 }  // namespace scrawl::cuda
 
 namespace scrawl::simt {
-bool convolve_directly(const ConvolutionForward&, Queue&);
 bool convolve_input_directly(const ConvolutionBackwardInput&, Queue&);
 bool convolve_weight_directly(const ConvolutionBackwardWeight&, Queue&);
 bool convolve_image_directly(const ConvolutionForward&, Queue&);
