@@ -42,7 +42,7 @@ if [[ $device == cpu ]]; then
   fi
   ours b1_kernels 100 kernels --batch 4 --phase global --warmup 1 --steps 5
 else
-  # What the targets speak of comes first, what takes PyTorch minutes to compile last.
+  # What the targets speak of comes first, what else takes PyTorch minutes to compile last.
   ours b1 60 step --precision bf16 --phase "${phases[@]}" --warmup 10 --steps 50
   if [[ -n $has_torch ]]; then
     torch b1_amp 60 --variant amp --phase global
@@ -51,7 +51,10 @@ else
   ours b1_batches 60 step --precision bf16 --phase without global --batch 1 4 48 --warmup 10 --steps 50
   ours b1_kernels 60 kernels --precision bf16 --warmup 10 --steps 20
   ours b2 60 step --precision bf16 --backbone mit_b2 --crop 512 --batch 16 --warmup 10 --steps 30
-  [[ -n $has_torch ]] && torch b2_amp 60 --variant amp --backbone mit_b2 --crop 512 --batch 16 --phase global
+  if [[ -n $has_torch ]]; then
+    torch b2_amp 60 --variant amp --backbone mit_b2 --crop 512 --batch 16 --phase global
+    torch b1_graph 150 --variant graph --phase global
+  fi
   ours growth_batch 60 step --precision bf16 --batch 2 8 24 96 --warmup 5 --steps 10
   ours growth_crop 60 step --precision bf16 --batch 4 --crop 160 320 640 1024 --warmup 5 --steps 10
   ours growth_backbone 90 step --precision bf16 --warmup 5 --steps 10 \
@@ -61,7 +64,6 @@ else
   ours b1_fp32 60 step --phase global --warmup 10 --steps 30
   ours b1_kernel_by_kernel 30 step --precision bf16 --no-graphs --warmup 10 --steps 30
   if [[ -n $has_torch ]]; then
-    torch b1_graph 150 --variant graph --phase global
     torch b1_amp_without 60 --variant amp --phase without
     torch b1_eager 60 --variant eager --phase global
     torch b2_graph 150 --variant graph --backbone mit_b2 --crop 512 --batch 16 --phase global
