@@ -3,7 +3,7 @@
 // ones, in order, and ends if there are none.  Patches are about square, so that a stroke in any direction
 // gives few pixels to each of many blocks.  Eight lanes take a pixel of the list at a time, blend the logits
 // of the four cells around it and hold all classes in registers.
-// Forward: a patch is 32×32 pixels; a partial sum and count a block, which the last one adds in order.
+// Forward: a patch is 32×32 pixels; a partial sum and count a block, which one block adds in order.
 // Backward: a block owns a tile of cells, its patch holds all pixels that read them.  softmax − one-hot of
 // some listed pixels at a time goes to shared memory; then eight lanes per cell add up those that read it, by
 // weights from the distance of pixel and cell.  No other block adds to the cell.
@@ -14,7 +14,6 @@
 
 #include "kernels/cuda/device/class_row.cuh"
 #include "kernels/cuda/device/divisor.cuh"
-#include "kernels/cuda/device/last_block.cuh"
 #include "kernels/cuda/device/launch.cuh"
 #include "kernels/cuda/device/storage.cuh"
 
@@ -184,40 +183,12 @@ __device__ int list_labelled(const Maps<T>& maps, const Patch& patch, int start,
   return total;
 }
 
-/// Blocks of a multiprocessor, so many as registers allow without spilling: most of a block's time is
-/// waiting.
-template <typename Row>
-constexpr int kBlocks = Row::lanes < kWarpSize ? 5 : 4;
-
 // --- forward ----------------------------------------------------------------------------------------------
 
-/// A partial sum of the loss and a count for each block; and what comes of them.
-struct Losses {
-  float* sums;
-  int32_t* counts;
-  unsigned* counter;  // of blocks that are done
-  float* loss;
-  int32_t* labelled;
-
-  __device__ void finish(int blocks) const {
-    float sum = 0.0f;
-    int count = 0;
-#pragma unroll 4
-    for (int i = threadIdx.x; i < blocks; i += kThreads) {
-      sum += sums[i];
-      count += counts[i];
-    }
-    sum = block_sum(sum);
-    count = block_sum(count);
-    if (threadIdx.x != 0) return;
-    labelled[0] = count;
-    loss[0] = count > 0 ? sum / static_cast<float>(count) : 0.0f;
-  }
-};
-
+/// A partial sum of the loss and a count for each block.
 template <typename T, typename Row>
-__global__ void __launch_bounds__(kThreads, kBlocks<Row>)
-    add_losses(Maps<T> maps, Tiles tiles, PatchSize size, Losses losses) {
+__global__ void __launch_bounds__(kThreads)
+    add_losses(Maps<T> maps, Tiles tiles, PatchSize size, float* sums, int32_t* counts) {
   auto& list = shared<Labelled[kWindow], struct List>();
   const auto corner = tiles.mine();
   const Patch patch{corner.image, corner.row, corner.column, size};
@@ -230,11 +201,25 @@ __global__ void __launch_bounds__(kThreads, kBlocks<Row>)
     if (Row::lane() == 0) loss += log_sum - truth;
   }
   if (count > 0) loss = block_sum(loss);
-  if (threadIdx.x == 0) {
-    losses.sums[blockIdx.x] = loss;
-    losses.counts[blockIdx.x] = count;
+  if (threadIdx.x != 0) return;
+  sums[blockIdx.x] = loss;
+  counts[blockIdx.x] = count;
+}
+
+__global__ void __launch_bounds__(kThreads)
+    finish(const float* sums, const int32_t* counts, int blocks, float* loss, int32_t* labelled) {
+  float sum = 0.0f;
+  int count = 0;
+#pragma unroll 4
+  for (int i = threadIdx.x; i < blocks; i += kThreads) {
+    sum += sums[i];
+    count += counts[i];
   }
-  if (is_last_block(losses.counter, gridDim.x)) losses.finish(static_cast<int>(gridDim.x));
+  sum = block_sum(sum);
+  count = block_sum(count);
+  if (threadIdx.x != 0) return;
+  labelled[0] = count;
+  loss[0] = count > 0 ? sum / static_cast<float>(count) : 0.0f;
 }
 
 // --- backward ---------------------------------------------------------------------------------------------
@@ -302,7 +287,7 @@ __device__ void add_errors(const Errors<Row>& errors, int count, int row, int co
 }
 
 template <typename T, typename Row>
-__global__ void __launch_bounds__(kThreads, kBlocks<Row>)
+__global__ void __launch_bounds__(kThreads)
     gather_gradient(Maps<T> maps, Tiles tiles, PatchSize size, const int32_t* labelled, const float* dloss,
                     T* dlogits, bool accumulate) {
   auto& list = shared<Labelled[kWindow], struct List>();
@@ -353,17 +338,17 @@ void run(const PartialCrossEntropyForward& args, Queue& queue) {
   check_size(shape, args.name);
   const Tiles tiles(shape.images, shape.out_height, shape.out_width, kPatchSide, kPatchSide);
   static_assert(kPatchSide * kPatchSide == kWindow);
-  const int64_t blocks = std::max<int64_t>(1, tiles.count);  // without images, one that finds no pixel
-  const PatchSize size{tiles.count > 0 ? kWindow : 0, Divisor(kPatchSide)};
-  float* sums = queue.scratch(2 * blocks);
-  const Losses losses{sums, reinterpret_cast<int32_t*>(sums + blocks), queue.counters(1), args.loss,
-                      args.labelled};
+  const PatchSize size{kWindow, Divisor(kPatchSide)};
+  float* sums = queue.scratch(2 * tiles.count + 1);
+  auto* counts = reinterpret_cast<int32_t*>(sums + tiles.count);
   with_storage(args.dtype, args.name, [&]<typename T>(Storage<T>) {
     with_class_row(shape.classes, args.name, [&]<typename Row>(Row) {
-      launch(queue, {.name = args.name, .grid = {blocks}, .block = {kThreads}}, add_losses<T, Row>,
-             Maps<T>(shape, args.logits, args.label), tiles, size, losses);
+      launch(queue, {.name = args.name, .grid = {tiles.count}, .block = {kThreads}}, add_losses<T, Row>,
+             Maps<T>(shape, args.logits, args.label), tiles, size, sums, counts);
     });
   });
+  launch(queue, LaunchShape{.name = args.name, .grid = {1}, .block = {kThreads}}, finish, sums, counts,
+         static_cast<int>(tiles.count), args.loss, args.labelled);
 }
 
 void run(const PartialCrossEntropyBackward& args, Queue& queue) {
