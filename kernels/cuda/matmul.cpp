@@ -17,7 +17,7 @@ namespace scrawl::cuda {
 namespace {
 
 void multiply(const MatMul& args, Queue& queue) {
-  const MatMulPlan& plan = queue.matmul_plans().plan(args);
+  const MatMulPlan& plan = queue.matmul_plans().plan(args, queue.stream());
   const auto checked = [&](auto status) { check(status, [&] { return describe(args); }); };
   if (args.bias)
     checked(cublasLtMatmulDescSetAttribute(plan.operation.get(), CUBLASLT_MATMUL_DESC_BIAS_POINTER,

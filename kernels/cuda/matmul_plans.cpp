@@ -32,6 +32,12 @@ MatMulPlan::Layout layout_of(cudaDataType_t type, int64_t rows, int64_t columns,
   return MatMulPlan::Layout(layout);
 }
 
+bool is_captured(CUstream_st* stream) {
+  cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+  check(cudaStreamIsCapturing(stream, &status), "asking whether a graph is captured");
+  return status != cudaStreamCaptureStatusNone;
+}
+
 class Preference {
  public:
   explicit Preference(const std::string& what) : what_(what) {
@@ -59,7 +65,7 @@ std::string describe(const MatMul& args) {
                      name_of(args.dtype), name_of(args.c_dtype));
 }
 
-MatMulPlan MatMulPlans::chosen(const MatMul& args, const Problem& problem) {
+MatMulPlan MatMulPlans::chosen(const MatMul& args, const Problem& problem, int proposals) {
   MatMulPlan plan;
   const std::string what = describe(args);
   const cudaDataType_t type = type_of(args.dtype, what);
@@ -97,11 +103,10 @@ MatMulPlan MatMulPlans::chosen(const MatMul& args, const Problem& problem) {
   preference.set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, static_cast<uint32_t>(problem.c_alignment));
   preference.set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, static_cast<uint32_t>(problem.c_alignment));
 
-  std::vector<cublasLtMatmulHeuristicResult_t> proposed(is_worth_tuning(args) ? kProposals : 1);
+  std::vector<cublasLtMatmulHeuristicResult_t> proposed(proposals);
   int found = 0;
   check(cublasLtMatmulAlgoGetHeuristic(blas_, operation, plan.b.get(), plan.a.get(), plan.c.get(),
-                                       plan.c.get(), preference.get(), static_cast<int>(proposed.size()),
-                                       proposed.data(), &found),
+                                       plan.c.get(), preference.get(), proposals, proposed.data(), &found),
         what + ": choosing an algorithm");
   if (found == 0) throw std::runtime_error(what + ": cuBLASLt has no algorithm");
   proposed.resize(found);
@@ -109,7 +114,7 @@ MatMulPlan MatMulPlans::chosen(const MatMul& args, const Problem& problem) {
   return plan;
 }
 
-const MatMulPlan& MatMulPlans::plan(const MatMul& args) {
+const MatMulPlan& MatMulPlans::plan(const MatMul& args, CUstream_st* stream) {
   const Problem problem{args.dtype,
                         args.c_dtype,
                         args.transpose_a,
@@ -126,7 +131,8 @@ const MatMulPlan& MatMulPlans::plan(const MatMul& args) {
                         alignment_of(args.c, args.ldc * size_of(args.c_dtype)),
                         alignment_of(args.bias)};
   if (const auto known = plans_.find(problem); known != plans_.end()) return known->second;
-  return plans_.emplace(problem, chosen(args, problem)).first->second;
+  const int proposals = is_worth_tuning(args) && !is_captured(stream) ? kProposals : 1;
+  return plans_.emplace(problem, chosen(args, problem, proposals)).first->second;
 }
 
 }  // namespace scrawl::cuda

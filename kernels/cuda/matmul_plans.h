@@ -31,8 +31,9 @@ class MatMulPlans {
   MatMulPlans(cublasLtContext* blas, int64_t workspace_bytes, bool tf32)
       : blas_(blas), workspace_bytes_(workspace_bytes), tf32_(tf32) {}
 
+  /// For a product on `stream`, which tells whether algorithms may be tried out: not while it is captured.
   /// Valid as long as this object.  Throws std::runtime_error when cuBLASLt has no algorithm.
-  const MatMulPlan& plan(const MatMul& args);
+  const MatMulPlan& plan(const MatMul& args, CUstream_st* stream);
 
  private:
   /// What a choice may depend on.
@@ -43,7 +44,7 @@ class MatMulPlans {
     int a_alignment, b_alignment, c_alignment, bias_alignment;  // of every row, in bytes; 0 without
     auto operator<=>(const Problem&) const = default;
   };
-  MatMulPlan chosen(const MatMul& args, const Problem& problem);
+  MatMulPlan chosen(const MatMul& args, const Problem& problem, int proposals);
 
   cublasLtContext* blas_;
   int64_t workspace_bytes_;
