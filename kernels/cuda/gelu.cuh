@@ -3,9 +3,10 @@
 // For values stored as bf16, Φ(x) = 1 / (1 + 2^(x P(x²))) with P of degree 4: the logarithm of Φ(x) / Φ(−x)
 // is odd and smooth.  P is a minimax fit weighted by max(x, 1) Φ(x) Φ(−x), so that the bound holds for what
 // comes out: absolute error of GELU and of its derivative 4e-6, where rounding a result of 1 to bf16 costs
-// 4e-3.  10 and 13 instructions. For fp32 both come from the upper tail of the normal distribution at |x|,
-// tail(u) = e^(−u²/2) R(u), where R is a polynomial of degree 10, a minimax fit weighted by e^(−u²/2):
-// absolute error of the tail 7e-8.  About 17 instructions; erff alone takes as many.
+// 4e-3.  10 and 13 instructions.
+// For fp32 both come from the upper tail of the normal distribution at |x|, tail(u) = e^(−u²/2) R(u), where R
+// is a polynomial of degree 10, a minimax fit weighted by e^(−u²/2): absolute error of the tail 7e-8.  About
+// 17 instructions; erff alone takes as many.
 #include <type_traits>
 
 #include "kernels/bf16.h"

@@ -1,15 +1,16 @@
-// Layer norm over rows of channels, alone or after a residual sum.  A row is shared by up to 32 lanes, so
-// that a warp takes several short rows at a time; where a lane has but one pack of 16 bytes, a thread has two
-// rows under way.  Lanes keep their packs in registers: the row is read once, and sum, mean, variance (two
-// passes, see the header) and result follow from there.  A block stays within one image, whose drop path's
-// scale one thread draws (ten rounds of Philox) while the loads are under way.  A layer norm alone is one
-// without a branch. Backward: the same layout.  When dgamma and dbeta are wanted, each block walks over the
-// rows of one part and keeps its share of them in registers, too, so that all gradients take one reading;
-// partial sums are added in a second launch, in fixed order. Cost: bound by memory if instructions are few:
-// rows beyond the last are replaced by the last and their results not stored, since branches around loads and
-// zeros instead of values cost more than all arithmetic. Limits: rows of more than 128 packs, and channels
-// that are not whole packs, are read value by value, once for every pass, and their dgamma and dbeta take a
-// launch of their own.
+// Layer norm over rows of channels, alone or after a residual sum; alone it is one without a branch.  A row
+// is shared by up to 32 lanes, so that a warp takes several short rows at a time; where a lane has but one
+// pack of 16 bytes, a thread has two rows under way.  Lanes keep their packs in registers: the row is read
+// once, and sum, mean, variance (two passes, see the header) and result follow from there.  A block stays
+// within one image, whose drop path's scale one thread draws (ten rounds of Philox) while the loads are
+// under way.
+// Backward: the same layout.  When dgamma and dbeta are wanted, each block walks over the rows of one part
+// and keeps its share of them in registers, too, so that all gradients take one reading; partial sums are
+// added in a second launch, in fixed order.
+// Cost: bound by memory if instructions are few: rows beyond the last are replaced by the last and their
+// results not stored, since branches around loads and zeros instead of values cost more than all arithmetic.
+// Limits: rows of more than 128 packs, and channels that are not whole packs, are read value by value, once
+// for every pass, and their dgamma and dbeta take a launch of their own.
 #include "kernels/layer_norm.h"
 
 #include <bit>
