@@ -74,6 +74,7 @@ std::vector<OpCase> bank_cases() {
       bank_case("full", {3, 5, 10, 33}, always(10.0), 0.5f, tags(1.0)),
       bank_case("one_slot", {2, 2, 1, 3}, always(1.0)),
       bank_case("wide", {2, 3, 3, 1025}, always(3.0)),
+      bank_case("beyond_shared_memory", {19, 2, 10, 1025}, exactly({3, 10}), 0.9f, tags(0.9)),
       bank_case("255_classes", {2, 255, 2, 3}, whole_numbers(3)),
       bank_case("equal_slots", {2, 3, 4, 5}, always(4.0), 0.9f, tags(1.0), always(0.5)),
       bank_case("nothing_present", {2, 5, 3, 4}, whole_numbers(4), 0.99f, zero),

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 
 #include "engine/ops.h"
@@ -44,6 +45,7 @@ Numbers reference(const Sizes& s, int64_t top, const std::vector<Numbers>& v) {
           prototype[c] += a[order[i]] / weight * v[0][(n * s.positions() + order[i]) * s.channels + c];
       for (int64_t c = 0; c < s.channels; ++c) squares += prototype[c] * prototype[c];
       for (int64_t c = 0; c < s.channels; ++c) prototype[c] /= std::max<Number>(sqrt(squares), 1e-12);
+      if (!std::isfinite(squares.value())) std::fill_n(prototype, s.channels, Number(0.0));
     }
   return prototypes;
 }
@@ -96,6 +98,15 @@ Draw with_outlier() {
   };
 }
 
+/// One class's activations have an infinite range: none of them is a share of it.
+Draw with_infinity() {
+  return [](const Shape& shape, Random& random) {
+    Values values = normal(2.0)(shape, random);
+    values[values.size() / 2] = INFINITY;
+    return values;
+  };
+}
+
 }  // namespace
 
 std::vector<OpCase> prototypes_cases() {
@@ -113,6 +124,7 @@ std::vector<OpCase> prototypes_cases() {
       extract_case("small_activations", {1, 33, 33, 3, 1}, with_outlier()),
       extract_case("all_positions_alike", {1, 7, 5, 5, 2}, always(1.5)),
       extract_case("no_positive_logit", {1, 7, 5, 5, 2}, always(-1.5)),
+      extract_case("infinite_logit", {1, 7, 5, 5, 2}, with_infinity(), tags(1.0)),
       extract_case("background_only", {2, 7, 5, 5, 3}, normal(), tags(0.0)),
       extract_case("nothing_present", {2, 7, 5, 5, 3}, normal(), always(0.0)),
       kernel_case("top_1", {2, 7, 5, 5, 3}, 1),

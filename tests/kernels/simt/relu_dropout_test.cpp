@@ -76,7 +76,7 @@ TEST_P(ReluDropout, PassesGradientsWhereBatchNormGavePositiveValues) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Channels, ReluDropout, testing::Values(1, 33, 260, 1028));
+INSTANTIATE_TEST_SUITE_P(Channels, ReluDropout, testing::Values(1, 6, 33, 260, 1028));
 
 }  // namespace
 }  // namespace scrawl::simt
