@@ -22,8 +22,8 @@ struct DepthwiseGeluForward {
   Cost cost() const { return {2 * elements() * size_of(dtype), (18 + 30) * elements()}; }
 };
 
-/// Recomputes the value ahead of GELU instead of keeping it.  dx, dw, dbias (+)= the gradients; dx may be
-/// null, and so may dw and dbias together.
+/// Recomputes the value ahead of GELU instead of keeping it.  dx, dw, dbias (+)= the gradients, of at least
+/// one pixel; dx may be null, and so may dw and dbias together.
 struct DepthwiseGeluBackward {
   static constexpr std::string_view name = "depthwise_gelu.backward";
   DType dtype = DType::f32;

@@ -51,8 +51,8 @@ struct Pair {
   }
 };
 
-/// The positions of a block, as a stretch of every map.  Loops take two or three turns: unrolled, they are
-/// longer to fetch than to run.
+/// The positions of a block, as a stretch of every map.  Loops take few turns: unrolled, they are longer to
+/// fetch than to run.
 struct Stretch {
   int64_t first;  // value
   int values;
