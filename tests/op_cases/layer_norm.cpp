@@ -34,6 +34,12 @@ std::vector<OpCase> layer_norm_cases() {
       layer_norm_case("132x33", {132, 33}, 1e-6f),
       layer_norm_case("3x7x132", {3, 7, 132}, 1e-5f),
       layer_norm_case("2x3x5x260", {2, 3, 5, 260}, 1e-6f),
+      // Rows of whole packs, by the ways in which a GPU's lanes share them.
+      layer_norm_case("2x35x64", {2, 35, 64}, 1e-6f),
+      layer_norm_case("9x256", {9, 256}, 1e-6f),
+      layer_norm_case("3x7x264", {3, 7, 264}, 1e-6f),
+      layer_norm_case("9x320", {9, 320}, 1e-6f),
+      layer_norm_case("9x512", {9, 512}, 1e-6f),
       layer_norm_case("3x1025", {3, 1025}, 1e-6f),
       layer_norm_case("1025x3", {1025, 3}, 1e-5f),
       layer_norm_case("2x1025x33", {2, 1025, 33}, 1e-6f),

@@ -114,10 +114,11 @@ std::vector<OpCase> prototypes_cases() {
       extract_case("13x9", {2, 13, 9, 33, 5}),
       extract_case("17x11_of_21_classes", {3, 17, 11, 8, 21}),
       extract_case("255_classes", {1, 7, 5, 3, 255}),
+      extract_case("6_channels", {1, 7, 5, 6, 2}),
       extract_case("260_channels", {1, 7, 5, 260, 2}),
       extract_case("1025_channels", {1, 4, 3, 1025, 1}),
       extract_case("33x33", {1, 33, 33, 1, 2}),
-      extract_case("20640_positions", {1, 129, 160, 3, 1}),  // too many for shared memory
+      extract_case("20640_positions", {1, 129, 160, 8, 1}),  // too many for shared memory
       extract_case("fewer_than_12_positions", {2, 3, 3, 4, 2}),
       extract_case("ties", {2, 13, 9, 5, 3}, whole_numbers(3)),
       extract_case("many_ties", {1, 33, 33, 3, 2}, whole_numbers(3)),
