@@ -286,12 +286,12 @@ int64_t blocks_of(const ConvolutionShape& shape) {
 }  // namespace
 
 bool convolve_image_directly(const ConvolutionForward& args, Queue& queue) {
+  if (!reads_image_directly(args.dtype, args.shape) || packable(8, {args.x, args.w, args.bias, args.y}) != 8)
+    return false;
   const LaunchShape shape{.name = args.name,
                           .grid = {blocks_of(args.shape)},
                           .block = {kThreads},
                           .shared_bytes = static_cast<int64_t>(sizeof(ForwardMemory))};
-  if (!reads_image_directly(args.dtype, args.shape) || packable(8, {args.x, args.w, args.bias, args.y}) != 8)
-    return false;
   launch(queue, shape, convolve_image, ImageMap(args.shape), static_cast<const bf16*>(args.x),
          static_cast<const bf16*>(args.w), static_cast<const bf16*>(args.bias), static_cast<bf16*>(args.y),
          static_cast<int>(positions_of_block(args.shape)));
