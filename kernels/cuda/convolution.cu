@@ -6,12 +6,12 @@
 // packs, so that the product still has aligned factors.  A 1×1 convolution needs no columns at all.
 // The input's gradient is gathered too: a thread takes 16 bytes of one cell and adds up the patches that saw
 // it, in order of kernel rows and columns: kernel = stride (spatial reduction) gives one, or none in a border
-// that no patch reaches.  Where patches overlap, their columns stay in fp32 until they are added; but for a
-// stride of 1 in bf16 the product adds them up itself: a row of columns then holds, for each output, dy of
-// the nine patches that saw a cell, since w is a matrix [outputs · taps, channels] as it lies. Where
-// convolution_direct.h has a kernel that reads patches where they lie, it takes the work instead. Cost:
-// besides the product, writing and reading the columns, kernel² / stride² times the input. Limits: 2³¹
-// positions; one image's columns and values, in packs, below 2³¹.
+// that no patch reaches.  Where patches overlap, their columns stay in fp32 until they are added; but for
+// 3 × 3 of stride 1 in bf16 the product adds them up itself: a row of columns then holds, for each output, dy
+// of the nine patches that saw a cell, since w is a matrix [outputs · taps, channels] as it lies.
+//   Where convolution_direct.h has a kernel that reads patches where they lie, it takes the work instead.
+//   Cost: besides the product, writing and reading the columns, kernel² / stride² times the input.
+//   Limits: 2³¹ positions; one image's columns and values, in packs, below 2³¹.
 #include "kernels/convolution.h"
 
 #include <cstddef>
@@ -158,9 +158,8 @@ __global__ void __launch_bounds__(kThreads)
 
 constexpr int kTaps = 9, kSpreadWidth = kPackWidth<bf16>;
 
-/// columns [cell, output, tap] = dy of the patch that sees the cell through the tap of a 3 × 3 kernel of
-/// stride
-/// 1.  A thread takes eight outputs of a cell; its 72 values leave by way of shared memory, side by side.
+/// columns [cell, output, tap] = dy of the patch that sees the cell through the tap, for 3 × 3 of stride 1.
+/// A thread takes eight outputs of a cell; its 72 values leave by way of shared memory, side by side.
 __global__ void __launch_bounds__(kThreads)
     spread_outputs(const bf16* dy, Geometry g, int outputs, Divisor output_packs, Divisor in_width,
                    Divisor in_height, int64_t first, int64_t packs, bf16* columns) {

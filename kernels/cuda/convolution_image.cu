@@ -5,10 +5,11 @@
 // multiply the last ones: values beside the patch meet weights of zero, or results that nobody wants.
 //   Forward: each warp keeps the weights of 16 outputs as fragments and walks along its block's positions.
 //   The weights' gradient: each warp has the terms of one kernel row, and one the ones that yield dbias.  The
-//   positions are cut into parts, which a second launch adds in order.
+//   positions are cut into parts, which a second launch adds.
 // Cost: one read of x, and of dy; each pair of x is copied kernel² / stride² times, mostly from the first
 // cache.
-// Limits: see reads_image_directly().  An infinite value spoils the output right of its patches too.
+// Limits: see reads_image_directly().  A value of x that is infinite or not a number, times a weight of zero,
+// spoils outputs whose patches end just beside it, too.
 #include "kernels/cuda/convolution_direct.h"
 #include "kernels/cuda/convolution_parts.cuh"
 #include "kernels/cuda/device/async_copy.cuh"

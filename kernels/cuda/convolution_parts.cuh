@@ -19,7 +19,7 @@ struct WeightParts {
   }
 };
 
-/// dw and dbias of `args` (+)= the sum over parts, in order.
+/// dw and dbias of `args` (+)= the sum over parts, in a fixed order.
 void add_weight_parts(const WeightParts&, const ConvolutionBackwardWeight&, Queue&);
 
 }  // namespace scrawl::SCRAWL_GPU

@@ -1,6 +1,6 @@
 #pragma once
-// Patches of a convolution where they lie in x, for kernels that multiply them without gathering them first:
-// patch `position` is a row of kernel · kernel · channels terms, in the order of w's.
+// Patches of a convolution where they lie in x, to be multiplied without being gathered first: patch
+// `position` is a row of kernel · kernel · channels terms, in the order of w's.
 #include "kernels/bf16.h"
 #include "kernels/convolution.h"
 #include "kernels/cuda/device/async_copy.cuh"
@@ -8,24 +8,14 @@
 
 namespace scrawl::SCRAWL_GPU {
 
-/// For the host: whether a block may ask for that much shared memory.
-template <typename Queue>
-bool has_shared_bytes(const Queue& queue, int64_t bytes) {
-  if constexpr (requires { queue.shared_bytes_limit(); })
-    return bytes <= queue.shared_bytes_limit();
-  else
-    return true;
-}
-
 struct PatchMap {
-  int height, width, channels, kernel, stride, padding, positions, terms, outputs;
+  int height, width, channels, stride, padding, positions, terms, outputs;
   Divisor of_out_width, of_out_height, of_channels, of_kernel;
 
   explicit PatchMap(const ConvolutionShape& s)
       : height(s.height),
         width(s.width),
         channels(s.channels),
-        kernel(s.kernel),
         stride(s.stride),
         padding(s.padding),
         positions(static_cast<int>(s.images * s.out_height() * s.out_width())),

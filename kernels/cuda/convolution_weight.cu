@@ -2,7 +2,7 @@
 // block computes one tile of dw; its warps take sixteen positions each of every stage that arrives in shared
 // memory, so that all of them work on one small tile, and add their sums through shared memory in order.
 // dbias comes from the same fragments of dy, multiplied by ones.  Where there are fewer tiles than
-// multiprocessors and many positions, these are cut into parts, and a second launch adds the parts in order.
+// multiprocessors and many positions, these are cut into parts, and a second launch adds the parts.
 // Cost: dy is read once for each column of tiles, x once for each row of them (and where patches overlap),
 // mostly from the second-level cache.
 // Limits: see reads_patches_directly().
@@ -16,6 +16,15 @@
 namespace scrawl::SCRAWL_GPU {
 
 namespace {
+
+/// Whether a block may ask for that much shared memory.
+template <typename Queue>
+bool has_shared_bytes(const Queue& queue, int64_t bytes) {
+  if constexpr (requires { queue.shared_bytes_limit(); })
+    return bytes <= queue.shared_bytes_limit();
+  else
+    return true;
+}
 
 constexpr int kStages = 4;
 constexpr int kWarpRows = 64, kWarpColumns = 32;
