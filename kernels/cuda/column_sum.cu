@@ -26,21 +26,6 @@ struct Cut {
   }
 };
 
-/// Σ of rows [first, end), complete in the threads of group 0.
-template <int width, typename T>
-__device__ __forceinline__ Floats<width> sum_of_rows(const T* column, int64_t stride, int64_t first,
-                                                     int64_t end) {
-  Floats<width> total{};
-#pragma unroll 4
-  for (int64_t row = first + threadIdx.y; row < end; row += blockDim.y) {
-    const auto values = load<width>(column + row * stride);
-#pragma unroll
-    for (int i = 0; i < width; ++i) total[i] += values[i];
-  }
-  add_over_groups(total);
-  return total;
-}
-
 template <typename T, int width>
 __global__ void __launch_bounds__(kColumnThreads)
     sum_columns(ColumnSum args, float* partials, unsigned* counters, int64_t rows_of_part) {

@@ -1,6 +1,6 @@
 // Adds parts of a weight gradient: a thread takes four neighbouring values of every so many parts, and
-// threads that share them add up by a tree, so that none adds more than a few. Cost: one read of the parts,
-// which the second-level cache holds.
+// threads that share them add up by a tree, so that none adds more than a few.
+// Cost: one read of the parts, which the second-level cache holds.
 #include "kernels/cuda/convolution_parts.cuh"
 
 #include "kernels/cuda/device/columns.cuh"
@@ -13,15 +13,7 @@ __global__ void __launch_bounds__(kColumnThreads)
     add_parts(const float* parts, int count, int64_t stride, int64_t weights, int outputs, float* dw,
               float* dbias, bool accumulate) {
   const int64_t index = (int64_t{blockIdx.x} * blockDim.x + threadIdx.x) * 4;
-  Floats<4> total{};
-  if (index < stride)
-#pragma unroll 4
-    for (int part = threadIdx.y; part < count; part += blockDim.y) {
-      const auto values = load<4>(parts + part * stride + index);
-#pragma unroll
-      for (int i = 0; i < 4; ++i) total[i] += values[i];
-    }
-  add_over_groups(total);
+  const auto total = sum_of_rows<4>(parts + index, stride, 0, index < stride ? count : 0);
   if (threadIdx.y > 0) return;
 #pragma unroll
   for (int i = 0; i < 4; ++i) {

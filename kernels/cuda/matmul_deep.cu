@@ -267,15 +267,7 @@ __global__ void __launch_bounds__(kColumnThreads)
     add_parts(DeepProduct product, const float* partials, MatMul args) {
   const int64_t index = (int64_t{blockIdx.x} * blockDim.x + threadIdx.x) * 4;
   const int64_t stride = product.part_stride();
-  Floats<4> total{};
-  if (index < stride)
-#pragma unroll 4
-    for (int part = threadIdx.y; part < product.parts; part += blockDim.y) {
-      const auto values = load<4>(partials + part * stride + index);
-#pragma unroll
-      for (int i = 0; i < 4; ++i) total[i] += values[i];
-    }
-  add_over_groups(total);
+  const auto total = sum_of_rows<4>(partials + index, stride, 0, index < stride ? product.parts : 0);
   if (threadIdx.y > 0) return;
   const int row = static_cast<int>(index / product.row_stride);
   const int column = static_cast<int>(index % product.row_stride);  // the same row: strides are whole packs

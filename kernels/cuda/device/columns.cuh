@@ -80,6 +80,22 @@ __device__ void add_over_groups(Floats<N>& values) {
   }
 }
 
+/// Σ over rows [first, end), `stride` apart, of `width` neighbouring columns; it arrives in group 0.  All
+/// threads call it, those beyond the last column with no rows.
+template <int width, typename T>
+__device__ __forceinline__ Floats<width> sum_of_rows(const T* column, int64_t stride, int64_t first,
+                                                     int64_t end) {
+  Floats<width> total{};
+#pragma unroll 4
+  for (int64_t row = first + threadIdx.y; row < end; row += blockDim.y) {
+    const auto values = load<width>(column + row * stride);
+#pragma unroll
+    for (int i = 0; i < width; ++i) total[i] += values[i];
+  }
+  add_over_groups(total);
+  return total;
+}
+
 /// The second stage runs in blocks of this many columns by this many threads for each.
 inline constexpr int kPartColumns = 16, kPartThreads = 32;
 
