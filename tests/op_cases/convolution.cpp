@@ -75,6 +75,7 @@ std::vector<OpCase> convolution_cases() {
       convolution_case("packs_reduce_8", {2, 17, 11, 64, 64, 8, 8, 0}),
       convolution_case("packs_reduce_4", {3, 16, 12, 32, 136, 4, 4, 0}),
       convolution_case("packs_reduce_2", {3, 20, 14, 48, 80, 2, 2, 0}),
+      convolution_case("packs_between_cells", {2, 9, 11, 16, 24, 2, 3, 1}),  // cells that no patch sees
       convolution_case("packs_many_positions", {1, 46, 46, 8, 8, 3, 1, 1}),
       convolution_case("pairs_embed_7x7_stride_4", {2, 33, 40, 3, 64, 7, 4, 3}),
       convolution_case("pairs_embed_7x7_stride_2", {3, 9, 8, 3, 40, 7, 2, 2}),

@@ -130,9 +130,21 @@ std::vector<OpCase> matmul_cases() {
                   {.m = 128, .n = 64, .k = 2112, .transpose_a = true, .sum = true, .c_dtype = DType::f32}),
       matmul_case("weight_gradient_gaps",
                   {.m = 35, .n = 19, .k = 2049, .transpose_a = true, .gap = 5, .c_dtype = DType::f32}),
+      // A factor whose rows are neither packs nor dense, in either tile; few parts.
+      matmul_case("weight_gradient_values",
+                  {.m = 35, .n = 24, .k = 2048, .transpose_a = true, .sum = true, .c_dtype = DType::f32}),
+      matmul_case("weight_gradient_values_flat", {.m = 21,
+                                                  .n = 20,
+                                                  .k = 2085,
+                                                  .transpose_a = true,
+                                                  .sum = true,
+                                                  .accumulate = true,
+                                                  .gap = 4,
+                                                  .c_dtype = DType::f32}),
       // As a classifier's forward pass and input gradient are.
       matmul_case("few_columns", {.m = 265, .n = 21, .k = 96, .transpose_b = true, .bias = true}),
       matmul_case("few_columns_odd_end", {.m = 17, .n = 3, .k = 32, .transpose_b = true}),
+      matmul_case("few_columns_13", {.m = 40, .n = 13, .k = 32, .transpose_b = true, .bias = true}),
       matmul_case("few_columns_32", {.m = 33, .n = 32, .k = 64, .transpose_b = true, .bias = true}),
       matmul_case("few_terms", {.m = 145, .n = 64, .k = 21, .accumulate = true}),
       matmul_case("few_terms_32", {.m = 129, .n = 96, .k = 32}),
@@ -141,6 +153,8 @@ std::vector<OpCase> matmul_cases() {
       column_sum_case("1025x33", 1025, 33, false),
       column_sum_case("33x1025", 33, 1025, true),
       column_sum_case("20000x3", 20000, 3, true),
+      column_sum_case("600x72_in_packs", 600, 72, true),
+      column_sum_case("no_rows", 0, 40, false),
   };
 }
 
