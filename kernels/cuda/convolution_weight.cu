@@ -61,6 +61,41 @@ struct WeightWork {
   bool accumulate;
 };
 
+/// Writes the sum over groups of what warps of a block left for the tile of `part` that begins at `row` and
+/// `column`.
+template <typename T>
+__device__ __forceinline__ void add_groups(const Sums<T>& sums, const PatchMap& map, const WeightWork& work,
+                                           int part, int row, int column, bool with_bias) {
+  constexpr int kFragments = T::kParts * kTilesDown * kTilesAcross, kWarps = T::kThreads / kWarpSize;
+#pragma unroll 1
+  for (int fragment = warp_index(); fragment < kFragments; fragment += kWarps) {
+    const int of = fragment / (kTilesDown * kTilesAcross), at = fragment % (kTilesDown * kTilesAcross);
+    Floats<4> total{};
+#pragma unroll
+    for (int g = 0; g < T::kGroups; ++g) {
+      const auto values = load<4>(sums.dw[g][of][at][lane_index()]);
+#pragma unroll
+      for (int i = 0; i < 4; ++i) total[i] += values[i];
+    }
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      const int r = row + of / T::kAcross * kWarpRows + at / kTilesAcross * 16 + FragmentD::row(i);
+      const int k = column + of % T::kAcross * kWarpColumns + at % kTilesAcross * 8 + FragmentD::column(i);
+      if (r >= map.outputs || k >= map.terms) continue;
+      float& to = work.dw[part * work.part_stride + int64_t{r} * map.terms + k];
+      to = (work.accumulate ? to : 0.0f) + total[i];
+    }
+  }
+  if (!with_bias) return;
+  for (int r = threadIdx.x; r < T::kRows; r += T::kThreads) {
+    if (row + r >= map.outputs) continue;
+    float total = 0.0f;
+    for (int g = 0; g < T::kGroups; ++g) total += sums.dbias[g][r];
+    float& to = work.dbias[part * work.part_stride + row + r];
+    to = (work.accumulate ? to : 0.0f) + total;
+  }
+}
+
 template <typename T>
 __global__ void __launch_bounds__(T::kThreads) weight_gradient(PatchMap map, WeightWork work) {
   auto* const stages = dynamic_shared<Stage<T>>();
@@ -137,34 +172,7 @@ __global__ void __launch_bounds__(T::kThreads) weight_gradient(PatchMap map, Wei
         sums.dbias[group][warp_row + 16 * i + FragmentD::row(2 * half)] = ones_c[i].values[2 * half];
   }
   __syncthreads();
-  constexpr int kFragments = T::kParts * kTilesDown * kTilesAcross, kWarps = T::kThreads / kWarpSize;
-#pragma unroll 1
-  for (int fragment = warp_index(); fragment < kFragments; fragment += kWarps) {
-    const int of = fragment / (kTilesDown * kTilesAcross), at = fragment % (kTilesDown * kTilesAcross);
-    Floats<4> total{};
-#pragma unroll
-    for (int g = 0; g < T::kGroups; ++g) {
-      const auto values = load<4>(sums.dw[g][of][at][lane_index()]);
-#pragma unroll
-      for (int i = 0; i < 4; ++i) total[i] += values[i];
-    }
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      const int r = row + of / T::kAcross * kWarpRows + at / kTilesAcross * 16 + FragmentD::row(i);
-      const int k = column + of % T::kAcross * kWarpColumns + at % kTilesAcross * 8 + FragmentD::column(i);
-      if (r >= map.outputs || k >= map.terms) continue;
-      float& to = work.dw[part * work.part_stride + int64_t{r} * map.terms + k];
-      to = (work.accumulate ? to : 0.0f) + total[i];
-    }
-  }
-  if (!with_bias) return;
-  for (int r = threadIdx.x; r < T::kRows; r += T::kThreads) {
-    if (row + r >= map.outputs) continue;
-    float total = 0.0f;
-    for (int g = 0; g < T::kGroups; ++g) total += sums.dbias[g][r];
-    float& to = work.dbias[part * work.part_stride + row + r];
-    to = (work.accumulate ? to : 0.0f) + total;
-  }
+  add_groups(sums, map, work, part, row, column, with_bias);
 }
 
 constexpr int64_t kMultiprocessors = 132;  // of a large GPU
