@@ -78,63 +78,83 @@ struct Cell {
   }
 };
 
+/// A thread's share of copying both factors of a tile, stage by stage: tap after tap of the phase, and for
+/// each of them kTerms outputs after the others.
+class FactorCopies {
+ public:
+  /// The tile begins with the phase's cell `first` and with channel `column`.
+  __device__ FactorCopies(const PhaseMap& map, const PhaseAxis& down, const PhaseAxis& across, const bf16* dy,
+                          const bf16* w, int first, int column)
+      : map_(map), down_(down), across_(across), dy_(dy), w_(w), column_(column) {
+#pragma unroll
+    for (int i = 0; i < kMineDy; ++i) {
+      const Cell cell(first + row_ + i * kRowsAtOnce, down, across, map);
+      const int row = map.of_stride.divide(cell.row + map.padding).quotient;
+      patches_[i] = {cell.exists ? row : -1, map.of_stride.divide(cell.column + map.padding).quotient,
+                     cell.image * map.out_height + row};
+    }
+  }
+  /// Starts the copies of the next stage.
+  __device__ __forceinline__ void start(Stage& stage) {
+    const int weights =
+        ((down_.tap + tap_row_ * map_.stride) * map_.kernel + across_.tap + tap_column_ * map_.stride) *
+        map_.channels;
+#pragma unroll
+    for (int i = 0; i < kMineDy; ++i) {
+      const Patch& patch = patches_[i];
+      const int y = patch.row - tap_row_, x = patch.column - tap_column_;
+      const bool exists = static_cast<unsigned>(y) < static_cast<unsigned>(map_.out_height) &&
+                          static_cast<unsigned>(x) < static_cast<unsigned>(map_.out_width) &&
+                          output_ + at_ < map_.outputs;
+      const int offset = ((patch.line - tap_row_) * map_.out_width + x) * map_.outputs + output_ + at_;
+      copy_async<16>(stage.dy + (row_ + i * kRowsAtOnce) * kStrideDy + at_, exists ? dy_ + offset : dy_,
+                     exists);
+    }
+#pragma unroll
+    for (int i = 0; i < kMineW; ++i) {
+      const int row = row_ + i * kRowsAtOnce;
+      const bool exists = output_ + row < map_.outputs && column_ + at_ < map_.channels;
+      const int offset =
+          (output_ + row) * map_.kernel * map_.kernel * map_.channels + weights + column_ + at_;
+      copy_async<16>(stage.w + row * kStrideW + at_, exists ? w_ + offset : w_, exists);
+    }
+    output_ += kTerms;
+    if (output_ < map_.outputs) return;
+    output_ = 0;
+    if (++tap_column_ == across_.taps) tap_column_ = 0, ++tap_row_;
+  }
+
+ private:
+  static_assert(kTerms == kColumns);  // so that a thread's packs lie alike in both factors
+  static constexpr int kPacks = kTerms / 8, kRowsAtOnce = kThreads / kPacks;
+  static constexpr int kMineDy = kRows / kRowsAtOnce, kMineW = kTerms / kRowsAtOnce;
+  /// The last patch that sees a cell.
+  struct Patch {
+    int row, column, line;  // in the map of dy; line: of all images
+  };
+
+  const PhaseMap& map_;
+  const PhaseAxis &down_, &across_;
+  const bf16 *dy_, *w_;
+  int column_;
+  int row_ = threadIdx.x / kPacks, at_ = threadIdx.x % kPacks * 8;  // of the first pack in a stage
+  Patch patches_[kMineDy];
+  int tap_row_ = 0, tap_column_ = 0, output_ = 0;  // of the next stage
+};
+
 __global__ void __launch_bounds__(kThreads, 3)
     input_gradient(PhaseMap map, const bf16* dy, const bf16* w, bf16* dx, int stages, bool accumulate) {
   auto* const memory = dynamic_shared<Stage>();
   const int phase = blockIdx.x / map.tiles, tile = blockIdx.x % map.tiles;
   const PhaseAxis down(phase / map.stride, map), across(phase % map.stride, map);
   const int first = tile / map.tiles_across * kRows, column = tile % map.tiles_across * kColumns;
-  const int chunks = (map.outputs + kTerms - 1) / kTerms;
-
-  constexpr int kPacksDy = kTerms / 8, kPacksW = kColumns / 8;
-  constexpr int kMineDy = kRows * kPacksDy / kThreads, kMineW = kTerms * kPacksW / kThreads;
-  const int dy_column = threadIdx.x % kPacksDy * 8, w_column = threadIdx.x % kPacksW * 8;
-  const int dy_row = threadIdx.x / kPacksDy, w_row = threadIdx.x / kPacksW;
-  struct Patch {
-    int row, column, line;  // in the map of dy; line: of all images
-  } patches[kMineDy];
-#pragma unroll
-  for (int i = 0; i < kMineDy; ++i) {
-    const Cell cell(first + dy_row + i * (kThreads / kPacksDy), down, across, map);
-    const int row = map.of_stride.divide(cell.row + map.padding).quotient;
-    patches[i] = {cell.exists ? row : -1, map.of_stride.divide(cell.column + map.padding).quotient,
-                  cell.image * map.out_height + row};
-  }
-
-  // The next step to start: tap (tap_row, tap_column) of the phase's, outputs from `output` on.
-  const int steps = down.taps * across.taps * chunks;
-  int tap_row = 0, tap_column = 0, output = 0, slot = 0;
+  const int steps = down.taps * across.taps * ((map.outputs + kTerms - 1) / kTerms);
+  FactorCopies copies(map, down, across, dy, w, first, column);
+  int slot = 0;
   const auto start = [&](int step) {
     if (step < steps) {
-      Stage& stage = memory[slot];
-      const int weights =
-          ((down.tap + tap_row * map.stride) * map.kernel + across.tap + tap_column * map.stride) *
-          map.channels;
-#pragma unroll
-      for (int i = 0; i < kMineDy; ++i) {
-        const Patch& patch = patches[i];
-        const int y = patch.row - tap_row, x = patch.column - tap_column;
-        const bool exists = static_cast<unsigned>(y) < static_cast<unsigned>(map.out_height) &&
-                            static_cast<unsigned>(x) < static_cast<unsigned>(map.out_width) &&
-                            output + dy_column < map.outputs;
-        const int offset = ((patch.line - tap_row) * map.out_width + x) * map.outputs + output + dy_column;
-        copy_async<16>(stage.dy + (dy_row + i * (kThreads / kPacksDy)) * kStrideDy + dy_column,
-                       exists ? dy + offset : dy, exists);
-      }
-#pragma unroll
-      for (int i = 0; i < kMineW; ++i) {
-        const int row = w_row + i * (kThreads / kPacksW);
-        const bool exists = output + row < map.outputs && column + w_column < map.channels;
-        const int offset =
-            (output + row) * map.kernel * map.kernel * map.channels + weights + column + w_column;
-        copy_async<16>(stage.w + row * kStrideW + w_column, exists ? w + offset : w, exists);
-      }
+      copies.start(memory[slot]);
       slot = slot + 1 < stages ? slot + 1 : 0;
-      output += kTerms;
-      if (output >= map.outputs) {
-        output = 0;
-        if (++tap_column == across.taps) tap_column = 0, ++tap_row;
-      }
     }
     commit_copies();
   };
