@@ -1,7 +1,9 @@
 // Column sums of a tall matrix in one launch and fixed order: every block adds the rows of one part, its
 // groups by a tree, and the last block of some columns adds their parts (see device/last_block.cuh).  Columns
-// go in strips of 128 bytes, so that the last block has few parts to add.  Cost: one read of x; the partial
-// sums, a few hundred rows, are little beside it.
+// go in strips of 128 bytes, so that the last block has few parts to add.
+// Cost: one read of x; the partial sums, a few hundred rows, are little beside it.
+// Limits: a counter for each strip (see Queue::counters()), so 262,144 columns in packs of bf16, 32,768 of an
+// odd number.
 #include "kernels/column_sum.h"
 
 #include "kernels/cuda/device/columns.cuh"

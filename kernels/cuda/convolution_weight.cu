@@ -5,7 +5,8 @@
 // multiprocessors and many positions, these are cut into parts, and a second launch adds the parts.
 // Cost: dy is read once for each column of tiles, x once for each row of them (and where patches overlap),
 // mostly from the second-level cache.
-// Limits: see reads_patches_directly().
+// Limits: see reads_patches_directly().  Blocks ask for 104 to 144 KiB of shared memory; columns serve where
+// a GPU has less, as those of compute capability 8.6 and 8.9.
 #include "kernels/cuda/convolution_direct.h"
 #include "kernels/cuda/convolution_parts.cuh"
 #include "kernels/cuda/convolution_patches.cuh"

@@ -2,6 +2,7 @@
 // Blocks may run on several operating system threads, so these are truly atomic.
 #include <atomic>
 #include <concepts>
+#include <type_traits>
 
 namespace scrawl::simt {
 
