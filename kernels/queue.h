@@ -2,6 +2,11 @@
 // Each backend has a queue: the place where its kernels run one after another.  Kernels are plain functions
 // `void run(const Arguments&, Queue&)` in the backend's namespace.
 
+#include <cstdint>
+
+namespace scrawl {
+inline constexpr int64_t kCounters = 4096;  // of a GPU's queue: zeros for kernels to count with
+}
 namespace scrawl::cpu {
 class Queue;
 }

@@ -4,7 +4,8 @@
 // Backward to the input works by kernel rows: the pairs (output row, kernel row) that meet in a band of input
 // rows belong to that band alone, so bands run in parallel without overlap or repeated work, and every
 // element is summed in one order.  Backward to the weights splits positions into fixed parts and wide patches
-// into their kernel rows. Cost: bound by the products except for few channels, where gathering counts.
+// into their kernel rows.
+// Cost: bound by the products except for few channels, where gathering counts.
 // 3×3 convolutions of many channels whose outputs are as many as their inputs go Winograd's way (winograd.h).
 // Limits: at most one tile of columns a thread plus the partial sums lies in scratch.
 #include "kernels/convolution.h"

@@ -13,8 +13,8 @@
 //   3. dQ = dS K, warps by tiles of 16 queries × 32 columns.
 // Blocks are heads × blocks of keys × parts of queries.  Parts leave partial sums of dK and dV, blocks of
 // keys partial sums of dQ, which the caller adds in order; where there is one part or block the result is
-// direct. Cost: 5 products; q, y, dy are read and dq is written once for each block of keys.  Limits: as
-// forward.
+// direct.
+// Cost: 5 products; q, y, dy are read and dq is written once for each block of keys.  Limits: as forward.
 #include "kernels/cuda/attention_fragments.cuh"
 #include "kernels/cuda/attention_head.cuh"
 #include "kernels/cuda/device/math.cuh"

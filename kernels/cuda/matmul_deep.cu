@@ -300,12 +300,15 @@ void launch_deep(const MatMul& args, Queue& queue) {
                           .grid = {int64_t{product.parts} * product.tiles_down * product.tiles_across},
                           .block = {T::kThreads},
                           .shared_bytes = kStages * static_cast<int64_t>(sizeof(Stage<T>))};
-  if (is_packed_a(args))
-    launch(queue, shape, multiply_part<T, RowsOfA::packs>, product, partials);
-  else if (std::is_same_v<T, FlatTile> && is_dense_a(args))
-    launch(queue, shape, multiply_part<FlatTile, RowsOfA::dense>, product, partials);
+  const auto launch_with = [&](auto kernel) { launch(queue, shape, kernel, product, partials); };
+  if constexpr (std::is_same_v<T, FlatTile>)
+    launch_with(is_packed_a(args)  ? multiply_part<T, RowsOfA::packs>
+                : is_dense_a(args) ? multiply_part<T, RowsOfA::dense>
+                                   : multiply_part<T, RowsOfA::values>);
+  else if constexpr (std::is_same_v<T, SmallTile>)
+    launch_with(is_packed_a(args) ? multiply_part<T, RowsOfA::packs> : multiply_part<T, RowsOfA::values>);
   else
-    launch(queue, shape, multiply_part<T, RowsOfA::values>, product, partials);
+    launch_with(multiply_part<T, RowsOfA::packs>);
 
   // Many parts are shared out among many threads, so that none adds more than a few.
   int groups = 8;
@@ -318,8 +321,7 @@ void launch_deep(const MatMul& args, Queue& queue) {
 }  // namespace
 
 bool is_deep(const MatMul& args) {
-  // From 128 results either way on a library's larger tiles and a column sum are faster (measured on an
-  // H200).
+  // With more results a library's larger tiles and a column sum are as fast or faster (measured on an H200).
   constexpr int64_t kNarrow = 64, kWide = 256, kFewestTerms = 2048;
   return args.dtype == DType::bf16 && args.c_dtype == DType::f32 && args.transpose_a && !args.transpose_b &&
          !args.bias && args.n > 0 && std::min(args.m, args.n) <= kNarrow &&
@@ -329,7 +331,9 @@ bool is_deep(const MatMul& args) {
 
 void multiply_deep(const MatMul& args, Queue& queue) {
   // Whole tiles first; then those that read the fewest columns again.
-  const auto fits = [&]<typename T>(T) { return args.m % T::kRows == 0 && args.n % T::kColumns == 0; };
+  const auto fits = [&]<typename T>(T) {
+    return args.m % T::kRows == 0 && args.n % T::kColumns == 0 && is_packed_a(args);
+  };
   if (args.m <= FlatTile::kRows) return launch_deep<FlatTile>(args, queue);
   if (args.m * args.n > SmallTile::kRows * SmallTile::kColumns && fits(WideTile{}))
     return launch_deep<WideTile>(args, queue);

@@ -4,14 +4,14 @@
 
 #include "kernels/cuda/check.h"
 #include "kernels/cuda/matmul_plans.h"
+#include "kernels/queue.h"
 
 namespace scrawl::cuda {
 
 namespace {
 
 constexpr int64_t kBlasWorkspaceBytes = 32 << 20;  // what cuBLAS recommends for Hopper
-constexpr int64_t kCounters = 4096;
-constexpr int kLeastCapability = 80;  // bf16 matrix fragments, asynchronous copies
+constexpr int kLeastCapability = 80;               // bf16 matrix fragments, asynchronous copies
 
 /// CUDA's 13020 as "13.2".
 std::string version(int number) {

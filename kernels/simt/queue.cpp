@@ -8,6 +8,7 @@
 #include <new>
 #include <stdexcept>
 
+#include "kernels/queue.h"
 #include "kernels/simt/shared_memory.h"
 
 namespace scrawl::simt {
@@ -38,6 +39,8 @@ float* Queue::product_scratch(int64_t elements) {
 }
 
 unsigned* Queue::counters(int64_t count) {
+  if (count > kCounters)
+    throw std::invalid_argument("a kernel asks for more counters than a GPU's queue has");
   if (std::ranges::any_of(counters_, [](unsigned counter) { return counter != 0; }))
     throw std::logic_error("a kernel has left a counter that is not zero");
   counters_.assign(count, 0);
