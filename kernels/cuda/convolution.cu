@@ -18,6 +18,7 @@
 
 #include "kernels/column_sum.h"
 #include "kernels/cuda/convolution_direct.h"
+#include "kernels/cuda/convolution_geometry.cuh"
 #include "kernels/cuda/device/divisor.cuh"
 #include "kernels/cuda/device/elementwise.cuh"
 #include "kernels/cuda/device/launch.cuh"
@@ -54,20 +55,6 @@ struct Patches {
     const int64_t most = kChunkBytes / (stride * static_cast<int64_t>(sizeof(C)));
     return std::min(positions, std::max<int64_t>(1, most / unit) * unit);
   }
-};
-
-/// What the gathering kernels know of a convolution.
-struct Geometry {
-  int height, width, channels, kernel, stride, padding, out_height, out_width;
-  explicit Geometry(const ConvolutionShape& s)
-      : height(s.height),
-        width(s.width),
-        channels(s.channels),
-        kernel(s.kernel),
-        stride(s.stride),
-        padding(s.padding),
-        out_height(s.out_height()),
-        out_width(s.out_width()) {}
 };
 
 /// columns = patches of positions [first, first + packs / row_packs), `packs` packs in all.  A patch is a

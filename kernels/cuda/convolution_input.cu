@@ -8,6 +8,7 @@
 // second-level cache.
 // Limits: see reads_patches_directly().
 #include "kernels/cuda/convolution_direct.h"
+#include "kernels/cuda/convolution_geometry.cuh"
 #include "kernels/cuda/device/async_copy.cuh"
 #include "kernels/cuda/device/divisor.cuh"
 #include "kernels/cuda/device/elementwise.cuh"
@@ -28,20 +29,13 @@ struct Stage {
 };
 
 /// The map of x as stride² phases of cells, all of as many as the largest has.
-struct PhaseMap {
-  int height, width, channels, kernel, stride, padding, out_height, out_width, outputs, cells;
+struct PhaseMap : Geometry {
+  int outputs, cells;
   int tiles_across, tiles;  // of a phase
   Divisor of_stride, of_cells_high, of_cells_wide;
 
   explicit PhaseMap(const ConvolutionShape& s)
-      : height(s.height),
-        width(s.width),
-        channels(s.channels),
-        kernel(s.kernel),
-        stride(s.stride),
-        padding(s.padding),
-        out_height(s.out_height()),
-        out_width(s.out_width()),
+      : Geometry(s),
         outputs(s.out_channels),
         of_stride(s.stride),
         of_cells_high(ceil_div(s.height, s.stride)),

@@ -2,22 +2,18 @@
 // Patches of a convolution where they lie in x, to be multiplied without being gathered first: patch
 // `position` is a row of kernel · kernel · channels terms, in the order of w's.
 #include "kernels/bf16.h"
-#include "kernels/convolution.h"
+#include "kernels/cuda/convolution_geometry.cuh"
 #include "kernels/cuda/device/async_copy.cuh"
 #include "kernels/cuda/device/divisor.cuh"
 
 namespace scrawl::SCRAWL_GPU {
 
-struct PatchMap {
-  int height, width, channels, stride, padding, positions, terms, outputs;
+struct PatchMap : Geometry {
+  int positions, terms, outputs;
   Divisor of_out_width, of_out_height, of_channels, of_kernel;
 
   explicit PatchMap(const ConvolutionShape& s)
-      : height(s.height),
-        width(s.width),
-        channels(s.channels),
-        stride(s.stride),
-        padding(s.padding),
+      : Geometry(s),
         positions(static_cast<int>(s.images * s.out_height() * s.out_width())),
         terms(static_cast<int>(s.patch())),
         outputs(s.out_channels),
