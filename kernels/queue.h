@@ -1,12 +1,13 @@
 #pragma once
 // Each backend has a queue: the place where its kernels run one after another.  Kernels are plain functions
 // `void run(const Arguments&, Queue&)` in the backend's namespace.
-
 #include <cstdint>
 
 namespace scrawl {
-inline constexpr int64_t kCounters = 4096;  // of a GPU's queue: zeros for kernels to count with
-}
+/// How many counters kernels of a GPU's queue have; see kernels/cuda/device/last_block.cuh.
+inline constexpr int64_t kCounters = 4096;
+}  // namespace scrawl
+
 namespace scrawl::cpu {
 class Queue;
 }

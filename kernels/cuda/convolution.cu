@@ -9,9 +9,9 @@
 // that no patch reaches.  Where patches overlap, their columns stay in fp32 until they are added; but for
 // 3 × 3 of stride 1 in bf16 the product adds them up itself: a row of columns then holds, for each output, dy
 // of the nine patches that saw a cell, since w is a matrix [outputs · taps, channels] as it lies.
-//   Where convolution_direct.h has a kernel that reads patches where they lie, it takes the work instead.
-//   Cost: besides the product, writing and reading the columns, kernel² / stride² times the input.
-//   Limits: 2³¹ positions; one image's columns and values, in packs, below 2³¹.
+// Where convolution_direct.h has a kernel that reads patches where they lie, it takes the work instead.
+// Cost: besides the product, writing and reading the columns, kernel² / stride² times the input.
+// Limits: 2³¹ positions; one image's columns and values, in packs, below 2³¹.
 #include "kernels/convolution.h"
 
 #include <cstddef>
@@ -62,8 +62,8 @@ struct Patches {
 /// pack lies within the channels of one cell.
 template <bool whole, typename T>
 __global__ void __launch_bounds__(kThreads)
-    gather(const T* x, Geometry g, Divisor row_packs, Divisor stretch, Divisor out_width, Divisor out_height,
-           int64_t first, int64_t packs, T* columns) {
+    gather(const T* x, ConvolutionGeometry g, Divisor row_packs, Divisor stretch, Divisor out_width,
+           Divisor out_height, int64_t first, int64_t packs, T* columns) {
   constexpr int width = kPackWidth<T>;
   const int64_t index = int64_t{blockIdx.x} * kThreads + threadIdx.x;
   if (index >= packs) return;
@@ -113,8 +113,9 @@ __global__ void __launch_bounds__(kThreads)
 /// dx (+)= what the patches of `columns` saw of each cell; both begin with the same image.
 template <int width, typename C, typename T>
 __global__ void __launch_bounds__(kThreads)
-    scatter_back(const C* columns, Geometry g, Divisor cell_packs, Divisor in_width, Divisor in_height,
-                 Divisor stride, int64_t patch_stride, int64_t packs, T* dx, bool accumulate) {
+    scatter_back(const C* columns, ConvolutionGeometry g, Divisor cell_packs, Divisor in_width,
+                 Divisor in_height, Divisor stride, int64_t patch_stride, int64_t packs, T* dx,
+                 bool accumulate) {
   const int64_t index = int64_t{blockIdx.x} * kThreads + threadIdx.x;
   if (index >= packs) return;
   const auto [cell, pack] = cell_packs.divide(static_cast<int>(index));
@@ -148,7 +149,7 @@ constexpr int kTaps = 9, kSpreadWidth = kPackWidth<bf16>;
 /// columns [cell, output, tap] = dy of the patch that sees the cell through the tap, for 3 × 3 of stride 1.
 /// A thread takes eight outputs of a cell; its 72 values leave by way of shared memory, side by side.
 __global__ void __launch_bounds__(kThreads)
-    spread_outputs(const bf16* dy, Geometry g, int outputs, Divisor output_packs, Divisor in_width,
+    spread_outputs(const bf16* dy, ConvolutionGeometry g, int outputs, Divisor output_packs, Divisor in_width,
                    Divisor in_height, int64_t first, int64_t packs, bf16* columns) {
   auto& spread = shared<Pack<bf16, kSpreadWidth>[kThreads * kTaps], struct Spread>();
   const int64_t begin = int64_t{blockIdx.x} * kThreads, index = begin + threadIdx.x;
@@ -201,7 +202,7 @@ const T* gather_patches(const Patches<T>& patches, const void* x, int64_t first,
   require_fits(patches.positions, name);
   const bool whole = packable(shape.channels, {x}) % kPackWidth<T> == 0;
   launch(queue, {.name = name, .grid = {ceil_div(packs, kThreads)}, .block = {kThreads}},
-         whole ? gather<true, T> : gather<false, T>, from, Geometry(shape), Divisor(row_packs),
+         whole ? gather<true, T> : gather<false, T>, from, ConvolutionGeometry(shape), Divisor(row_packs),
          Divisor(int64_t{shape.kernel} * shape.channels), Divisor(shape.out_width()),
          Divisor(shape.out_height()), first, packs, columns);
   return columns;
@@ -250,7 +251,7 @@ void backward_input(const ConvolutionBackwardInput& args, Queue& queue) {
       const int64_t packs = count / unit * image_values / width;
       require_fits(packs, args.name);
       launch(queue, {.name = args.name, .grid = {ceil_div(packs, kThreads)}, .block = {kThreads}},
-             scatter_back<width, C, T>, columns, Geometry(shape), Divisor(shape.channels / width),
+             scatter_back<width, C, T>, columns, ConvolutionGeometry(shape), Divisor(shape.channels / width),
              Divisor(shape.width), Divisor(shape.height), Divisor(shape.stride), patches.stride, packs, dx,
              args.accumulate);
     });
@@ -276,7 +277,7 @@ void backward_input_by_spread_outputs(const ConvolutionBackwardInput& args, Queu
     require_fits(count * packs, args.name);
     const LaunchShape spreading{
         .name = args.name, .grid = {ceil_div(count * packs, kThreads)}, .block = {kThreads}};
-    launch(queue, spreading, spread_outputs, static_cast<const bf16*>(args.dy), Geometry(shape),
+    launch(queue, spreading, spread_outputs, static_cast<const bf16*>(args.dy), ConvolutionGeometry(shape),
            shape.out_channels, Divisor(packs), Divisor(shape.width), Divisor(shape.height), first,
            count * packs, columns);
     run(MatMul{.name = args.name,

@@ -5,9 +5,9 @@
 
 namespace scrawl::SCRAWL_GPU {
 
-struct Geometry {
+struct ConvolutionGeometry {
   int height, width, channels, kernel, stride, padding, out_height, out_width;
-  explicit Geometry(const ConvolutionShape& s)
+  explicit ConvolutionGeometry(const ConvolutionShape& s)
       : height(s.height),
         width(s.width),
         channels(s.channels),

@@ -11,6 +11,7 @@
 // Limits: see reads_image_directly().  A value of x that is infinite or not a number, times a weight of zero,
 // spoils outputs whose patches end just beside it, too.
 #include "kernels/cuda/convolution_direct.h"
+#include "kernels/cuda/convolution_geometry.cuh"
 #include "kernels/cuda/convolution_parts.cuh"
 #include "kernels/cuda/device/async_copy.cuh"
 #include "kernels/cuda/device/divisor.cuh"
@@ -30,18 +31,13 @@ constexpr int kPositions = 64, kStages = 3;              // positions of a stage
 constexpr int kThreads = 256, kWarps = kThreads / kWarpSize;
 constexpr int kRowPairs = kPaddedRow / 2, kAtOnce = kThreads / kRowPairs;  // patches copied side by side
 
-struct ImageMap {
-  int height, width, stride, padding, out_height, out_width, positions, outputs;
+struct ImageMap : ConvolutionGeometry {
+  int positions, outputs;
   int shift;  // places in a padded row before the patch's first value
   Divisor of_out_width, of_out_height;
 
   explicit ImageMap(const ConvolutionShape& s)
-      : height(s.height),
-        width(s.width),
-        stride(s.stride),
-        padding(s.padding),
-        out_height(s.out_height()),
-        out_width(s.out_width()),
+      : ConvolutionGeometry(s),
         positions(static_cast<int>(s.images * s.out_height() * s.out_width())),
         outputs(s.out_channels),
         shift(s.padding * kChannels % 2),

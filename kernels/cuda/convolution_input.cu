@@ -29,13 +29,13 @@ struct Stage {
 };
 
 /// The map of x as stride² phases of cells, all of as many as the largest has.
-struct PhaseMap : Geometry {
+struct PhaseMap : ConvolutionGeometry {
   int outputs, cells;
   int tiles_across, tiles;  // of a phase
   Divisor of_stride, of_cells_high, of_cells_wide;
 
   explicit PhaseMap(const ConvolutionShape& s)
-      : Geometry(s),
+      : ConvolutionGeometry(s),
         outputs(s.out_channels),
         of_stride(s.stride),
         of_cells_high(ceil_div(s.height, s.stride)),

@@ -8,12 +8,12 @@
 
 namespace scrawl::SCRAWL_GPU {
 
-struct PatchMap : Geometry {
+struct PatchMap : ConvolutionGeometry {
   int positions, terms, outputs;
   Divisor of_out_width, of_out_height, of_channels, of_kernel;
 
   explicit PatchMap(const ConvolutionShape& s)
-      : Geometry(s),
+      : ConvolutionGeometry(s),
         positions(static_cast<int>(s.images * s.out_height() * s.out_width())),
         terms(static_cast<int>(s.patch())),
         outputs(s.out_channels),

@@ -14,12 +14,13 @@
 namespace scrawl::SCRAWL_GPU {
 
 inline constexpr int kTileRows = 32, kTileColumns = 64, kTileThreads = 256;
-inline constexpr int kTerms = 32;  // of a panel
-inline constexpr int kStep = 4;    // terms that a thread reads at once
-inline constexpr int kShares = 4;  // of a panel's terms
-inline constexpr int kStages = 3;  // of panels, on their way or in use
-inline constexpr int kSide = 8;    // threads of a share down a tile, and across
-static_assert(kSide * kSide * kShares == kTileThreads && kTerms % (kShares * kStep) == 0);
+inline constexpr int kTileTerms = 32;  // of a panel
+inline constexpr int kTileStep = 4;    // terms that a thread reads at once
+inline constexpr int kTileShares = 4;  // of a panel's terms
+inline constexpr int kTileStages = 3;  // of panels, on their way or in use
+inline constexpr int kTileSide = 8;    // threads of a share down a tile, and across
+static_assert(kTileSide * kTileSide * kTileShares == kTileThreads &&
+              kTileTerms % (kTileShares * kTileStep) == 0);
 
 /// A factor: rows (the columns of a product's second factor count as its rows) of terms.
 struct TileFactor {
@@ -29,17 +30,17 @@ struct TileFactor {
   bool packed = false;  // lines are whole packs of four, aligned
 };
 
-/// A stage of a factor: `rows` rows of kTerms terms.  `by_rows`: a line is a row.
+/// A stage of a factor: `rows` rows of kTileTerms terms.  `by_rows`: a line is a row.
 template <int rows, bool by_rows>
 class Panel {
-  static constexpr int kLines = by_rows ? rows : kTerms, kLength = by_rows ? kTerms : rows;
-  static constexpr int kStride = by_rows ? kTerms + 4 : rows;  // threads then read different banks
-  static constexpr int kMine = rows / kSide;
+  static constexpr int kLines = by_rows ? rows : kTileTerms, kLength = by_rows ? kTileTerms : rows;
+  static constexpr int kStride = by_rows ? kTileTerms + 4 : rows;  // threads then read different banks
+  static constexpr int kMine = rows / kTileSide;
 
  public:
   /// Which row is the i-th of a thread.
   __device__ static int row(int thread, int i) {
-    return by_rows ? thread + kSide * i : i / 4 * 4 * kSide + 4 * thread + i % 4;
+    return by_rows ? thread + kTileSide * i : i / 4 * 4 * kTileSide + 4 * thread + i % 4;
   }
 
   /// Starts copies from the given row and term on; zeros beyond the ends.
@@ -47,7 +48,7 @@ class Panel {
     const int line_base = by_rows ? first_row : first_term, lines = by_rows ? factor.rows : terms;
     const int base = by_rows ? first_term : first_row, length = by_rows ? terms : factor.rows;
 #pragma unroll
-    for (int i = 0; i < rows * kTerms / 4 / kTileThreads; ++i) {
+    for (int i = 0; i < rows * kTileTerms / 4 / kTileThreads; ++i) {
       const int index = i * kTileThreads + threadIdx.x, line = index / (kLength / 4);
       const int at = index % (kLength / 4) * 4, from = base + at;
       const bool exists = line_base + line < lines && from < length;
@@ -65,20 +66,20 @@ class Panel {
 
   /// Some terms of a thread's rows.
   struct Values {
-    float of[kStep][kMine];
+    float of[kTileStep][kMine];
   };
   __device__ __forceinline__ Values read(int thread, int term) const {
     Values values;
     if constexpr (by_rows) {
 #pragma unroll
       for (int i = 0; i < kMine; ++i) {
-        const auto pack = load_pack<kStep>(values_ + row(thread, i) * kStride + term);
+        const auto pack = load_pack<kTileStep>(values_ + row(thread, i) * kStride + term);
 #pragma unroll
-        for (int t = 0; t < kStep; ++t) values.of[t][i] = pack[t];
+        for (int t = 0; t < kTileStep; ++t) values.of[t][i] = pack[t];
       }
     } else {
 #pragma unroll
-      for (int t = 0; t < kStep; ++t)
+      for (int t = 0; t < kTileStep; ++t)
 #pragma unroll
         for (int i = 0; i < kMine; i += 4) {
           const auto pack = load_pack<4>(values_ + (term + t) * kStride + row(thread, i));
@@ -110,7 +111,7 @@ class TileShares {
       const int index = i * kTileThreads + threadIdx.x, row = index / kPacks, column = index % kPacks * 4;
       auto sum = load<4>(at(0, row, column));
 #pragma unroll
-      for (int share = 1; share < kShares; ++share) {
+      for (int share = 1; share < kTileShares; ++share) {
         const auto other = load<4>(at(share, row, column));
 #pragma unroll
         for (int j = 0; j < 4; ++j) sum[j] += other[j];
@@ -120,12 +121,12 @@ class TileShares {
   }
 
  private:
-  alignas(16) float values_[kShares * kTileRows * kStride];
+  alignas(16) float values_[kTileShares * kTileRows * kStride];
 };
 
 /// Of dynamic shared memory, for every kind of product.
 inline constexpr int64_t kTileBytes = std::max<int64_t>(
-    kStages * (sizeof(Panel<kTileRows, true>) + sizeof(Panel<kTileColumns, true>)), sizeof(TileShares));
+    kTileStages * (sizeof(Panel<kTileRows, true>) + sizeof(Panel<kTileColumns, true>)), sizeof(TileShares));
 
 /// Calls write(row, column, four results of the tile) once for all packs of the tile a bᵀ at (row, column),
 /// each by one thread.  All threads of the block call it, once.
@@ -135,32 +136,32 @@ __device__ __forceinline__ void multiply_tile(const TileFactor& a, const TileFac
   using PanelA = Panel<kTileRows, a_by_rows>;
   using PanelB = Panel<kTileColumns, b_by_rows>;
   auto* const panels_a = dynamic_shared<PanelA>();
-  auto* const panels_b = reinterpret_cast<PanelB*>(panels_a + kStages);
-  const int panels = (terms + kTerms - 1) / kTerms;
+  auto* const panels_b = reinterpret_cast<PanelB*>(panels_a + kTileStages);
+  const int panels = (terms + kTileTerms - 1) / kTileTerms;
   const auto start = [&](int panel) {
     if (panel < panels) {
-      panels_a[panel % kStages].start(a, row, panel * kTerms, terms);
-      panels_b[panel % kStages].start(b, column, panel * kTerms, terms);
+      panels_a[panel % kTileStages].start(a, row, panel * kTileTerms, terms);
+      panels_b[panel % kTileStages].start(b, column, panel * kTileTerms, terms);
     }
     commit_copies();
   };
 
-  const int share = threadIdx.x / (kSide * kSide);
-  const int down = threadIdx.x / kSide % kSide, across = threadIdx.x % kSide;
-  constexpr int kRows = kTileRows / kSide, kColumns = kTileColumns / kSide;
+  const int share = threadIdx.x / (kTileSide * kTileSide);
+  const int down = threadIdx.x / kTileSide % kTileSide, across = threadIdx.x % kTileSide;
+  constexpr int kRows = kTileRows / kTileSide, kColumns = kTileColumns / kTileSide;
   float sums[kRows][kColumns] = {};
-  for (int panel = 0; panel < kStages - 1; ++panel) start(panel);
+  for (int panel = 0; panel < kTileStages - 1; ++panel) start(panel);
   for (int panel = 0; panel < panels; ++panel) {
-    wait_copies<kStages - 2>();
+    wait_copies<kTileStages - 2>();
     __syncthreads();  // the panel has arrived, and the one before it has been read
-    start(panel + kStages - 1);
+    start(panel + kTileStages - 1);
 #pragma unroll
-    for (int step = 0; step < kTerms / kShares; step += kStep) {
-      const int term = share * (kTerms / kShares) + step;
-      const auto of_a = panels_a[panel % kStages].read(down, term);
-      const auto of_b = panels_b[panel % kStages].read(across, term);
+    for (int step = 0; step < kTileTerms / kTileShares; step += kTileStep) {
+      const int term = share * (kTileTerms / kTileShares) + step;
+      const auto of_a = panels_a[panel % kTileStages].read(down, term);
+      const auto of_b = panels_b[panel % kTileStages].read(across, term);
 #pragma unroll
-      for (int t = 0; t < kStep; ++t)
+      for (int t = 0; t < kTileStep; ++t)
 #pragma unroll
         for (int i = 0; i < kRows; ++i)
 #pragma unroll

@@ -134,18 +134,6 @@ __device__ __forceinline__ void add_product(Floats<pack>& sum, const Floats<pack
   for (int i = 0; i < pack; ++i) sum[i] += a[i] * b[i];
 }
 
-/// Values as they lie in memory, as floats.  Pairs of bf16 are loaded as words, from which each of them is
-/// one instruction away.
-template <int pack, typename T>
-__device__ __forceinline__ Floats<pack> widened(const Pack<T, pack>& values) {
-  if constexpr (sizeof(T) == 2 && pack == 2) {
-    const unsigned word = load_pack<1>(reinterpret_cast<const unsigned*>(&values))[0];
-    return {low_bf16(word), high_bf16(word)};
-  } else {
-    return load<pack>(&values[0]);
-  }
-}
-
 /// A row of a map in shared memory.  Every slice has a group of zeros at either end; a column between groups
 /// stays empty, so that the groups of a warp lie in different banks.
 constexpr int kStagedGroups = kMostGroups + 2 * kMostSlices;
@@ -167,9 +155,9 @@ struct Pixels {
 
   __device__ __forceinline__ Pixels(const StagedRow<pack, T>& row, int group)
       : first(&row.groups[group][0][threadIdx.x]) {}
-  __device__ __forceinline__ Floats<pack> own(int i) const { return widened(first[i * kLanes]); }
-  __device__ __forceinline__ Floats<pack> left() const { return widened(first[-2 * kLanes]); }
-  __device__ __forceinline__ Floats<pack> right() const { return widened(first[(kColumns + 1) * kLanes]); }
+  __device__ __forceinline__ Floats<pack> own(int i) const { return to_floats(first[i * kLanes]); }
+  __device__ __forceinline__ Floats<pack> left() const { return to_floats(first[-2 * kLanes]); }
+  __device__ __forceinline__ Floats<pack> right() const { return to_floats(first[(kColumns + 1) * kLanes]); }
 };
 
 /// Copies rows of a map to shared memory, one after another.  Where channels are no multiple of 16 bytes
@@ -271,7 +259,7 @@ class Target {
 #pragma unroll
     for (int i = 0; i < kColumns; ++i) {
       if (!inside_[i]) continue;
-      const auto before = widened(load_pack<pack>(row_ + i * channels_));
+      const auto before = to_floats(load_pack<pack>(row_ + i * channels_));
 #pragma unroll
       for (int j = 0; j < pack; ++j) values[i][j] += before[j];
     }
