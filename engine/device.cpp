@@ -144,21 +144,30 @@ void Device::download(void* host, const void* device, int64_t bytes) {
   std::memcpy(host, device, bytes);
 }
 
-void Device::aside(const std::function<void()>& launches) {
+void Device::aside(std::function<void()> launches) {
+  constexpr size_t kMost = 2;  // enough for a long one beside several short kernels; more would hold memory
 #ifdef SCRAWL_CUDA
-  if (cuda::Queue* queue = cuda_queue(); queue && !watches_each_launch()) {
-    queue->begin_aside();
-    const std::shared_ptr<void> end(nullptr, [queue](void*) { queue->end_aside(); });
-    return launches();
-  }
+  cuda::Queue* const queue = watches_each_launch() ? nullptr : cuda_queue();
+  if (queue && asides_.size() == kMost) queue->join_first();
 #endif
-  launches();
+  if (asides_.size() == kMost) asides_.pop_front();
+  {
+#ifdef SCRAWL_CUDA
+    if (queue) queue->begin_aside();
+    const std::shared_ptr<void> end(nullptr, [queue](void*) {
+      if (queue) queue->end_aside();
+    });
+#endif
+    launches();
+  }
+  asides_.push_back(std::move(launches));
 }
 
 void Device::join() {
 #ifdef SCRAWL_CUDA
   if (cuda::Queue* queue = cuda_queue()) queue->join();
 #endif
+  asides_.clear();
 }
 
 void Device::attach(Profiler* profiler) {
@@ -170,6 +179,7 @@ void Device::attach(Profiler* profiler) {
 }
 
 void Device::synchronise() {
+  join();
   std::visit([](auto& queue) { queue->synchronise(); }, queue_);
 }
 

@@ -1,6 +1,8 @@
 #pragma once
 #include <chrono>
 #include <cstdint>
+#include <deque>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -114,9 +116,10 @@ class Device {
                    std::visit(library, queue_));
   }
 
-  /// What `launches` runs may go on beside what is run after it, until join(), on a device that can.  Neither
-  /// may write what the other reads or writes, and nothing that they use may be released before join().
-  void aside(const std::function<void()>& launches);
+  /// What `launches` runs may go on beside what is run after it, on a device that can: until join(), or until
+  /// two more have gone aside.  Neither may write what the other reads or writes.  What `launches` has
+  /// captured by value stays until then; nothing else that it uses may be released before.
+  void aside(std::function<void()> launches);
   void join();
 
   /// Captures the kernels that `body` launches instead of running them.  It must not copy between host and
@@ -183,6 +186,7 @@ class Device {
   DeviceKind kind_;
   Queue queue_;  // first: it finds out whether the device is there
   Allocator memory_;
+  std::deque<std::function<void()>> asides_;  // what has gone aside and was not joined, for what it captured
   bool synchronises_;
   Profiler* profiler_ = nullptr;
   Graph* capturing_ = nullptr;

@@ -1,6 +1,7 @@
 #pragma once
 // Every operation of the model, declarations only.  Each checks its shapes, runs its kernel, and notes on the
-// tape how to go back.  All maps are N,H,W,C; K is the number of classes, D the decoder's width.
+// tape how to go back.  All maps are N,H,W,C; K is the number of classes, D the decoder's width.  Gradients of
+// weights are computed beside the backward pass: they are there when it ends.
 #include <array>
 
 #include "engine/tape.h"
@@ -50,9 +51,10 @@ Tensor batch_norm_relu(Tape&, const Tensor& x, const Tensor& gamma, const Tensor
                        const Tensor& running_mean, const Tensor& running_var, float eps, float momentum,
                        float drop_rate);
 
-Tensor relu(Tape&, const Tensor& x);
-/// relu(a + b)
-Tensor add_relu(Tape&, const Tensor& a, const Tensor& b);
+/// Over x, when it is handed over and nobody else has its memory.
+Tensor relu(Tape&, Tensor x);
+/// relu(a + b), over b in the same way.
+Tensor add_relu(Tape&, const Tensor& a, Tensor b);
 
 /// Every pixel feature attends to the prototypes of its image's classes; q [N,P,d], prototypes [N or 1,
 /// K·slots, d], present u8 [N,K] -> [N,P,2d] = [attended | q].  q and prototypes are both differentiated, or

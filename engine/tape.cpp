@@ -1,7 +1,5 @@
 #include "engine/tape.h"
 
-#include <algorithm>
-
 #include "kernels/cast.h"
 #include "kernels/elementwise.h"
 
@@ -18,9 +16,14 @@ void copy(Device& device, const Tensor& x, const GradientTarget& y) {
                   .accumulate = y.accumulate});
 }
 
-bool any_differentiated(std::initializer_list<const Tensor*> tensors) {
-  return std::any_of(tensors.begin(), tensors.end(),
-                     [](const Tensor* x) { return x->gradient() != nullptr; });
+/// Whether any is differentiated; those that want the sum of their gradient learn of one more reader.
+bool note_readers(std::initializer_list<const Tensor*> inputs) {
+  bool any = false;
+  for (const Tensor* x : inputs) {
+    any |= x->gradient() != nullptr;
+    if (x->gradient() && x->gradient()->row_sum) ++x->gradient()->row_sum->readers;
+  }
+  return any;
 }
 
 }  // namespace
@@ -40,14 +43,14 @@ Tensor Tape::Output::take_gradient() const {
 }
 
 void Tape::record(Tensor& y, std::initializer_list<const Tensor*> inputs, Backward backward) {
-  if (mode_ != Mode::train || !any_differentiated(inputs)) return;
+  if (mode_ != Mode::train || !note_readers(inputs)) return;
   nodes_.push_back({Output::of(y), {}, [backward = std::move(backward)](const Tensor& dy, const Tensor&) {
                       backward(dy);
                     }});
 }
 
 void Tape::record(Tensor& y, Tensor& z, std::initializer_list<const Tensor*> inputs, BackwardOfTwo backward) {
-  if (mode_ != Mode::train || !any_differentiated(inputs)) return;
+  if (mode_ != Mode::train || !note_readers(inputs)) return;
   nodes_.push_back({Output::of(y), Output::of(z), std::move(backward)});
 }
 
@@ -63,6 +66,7 @@ void Tape::backward(const Tensor& loss, float weight, size_t down_to) {
     const Tensor dy = node.first.take_gradient(), dz = node.second.take_gradient();
     if (dy.defined() || dz.defined()) node.backward(dy, dz);  // else it did not reach the loss
   }
+  device_.join();
 }
 
 GradientTarget gradient_target(Device& device, const std::shared_ptr<Gradient>& slot, const Shape& shape,
@@ -80,6 +84,12 @@ GradientTarget gradient_target(Device& device, const std::shared_ptr<Gradient>& 
   }
   slot->lent = false;
   return {slot->value.raw(), true};
+}
+
+GradientTarget row_sum_target(Device& device, const std::shared_ptr<Gradient>& slot, int64_t channels) {
+  if (!slot || slot->written || !slot->row_sum || slot->row_sum->readers != 1) return {};
+  slot->row_sum->yielded = true;
+  return gradient_target(device, slot->row_sum->target, {channels});
 }
 
 void pass_gradient(Device& device, const std::shared_ptr<Gradient>& slot, const Tensor& dy) {

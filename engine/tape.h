@@ -9,12 +9,23 @@
 
 namespace scrawl {
 
+struct Gradient;
+
+/// An operation's wish for the sum over rows of its output's gradient, which is its bias's gradient: who
+/// computes that gradient has its values in hand and may yield their sum, too.
+struct RowSum {
+  std::shared_ptr<Gradient> target;
+  int readers = 0;       // operations that use the output: the sum must be of all that flows in
+  bool yielded = false;  // the target has it: no need to take it from the gradient
+};
+
 /// The gradient of one tensor.  `value` stays undefined until something flows in; a parameter's is a place in
 /// the arena of gradients, there from the start.
 struct Gradient {
   Tensor value;
-  bool written = false;  // false: the next kernel overwrites, true: it adds
-  bool lent = false;     // the memory may serve other gradients too: copy before adding
+  bool written = false;               // false: the next kernel overwrites, true: it adds
+  bool lent = false;                  // the memory may serve other gradients too: copy before adding
+  std::shared_ptr<RowSum> row_sum{};  // null when nobody wishes for it
 };
 
 /// Where a backward kernel writes: nowhere (data null), over or onto what is there.
@@ -82,6 +93,10 @@ class Tape {
 /// null.
 GradientTarget gradient_target(Device& device, const std::shared_ptr<Gradient>& slot, const Shape& shape,
                                DType dtype = DType::f32);
+
+/// Where the sum over rows of what is about to flow into `slot` goes, when that is wished for and is all that
+/// will flow in.  Call it ahead of gradient_target() and pass_gradient().
+GradientTarget row_sum_target(Device& device, const std::shared_ptr<Gradient>& slot, int64_t channels);
 
 /// dx (+)= dy without a copy when nothing has flowed into dx yet: both then share memory until one is added
 /// to.

@@ -74,6 +74,7 @@ Tensor Tensor::slice(int64_t offset, const Shape& shape) const {
   view.data_ += offset * size_of(dtype_);
   view.shape_ = shape;
   view.gradient_ = nullptr;
+  view.recomputation_ = nullptr;
   return view;
 }
 

@@ -9,9 +9,11 @@
 namespace scrawl {
 
 struct Gradient;
+class Recomputation;
 
 /// A contiguous array on a device: a cheap handle to shared memory.  Views only reshape; nothing is strided.
-/// A tensor that takes part in differentiation carries a gradient slot, shared by all its views.
+/// A tensor that takes part in differentiation carries a gradient slot, shared by all its views, and so is
+/// the way to compute it again, if there is one.
 class Tensor {
  public:
   Tensor() = default;  // undefined
@@ -36,9 +38,9 @@ class Tensor {
   template <typename T>
   T* data() const;
 
-  /// The same memory and gradient under another shape with as many elements.
+  /// The same memory, gradient and recomputation under another shape with as many elements.
   Tensor reshape(const Shape& shape) const;
-  /// `shape.elements()` elements from `offset` on, without a gradient slot.
+  /// `shape.elements()` elements from `offset` on, without gradient slot and recomputation.
   Tensor slice(int64_t offset, const Shape& shape) const;
 
   /// A copy on the host.
@@ -48,16 +50,21 @@ class Tensor {
   /// Where gradients of this tensor go; null for constants.
   const std::shared_ptr<Gradient>& gradient() const { return gradient_; }
   void set_gradient(std::shared_ptr<Gradient> gradient) { gradient_ = std::move(gradient); }
+  /// How the backward pass comes by values that nobody has kept; null where it cannot.
+  const std::shared_ptr<Recomputation>& recomputation() const { return recomputation_; }
+  void set_recomputation(std::shared_ptr<Recomputation> how) { recomputation_ = std::move(how); }
   /// True when this handle is the only one to its memory.
   bool unique() const { return buffer_.use_count() == 1; }
 
  private:
+  friend class Kept;
   Device* device_ = nullptr;
   std::shared_ptr<Buffer> buffer_;
   std::byte* data_ = nullptr;
   Shape shape_;
   DType dtype_ = DType::f32;
   std::shared_ptr<Gradient> gradient_;
+  std::shared_ptr<Recomputation> recomputation_;
 };
 
 }  // namespace scrawl

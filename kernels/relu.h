@@ -7,8 +7,8 @@
 
 namespace scrawl {
 
-/// y = max(x + addend, 0), the addend null for zero.  NaN stays NaN, as in PyTorch: a diverging run must
-/// show.
+/// y = max(x + addend, 0), the addend null for zero; y may lie over either.  NaN stays NaN, as in PyTorch: a
+/// diverging run must show.
 struct ReluForward {
   static constexpr std::string_view name = "relu.forward";
   DType dtype = DType::f32;
@@ -19,7 +19,7 @@ struct ReluForward {
   Cost cost() const { return {(addend ? 3 : 2) * elements * size_of(dtype), (addend ? 2 : 1) * elements}; }
 };
 
-/// dx (+)= dy where y > 0.
+/// dx (+)= dy where y > 0; dx may lie over dy.
 struct ReluBackward {
   static constexpr std::string_view name = "relu.backward";
   DType dtype = DType::f32;

@@ -1,6 +1,7 @@
 #include "kernels/convolution.h"
 
 #include "engine/ops.h"
+#include "engine/recomputation.h"
 
 namespace scrawl::ops {
 
@@ -26,28 +27,29 @@ Tensor convolution(Tape& tape, const Tensor& x, const Tensor& weight, const Tens
   tape.device().run(ConvolutionForward{
       .dtype = x.dtype(), .shape = shape, .x = x.raw(), .w = weight.raw(), .bias = bias.raw(), .y = y.raw()});
 
-  tape.record(y, {&x, &weight, &bias}, [=, &device = tape.device()](const Tensor& dy) {
-    const auto to_w = gradient_target(device, weight.gradient(), weight.shape());
-    const auto to_b = gradient_target(device, bias.gradient(), bias.shape());
-    if (to_w.data)
-      device.aside([&] {
-        device.run(ConvolutionBackwardWeight{.dtype = x.dtype(),
-                                             .shape = shape,
-                                             .x = x.raw(),
-                                             .dy = dy.raw(),
-                                             .dw = to_w.f32(),
-                                             .dbias = to_b.f32(),
-                                             .accumulate = to_w.accumulate});
-      });
-    if (const auto to = gradient_target(device, x.gradient(), x.shape(), x.dtype()); to.data)
-      device.run(ConvolutionBackwardInput{.dtype = x.dtype(),
-                                          .shape = shape,
-                                          .dy = dy.raw(),
-                                          .w = weight.raw(),
-                                          .dx = to.data,
-                                          .accumulate = to.accumulate});
-    device.join();
-  });
+  tape.record(y, {&x, &weight, &bias},
+              [=, &device = tape.device(), kept = Kept(x), x_shape = x.shape(), dx = x.gradient(),
+               db = bias.gradient()](const Tensor& dy) {
+                if (weight.gradient())
+                  kept.use_aside([=, &device](const Tensor& values) {
+                    const auto to_w = gradient_target(device, weight.gradient(), weight.shape());
+                    const auto to_b = gradient_target(device, db, {weight.dim(0)});
+                    device.run(ConvolutionBackwardWeight{.dtype = dy.dtype(),
+                                                         .shape = shape,
+                                                         .x = values.raw(),
+                                                         .dy = dy.raw(),
+                                                         .dw = to_w.f32(),
+                                                         .dbias = to_b.f32(),
+                                                         .accumulate = to_w.accumulate});
+                  });
+                if (const auto to = gradient_target(device, dx, x_shape, dy.dtype()); to.data)
+                  device.run(ConvolutionBackwardInput{.dtype = dy.dtype(),
+                                                      .shape = shape,
+                                                      .dy = dy.raw(),
+                                                      .w = weight.raw(),
+                                                      .dx = to.data,
+                                                      .accumulate = to.accumulate});
+              });
   return y;
 }
 

@@ -1,20 +1,73 @@
 #include "engine/ops.h"
+#include "engine/recomputation.h"
+#include "kernels/column_sum.h"
 #include "kernels/matmul.h"
 
 namespace scrawl::ops {
+namespace {
+
+/// dW (+)= dyᵀ x, and db (+)= Σ_rows dy unless its slot is null.
+void weight_backward(Device& device, const Tensor& x, const Tensor& dy, const Tensor& weight,
+                     const std::shared_ptr<Gradient>& bias) {
+  const int64_t out = weight.dim(0), in = weight.dim(1), rows = dy.shape().rows();
+  const auto to_w = gradient_target(device, weight.gradient(), weight.shape());
+  const auto to_b = gradient_target(device, bias, {out});
+  const bool together = to_w.accumulate == to_b.accumulate;
+  device.run(MatMul{.name = "linear.backward_weight",
+                    .dtype = dy.dtype(),
+                    .transpose_a = true,
+                    .m = out,
+                    .n = in,
+                    .k = rows,
+                    .a = dy.raw(),
+                    .lda = out,
+                    .b = x.raw(),
+                    .ldb = in,
+                    .c = to_w.data,
+                    .ldc = in,
+                    .a_sum = together ? to_b.f32() : nullptr,
+                    .accumulate = to_w.accumulate});
+  if (to_b.data && !together)
+    device.run(ColumnSum{.dtype = dy.dtype(),
+                         .x = dy.raw(),
+                         .sum = to_b.f32(),
+                         .rows = rows,
+                         .columns = static_cast<int>(out),
+                         .accumulate = to_b.accumulate});
+}
+
+/// dx (+)= dy W.
+void input_backward(Device& device, const Tensor& dy, const Tensor& weight, const GradientTarget& dx) {
+  const int64_t out = weight.dim(0), in = weight.dim(1);
+  device.run(MatMul{.name = "linear.backward_input",
+                    .dtype = dy.dtype(),
+                    .c_dtype = dy.dtype(),
+                    .m = dy.shape().rows(),
+                    .n = in,
+                    .k = out,
+                    .a = dy.raw(),
+                    .lda = out,
+                    .b = weight.raw(),
+                    .ldb = in,
+                    .c = dx.data,
+                    .ldc = in,
+                    .accumulate = dx.accumulate});
+}
+
+}  // namespace
 
 Tensor linear(Tape& tape, const Tensor& x, const Tensor& weight, const Tensor& bias) {
   require(weight.shape().rank() == 2 && x.shape().rank() >= 1 && x.dim(-1) == weight.dim(1),
           "linear: x {} does not fit weight {}", x.shape().text(), weight.shape().text());
   require(!bias.defined() || (bias.shape() == Shape{weight.dim(0)} && bias.dtype() == x.dtype()),
           "linear: bias {} does not fit weight {}, or x's type", bias.shape().text(), weight.shape().text());
-  const int64_t rows = x.shape().rows(), out = weight.dim(0), in = weight.dim(1);
+  const int64_t out = weight.dim(0), in = weight.dim(1);
   Tensor y(tape.device(), x.shape().with_last(out), x.dtype());
   tape.device().run(MatMul{.name = "linear.forward",
                            .dtype = x.dtype(),
                            .c_dtype = x.dtype(),
                            .transpose_b = true,
-                           .m = rows,
+                           .m = x.shape().rows(),
                            .n = out,
                            .k = in,
                            .a = x.raw(),
@@ -25,44 +78,17 @@ Tensor linear(Tape& tape, const Tensor& x, const Tensor& weight, const Tensor& b
                            .ldc = out,
                            .bias = bias.defined() ? bias.raw() : nullptr});
 
-  tape.record(y, {&x, &weight, &bias},
-              [=, &device = tape.device(), dx = x.gradient(), dw = weight.gradient(),
-               db = bias.gradient()](const Tensor& dy) {
-                const auto to_w = gradient_target(device, dw, weight.shape());
-                const auto to_b = gradient_target(device, db, bias.shape());
-                if (to_w.data)
-                  device.aside([&] {
-                    device.run(MatMul{.name = "linear.backward_weight",
-                                      .dtype = dy.dtype(),
-                                      .transpose_a = true,
-                                      .m = out,
-                                      .n = in,
-                                      .k = rows,
-                                      .a = dy.raw(),
-                                      .lda = out,
-                                      .b = x.raw(),
-                                      .ldb = in,
-                                      .c = to_w.data,
-                                      .ldc = in,
-                                      .a_sum = to_b.f32(),
-                                      .accumulate = to_w.accumulate});
-                  });
-                if (const auto to = gradient_target(device, dx, x.shape(), x.dtype()); to.data)
-                  device.run(MatMul{.name = "linear.backward_input",
-                                    .dtype = dy.dtype(),
-                                    .c_dtype = x.dtype(),
-                                    .m = rows,
-                                    .n = in,
-                                    .k = out,
-                                    .a = dy.raw(),
-                                    .lda = out,
-                                    .b = weight.raw(),
-                                    .ldb = in,
-                                    .c = to.data,
-                                    .ldc = in,
-                                    .accumulate = to.accumulate});
-                device.join();
-              });
+  const auto bias_sum = std::make_shared<RowSum>(RowSum{.target = bias.gradient()});
+  tape.record(
+      y, {&x, &weight, &bias},
+      [=, &device = tape.device(), kept = Kept(x), shape = x.shape(), dx = x.gradient()](const Tensor& dy) {
+        if (weight.gradient())
+          kept.use_aside([=, &device, db = bias_sum->yielded ? nullptr : bias_sum->target](
+                             const Tensor& values) { weight_backward(device, values, dy, weight, db); });
+        if (const auto to = gradient_target(device, dx, shape, dy.dtype()); to.data)
+          input_backward(device, dy, weight, to);
+      });
+  if (y.gradient() && bias_sum->target) y.gradient()->row_sum = bias_sum;
   return y;
 }
 

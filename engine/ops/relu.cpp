@@ -3,9 +3,18 @@
 #include "engine/ops.h"
 
 namespace scrawl::ops {
+namespace {
 
-Tensor relu(Tape& tape, const Tensor& x) {
-  Tensor y(tape.device(), x.shape(), x.dtype());
+/// Memory for what is computed from `x` element by element: x's own when nobody else has it, or may come back
+/// to it (see Kept).
+Tensor over(const Tensor& x) {
+  return x.unique() && !x.recomputation() ? x.slice(0, x.shape()) : Tensor(x.device(), x.shape(), x.dtype());
+}
+
+}  // namespace
+
+Tensor relu(Tape& tape, Tensor x) {
+  Tensor y = over(x);
   tape.device().run(ReluForward{.dtype = x.dtype(), .x = x.raw(), .y = y.raw(), .elements = x.elements()});
 
   // y tells where x was positive, so x itself need not be kept.
@@ -22,9 +31,9 @@ Tensor relu(Tape& tape, const Tensor& x) {
   return y;
 }
 
-Tensor add_relu(Tape& tape, const Tensor& a, const Tensor& b) {
+Tensor add_relu(Tape& tape, const Tensor& a, Tensor b) {
   require(a.shape() == b.shape(), "add_relu: a {}, b {}", a.shape().text(), b.shape().text());
-  Tensor y(tape.device(), a.shape(), a.dtype());
+  Tensor y = over(b);
   tape.device().run(ReluForward{
       .dtype = a.dtype(), .x = a.raw(), .addend = b.raw(), .y = y.raw(), .elements = a.elements()});
 
@@ -32,8 +41,8 @@ Tensor add_relu(Tape& tape, const Tensor& a, const Tensor& b) {
       y, {&a, &b},
       [y = y.slice(0, y.shape()), &device = tape.device(), da = a.gradient(),
        db = b.gradient()](const Tensor& dy) {
-        // The gradient of both, written over y's unless somebody else looks at that.
-        const Tensor dsum = dy.unique() ? dy : Tensor(device, y.shape(), y.dtype());
+        // The gradient of both.
+        const Tensor dsum = over(dy);
         device.run(ReluBackward{
             .dtype = y.dtype(), .y = y.raw(), .dy = dy.raw(), .dx = dsum.raw(), .elements = y.elements()});
         pass_gradient(device, da, dsum);

@@ -78,16 +78,17 @@ Queue::~Queue() {
     for (float* buffer : lane.scratch) cudaFree(buffer);
     cudaFree(lane.blas_workspace);
     cudaFree(lane.counters);
-    cudaEventDestroy(lane.mark);
     cudaStreamDestroy(lane.stream);
   }
+  spare_.insert(spare_.end(), asides_.begin(), asides_.end());
+  if (fork_) spare_.push_back(fork_);
+  for (CUevent_st* event : spare_) cudaEventDestroy(event);
   if (blas_) cublasLtDestroy(blas_);
 }
 
 void Queue::open(Lane& lane) {
   // Not blocking: the legacy default stream must not serialise with ours.
   check(cudaStreamCreateWithFlags(&lane.stream, cudaStreamNonBlocking), "stream of " + device_name_);
-  check(cudaEventCreateWithFlags(&lane.mark, cudaEventDisableTiming), "event of " + device_name_);
   check(cudaMalloc(&lane.blas_workspace, kBlasWorkspaceBytes), "workspace of cuBLASLt");
   void* counters = nullptr;
   check(cudaMalloc(&counters, kCounters * sizeof(unsigned)), "counters of kernels");
@@ -95,23 +96,41 @@ void Queue::open(Lane& lane) {
   check(cudaMemsetAsync(lane.counters, 0, kCounters * sizeof(unsigned), lane.stream), "counters of kernels");
 }
 
+CUevent_st* Queue::new_event() {
+  CUevent_st* event = nullptr;
+  check(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "event of " + device_name_);
+  return event;
+}
+
 void Queue::begin_aside() {
   if (!aside_.stream) open(aside_);
-  check(cudaEventRecord(main_.mark, main_.stream), "marking kernels");
-  check(cudaStreamWaitEvent(aside_.stream, main_.mark, 0), "ordering kernels");
+  if (!fork_) fork_ = new_event();
+  check(cudaEventRecord(fork_, main_.stream), "marking kernels");
+  check(cudaStreamWaitEvent(aside_.stream, fork_, 0), "ordering kernels");
   lane_ = &aside_;
-  joined_ = false;
 }
 
 void Queue::end_aside() {
   lane_ = &main_;
+  if (spare_.empty()) spare_.push_back(new_event());
+  asides_.push_back(spare_.back());
+  spare_.pop_back();
+  check(cudaEventRecord(asides_.back(), aside_.stream), "marking kernels");
+}
+
+void Queue::join_first() {
+  if (asides_.empty()) return;
+  check(cudaStreamWaitEvent(main_.stream, asides_.front(), 0), "ordering kernels");
+  spare_.push_back(asides_.front());
+  asides_.pop_front();
 }
 
 void Queue::join() {
-  if (joined_) return;
-  joined_ = true;
-  check(cudaEventRecord(aside_.mark, aside_.stream), "marking kernels");
-  check(cudaStreamWaitEvent(main_.stream, aside_.mark, 0), "ordering kernels");
+  if (asides_.empty()) return;
+  std::swap(asides_.front(), asides_.back());  // whoever waits for the last waits for all
+  join_first();
+  spare_.insert(spare_.end(), asides_.begin(), asides_.end());
+  asides_.clear();
 }
 
 int64_t Queue::blas_workspace_bytes() const {

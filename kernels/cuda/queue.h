@@ -1,6 +1,7 @@
 #pragma once
 // No CUDA header is included here, so that the engine needs none to hold a queue.
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <string>
 #include <vector>
@@ -65,11 +66,13 @@ class Queue {
   int64_t scratch_bytes() const;
 
   /// What is launched between begin_aside() and end_aside() waits for what was launched before and may run
-  /// beside what is launched after, until join().
+  /// beside what is launched after, until it is joined.
   void begin_aside();
   void end_aside();
-  /// What is launched from here on waits for what was launched aside.
+  /// What is launched from here on waits for what was launched aside: for all, or for what went first of
+  /// those that were not joined.
   void join();
+  void join_first();
 
   /// The same for matrix products of our own, whose callers keep their factors in scratch(): the memory that
   /// cuBLASLt works in.  Throws std::invalid_argument for more than there is.
@@ -89,15 +92,17 @@ class Queue {
     unsigned* counters = nullptr;
     std::vector<float*> scratch;  // the last one is in use
     int64_t scratch_capacity = 0;
-    int64_t scratch_total = 0;   // bytes of all
-    CUevent_st* mark = nullptr;  // for the other lane to wait for
+    int64_t scratch_total = 0;  // bytes of all
   };
   void open(Lane& lane);
+  CUevent_st* new_event();
   void release_scratch(Lane& lane);
 
   Lane main_, aside_;
   Lane* lane_ = &main_;
-  bool joined_ = true;
+  CUevent_st* fork_ = nullptr;      // where the main lane was when the last went aside
+  std::deque<CUevent_st*> asides_;  // the ends of those that were not joined
+  std::vector<CUevent_st*> spare_;  // events that nobody waits for
   cublasLtContext* blas_ = nullptr;
   std::unique_ptr<MatMulPlans> matmul_plans_;
   std::string device_name_;

@@ -52,6 +52,20 @@ TEST_F(TapeTest, CopiesSharedGradientsBeforeAddingToThem) {
   EXPECT_EQ(other.gradient()->value.to_host(), std::vector<float>{7.0f});
 }
 
+TEST_F(TapeTest, RectifiesInPlaceWhatNobodyElseHas) {
+  const Tensor kept = leaf(device_, {2}, {-1.0f, 2.0f});
+  Tensor given = leaf(device_, {2}, {3.0f, -4.0f});
+  const void* memory = given.raw();
+  const Tensor y = ops::relu(tape_, kept);
+  EXPECT_NE(y.raw(), kept.raw());
+  EXPECT_EQ(kept.to_host(), (std::vector<float>{-1.0f, 2.0f}));
+  const Tensor sum = ops::add_relu(tape_, y, std::move(given));
+  EXPECT_EQ(sum.raw(), memory);
+  EXPECT_EQ(sum.to_host(), (std::vector<float>{3.0f, 0.0f}));
+  tape_.backward(dot(tape_, sum.reshape({1, 2}), {10.0f, 100.0f}));
+  EXPECT_EQ(kept.gradient()->value.to_host(), (std::vector<float>{0.0f, 0.0f}));
+}
+
 TEST_F(TapeTest, GoesBackFromOneLossAheadOfTheRest) {
   const Tensor x = leaf(device_, {1}, {3.0f});
   const Tensor y = ops::relu(tape_, x);

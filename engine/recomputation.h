@@ -1,0 +1,41 @@
+#pragma once
+#include <functional>
+#include <vector>
+
+#include "engine/tensor.h"
+
+namespace scrawl {
+
+/// The second coming of an output that nobody keeps after the forward pass, since the backward kernel of the
+/// operation that made it has its values in hand on the way: a normalised map, GELU's output.  Who needs them
+/// for a weight's gradient waits for that.
+class Recomputation {
+ public:
+  using Use = std::function<void(const Tensor& values)>;
+  /// Whether somebody waits.
+  bool wanted() const { return !uses_.empty(); }
+  /// Where to compute the values to: memory like `x`, or an undefined tensor when nobody waits.
+  Tensor wanted_like(const Tensor& x) const;
+  /// The values are under way: what has waited for them goes aside.
+  void arrive(const Tensor& values);
+
+ private:
+  friend class Kept;
+  std::vector<Use> uses_;
+};
+
+/// An input as an operation's backward closure keeps it that needs it for a weight's gradient only: with its
+/// memory or, when it can be computed again, without.
+class Kept {
+ public:
+  explicit Kept(const Tensor& x);
+  /// Runs `use` beside what follows (Device::aside): now or, if the values are gone, when they are back. What
+  /// it has captured stays as long as it needs.
+  void use_aside(Recomputation::Use use) const;
+
+ private:
+  Tensor x_;
+  std::weak_ptr<Buffer> memory_;  // when x_ has none
+};
+
+}  // namespace scrawl

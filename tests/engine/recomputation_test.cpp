@@ -1,0 +1,152 @@
+#include "engine/recomputation.h"
+
+#include <gtest/gtest.h>
+
+#include <utility>
+
+#include "engine/ops.h"
+
+namespace scrawl {
+namespace {
+
+Tensor leaf(Device& device, const Shape& shape, const std::vector<float>& values) {
+  Tensor x = Tensor::from(device, shape, values);
+  x.set_gradient(std::make_shared<Gradient>());
+  return x;
+}
+
+std::vector<float> gradient_of(const Tensor& x) {
+  return x.gradient()->value.to_host();
+}
+
+class RecomputationTest : public ::testing::Test {
+ protected:
+  ~RecomputationTest() override { EXPECT_EQ(device_.memory().damage(), ""); }
+
+  int64_t in_use() { return device_.memory().statistics().in_use; }
+
+  /// x as an operation that yields its values again while it goes back; `found` says whether that was wanted.
+  Tensor computed_again(const Tensor& x) {
+    Tensor y = Tensor::from(device_, x.shape(), x.to_host());
+    const auto recomputation = std::make_shared<Recomputation>();
+    tape_.record(y, {&x}, [this, x, recomputation](const Tensor& dy) {
+      pass_gradient(device_, x.gradient(), dy);
+      wanted_ = recomputation->wanted();
+      EXPECT_EQ(recomputation->wanted_like(x).defined(), wanted_);
+      recomputation->arrive(x);
+      EXPECT_FALSE(recomputation->wanted());
+    });
+    y.set_recomputation(recomputation);
+    return y;
+  }
+
+  /// Σ weights · x, which can yield the sum of x's gradient over rows, if one is given.
+  Tensor summing(const Tensor& x, const std::vector<float>& weights, const std::vector<float>& sum = {}) {
+    Tensor loss = Tensor::zeros(device_, {1});
+    const Tensor cotangent = Tensor::from(device_, x.shape(), weights);
+    tape_.record(loss, {&x}, [this, slot = x.gradient(), cotangent, sum](const Tensor&) {
+      const auto to = sum.empty() ? GradientTarget{} : row_sum_target(device_, slot, cotangent.dim(-1));
+      yields_ |= to.data != nullptr;
+      if (yields_) device_.upload(to.data, sum.data(), sum.size() * sizeof(float));
+      pass_gradient(device_, slot, cotangent);
+    });
+    return loss;
+  }
+
+  Device device_{{.threads = 1, .guard_memory = true}};
+  Tape tape_{device_, Tape::Mode::train};
+  bool wanted_ = false, yields_ = false;
+  const Tensor x_ = leaf(device_, {2, 1}, {3.0f, 5.0f});
+  const Tensor weight_ = leaf(device_, {1, 1}, {2.0f}), bias_ = leaf(device_, {1}, {0.0f});
+};
+
+TEST_F(RecomputationTest, WeightGradientsWaitForValuesThatNobodyKept) {
+  Tensor y = computed_again(x_);
+  const Tensor z = ops::linear(tape_, y, weight_, bias_);
+  const int64_t before = in_use(), bytes = 256;
+  y = {};
+  EXPECT_EQ(in_use(), before - bytes) << "the linear layer must not keep its input";
+  tape_.backward(summing(z, {10.0f, 100.0f}));
+  EXPECT_TRUE(wanted_);
+  EXPECT_EQ(gradient_of(weight_), std::vector<float>{530.0f});
+  EXPECT_EQ(gradient_of(x_), (std::vector<float>{20.0f, 200.0f}));
+}
+
+TEST_F(RecomputationTest, IsNotWantedWhereSomebodyKeepsTheValues) {
+  const Tensor y = computed_again(x_);
+  tape_.backward(summing(ops::linear(tape_, y, weight_, bias_).reshape({1, 2}), {10.0f, 100.0f}));
+  EXPECT_FALSE(wanted_);
+  EXPECT_EQ(gradient_of(weight_), std::vector<float>{530.0f});
+}
+
+TEST_F(RecomputationTest, ConvolutionsWaitToo) {
+  const Tensor map = leaf(device_, {1, 1, 2, 1}, {3.0f, 5.0f}), kernel = leaf(device_, {1, 1, 1, 1}, {2.0f});
+  const Tensor z = ops::convolution(tape_, computed_again(map), kernel, bias_, 1, 0);
+  tape_.backward(summing(z, {10.0f, 100.0f}));
+  EXPECT_TRUE(wanted_);
+  EXPECT_EQ(gradient_of(kernel), std::vector<float>{530.0f});
+  EXPECT_EQ(gradient_of(bias_), std::vector<float>{110.0f});
+  EXPECT_EQ(gradient_of(map), (std::vector<float>{20.0f, 200.0f}));
+}
+
+TEST_F(RecomputationTest, RectifyingDoesNotOverwriteWhatAWeightGradientMayComeBackTo) {
+  Tensor y = computed_again(leaf(device_, {2, 1}, {-3.0f, 5.0f}));
+  const void* memory = y.raw();
+  EXPECT_NE(ops::relu(tape_, std::move(y)).raw(), memory);
+}
+
+// The first layer's input is gone and comes back last; the second must not find its weight's gradient
+// written.
+TEST_F(RecomputationTest, AddsUpAWeightsGradientsInTheOrderInWhichTheyAreComputed) {
+  const Tensor first = ops::linear(tape_, x_, weight_, bias_);
+  const Tensor second = ops::linear(tape_, computed_again(x_), weight_, bias_);
+  tape_.backward(ops::weighted_sum(
+      tape_, {{summing(first, {10.0f, 100.0f}), 1.0f}, {summing(second, {1000.0f, 10000.0f}), 1.0f}}));
+  EXPECT_EQ(gradient_of(weight_), std::vector<float>{53530.0f});
+  EXPECT_EQ(gradient_of(bias_), std::vector<float>{11110.0f});
+}
+
+TEST_F(RecomputationTest, TheSumOfAGradientComesFromWhoComputesIt) {
+  tape_.backward(summing(ops::linear(tape_, x_, weight_, bias_), {10.0f, 100.0f}, {7.0f}));
+  EXPECT_TRUE(yields_);
+  EXPECT_EQ(gradient_of(bias_), std::vector<float>{7.0f}) << "and from nobody else";
+  EXPECT_EQ(gradient_of(weight_), std::vector<float>{530.0f});
+}
+
+TEST_F(RecomputationTest, TheSumIsTakenFromTheGradientWhereSeveralFlowTogether) {
+  const Tensor z = ops::linear(tape_, x_, weight_, bias_);
+  tape_.backward(ops::weighted_sum(
+      tape_, {{summing(z, {10.0f, 100.0f}, {7.0f}), 1.0f}, {summing(z, {1.0f, 2.0f}, {7.0f}), 1.0f}}));
+  EXPECT_FALSE(yields_);
+  EXPECT_EQ(gradient_of(bias_), std::vector<float>{113.0f});
+}
+
+// The bias's gradient has begun when the weight's begins: the first layer's weight gradient waits.
+TEST_F(RecomputationTest, AddsToABiassGradientBesideAWeightsThatBegins) {
+  const Tensor first = ops::linear(tape_, computed_again(x_), weight_, bias_);
+  const Tensor second = ops::linear(tape_, x_, weight_, bias_);
+  const Tensor loss_of_second = summing(second, {1.0f, 2.0f});
+  tape_.backward(
+      ops::weighted_sum(tape_, {{summing(first, {10.0f, 100.0f}, {7.0f}), 1.0f}, {loss_of_second, 1.0f}}));
+  EXPECT_TRUE(yields_);
+  EXPECT_EQ(gradient_of(weight_), std::vector<float>{543.0f});
+  EXPECT_EQ(gradient_of(bias_), std::vector<float>{10.0f});
+}
+
+TEST(DeviceAside, KeepsWhatWasCapturedUntilTwoMoreHaveGoneOrAllAreJoined) {
+  Device device;
+  const auto token = std::make_shared<int>(0);
+  const auto nothing = [] {};
+  device.aside([token] {});
+  device.aside(nothing);
+  EXPECT_EQ(token.use_count(), 2);
+  device.aside(nothing);
+  EXPECT_EQ(token.use_count(), 1);
+  device.aside([token] {});
+  EXPECT_EQ(token.use_count(), 2);
+  device.join();
+  EXPECT_EQ(token.use_count(), 1);
+}
+
+}  // namespace
+}  // namespace scrawl
