@@ -94,7 +94,8 @@ void Parameters::allocate(Device& device, const std::vector<GroupSettings>& grou
     Parameter& parameter = parameters_[i];
     if (parameter.learnt) {
       parameter.value = values_.slice(offsets[i], parameter.shape);
-      if (groups[parameter.group].lr != 0.0f || differentiate_frozen) {
+      const bool frozen = groups[parameter.group].lr == 0.0f && !differentiate_frozen;
+      if (parameter.differentiated && !frozen) {
         parameter.value.set_gradient(std::make_shared<Gradient>());
         parameter.value.gradient()->value = gradients_.slice(offsets[i], parameter.shape);
       }
@@ -174,6 +175,8 @@ HostTensor Parameters::to_file(const Parameter& parameter) const {
 }
 
 HostTensor Parameters::gradient_to_file(const Parameter& parameter) const {
+  if (parameter.learnt && !parameter.differentiated)
+    return HostTensor::of(parameter.file_shape, std::vector<float>(parameter.shape.elements()));
   const auto& gradient = parameter.value.gradient();
   require(gradient != nullptr, "parameter '{}' has no gradient", parameter.name);
   return HostTensor::of(parameter.file_shape, in_file_layout(parameter, gradient->value.to_host()));

@@ -43,6 +43,9 @@ struct Parameter {
   /// f32.
   Tensor matrix{};
   bool learnt = true;  // false for running statistics: saved and loaded, never differentiated
+  /// False where the gradient is zero by construction: it enters operations as a constant, and AdamW takes
+  /// its gradient for zero.
+  bool differentiated = true;
 };
 
 struct GroupSettings {

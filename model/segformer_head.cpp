@@ -31,18 +31,20 @@ SegformerHead::SegformerHead(const Scope& scope, const ModelConfig& config)
             scope.parameters.add_state(scope.prefix + "linear_fuse.bn.running_var", {config.width}, 1.0f)},
       linear_pred_(pointwise(scope.inner("linear_pred"), config.width, config.classes)),
       dropout_(config.dropout) {
-  for (int i = 0; i < 4; ++i)
+  for (int i = 0; i < 4; ++i) {
     linear_c_.emplace_back(scope.inner("linear_c" + std::to_string(i + 1)).inner("proj"),
                            config.embed_dims[i], config.width, LinearInit::uniform);
+    // Batch norm subtracts whatever the biases add, so their gradient is zero.  Computed, it would be
+    // rounding noise, which AdamW turns into steps of full size.
+    linear_c_.back().bias.differentiated = false;
+  }
 }
 
 Tensor SegformerHead::features(Tape& tape, const std::array<Tensor, 4>& maps) const {
   std::array<Tensor, 4> weights, biases;
   for (int i = 0; i < 4; ++i) {
     weights[i] = linear_c_[i].weight.value;
-    // Batch norm subtracts whatever these add, so their gradient is zero.  Computed, it would be rounding
-    // noise, which AdamW turns into steps of full size: they enter as constants.
-    biases[i] = linear_c_[i].bias.value.slice(0, linear_c_[i].bias.shape);
+    biases[i] = linear_c_[i].bias.value;
   }
   const Tensor fused = ops::decoder_fuse(tape, maps, weights, biases, fuse_.value);
   return ops::batch_norm_relu(tape, fused, norm_.gamma.value, norm_.beta.value, norm_.running_mean.value,

@@ -167,6 +167,17 @@ TEST_F(ParametersTest, DifferentiatesFrozenGroupsWhenAsked) {
   EXPECT_NE(frozen.value.gradient(), nullptr);
 }
 
+TEST_F(ParametersTest, TakesTheGradientForZeroOfWhatIsNotDifferentiated) {
+  Parameter& bias = parameters_.add({.name = "bias", .shape = {2}, .initial = Initial::constant(1.0f)});
+  bias.differentiated = false;
+  parameters_.allocate(device_, {{.lr = 0.5f, .weight_decay = 0.5f}}, 0);
+  EXPECT_EQ(bias.value.gradient(), nullptr);
+  EXPECT_EQ(parameters_.gradient_to_file(bias).floats(), (std::vector<float>{0.0f, 0.0f}));
+  parameters_.begin_step();
+  update(0b1);
+  EXPECT_EQ(bias.value.to_host(), (std::vector<float>{0.75f, 0.75f})) << "weight decay alone moves it";
+}
+
 TEST_F(ParametersTest, CannotGrowOnceAllocated) {
   parameters_.add({.name = "a", .shape = {2}});
   parameters_.allocate(device_, {{.lr = 1.0f}}, 0);
