@@ -19,15 +19,19 @@ struct ReluForward {
   Cost cost() const { return {(addend ? 3 : 2) * elements * size_of(dtype), (addend ? 2 : 1) * elements}; }
 };
 
-/// dx (+)= dy where y > 0; dx may lie over dy.
+/// dx (+)= dy where y > 0; dx may lie over dy.  Where dx_sum [columns] is not null, and dx is not added to,
+/// dx_sum (+)= Σ_rows dx as well.
 struct ReluBackward {
   static constexpr std::string_view name = "relu.backward";
   DType dtype = DType::f32;
   const void* y = nullptr;
   const void* dy = nullptr;
   void* dx = nullptr;
+  float* dx_sum = nullptr;
   int64_t elements = 0;
+  int columns = 1;
   bool accumulate = false;
+  bool accumulate_sum = false;
   Cost cost() const { return {(accumulate ? 4 : 3) * elements * size_of(dtype), elements}; }
 };
 

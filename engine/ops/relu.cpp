@@ -20,13 +20,17 @@ Tensor relu(Tape& tape, Tensor x) {
   // y tells where x was positive, so x itself need not be kept.
   tape.record(y, {&x},
               [y = y.slice(0, y.shape()), &device = tape.device(), dx = x.gradient()](const Tensor& dy) {
+                const auto to_sum = row_sum_target(device, dx, y.dim(-1));
                 const auto to = gradient_target(device, dx, y.shape(), y.dtype());
                 device.run(ReluBackward{.dtype = y.dtype(),
                                         .y = y.raw(),
                                         .dy = dy.raw(),
                                         .dx = to.data,
+                                        .dx_sum = to_sum.f32(),
                                         .elements = y.elements(),
-                                        .accumulate = to.accumulate});
+                                        .columns = static_cast<int>(y.dim(-1)),
+                                        .accumulate = to.accumulate,
+                                        .accumulate_sum = to_sum.accumulate});
               });
   return y;
 }

@@ -3,6 +3,7 @@
 #include "kernels/relu.h"
 
 #include "kernels/cpu/parallel.h"
+#include "kernels/cpu/partial_sums.h"
 
 namespace scrawl::cpu {
 
@@ -22,17 +23,26 @@ void run(const ReluForward& args, Queue& queue) {
 
 void run(const ReluBackward& args, Queue& queue) {
   require_f32(args.dtype, args.name);
+  if (args.dx_sum && args.accumulate)
+    throw std::invalid_argument("relu.backward: the sum of a gradient that is added to");
   const auto* y = static_cast<const float*>(args.y);
   const auto* dy = static_cast<const float*>(args.dy);
   auto* dx = static_cast<float*>(args.dx);
   const bool accumulate = args.accumulate;
-  parallel_chunks(queue, args.elements, grain_for(1), [=](int64_t begin, int64_t end) {
+  const int64_t columns = args.columns, rows = args.elements / columns;
+  const int64_t grain = std::max<int64_t>(1, grain_for(1) / columns), chunks = ceil_div(rows, grain);
+  float* partials = args.dx_sum ? queue.scratch(chunks * columns) : nullptr;
+  parallel_chunks(queue, rows, grain, [=](int64_t begin, int64_t end) {
 #pragma omp simd
-    for (int64_t i = begin; i < end; ++i) {
+    for (int64_t i = begin * columns; i < end * columns; ++i) {
       const float gradient = dy[i];  // loaded in any case: a load that hangs on y would not be vectorised
       dx[i] = (accumulate ? dx[i] : 0.0f) + (y[i] > 0.0f ? gradient : 0.0f);
     }
+    if (partials)
+      sum_columns(dx + begin * columns, columns, end - begin, columns, partials + begin / grain * columns);
   });
+  if (args.dx_sum)
+    reduce_partials(queue, partials, chunks, columns, columns, args.dx_sum, args.accumulate_sum);
 }
 
 }  // namespace scrawl::cpu

@@ -1,7 +1,9 @@
 // y = max(x, 0) and its gradient: one pass each, bound by memory.  The comparison asks "is it negative?", to
-// which NaN answers no, so that NaN passes through.
+// which NaN answers no, so that NaN passes through.  Where the gradient's sum over rows is wanted, the pass
+// goes by columns instead of value by value, with four rows of a thread on their way at a time.
 #include "kernels/relu.h"
 
+#include "kernels/cuda/device/column_sums.cuh"
 #include "kernels/cuda/device/elementwise.cuh"
 #include "kernels/cuda/device/storage.cuh"
 
@@ -45,6 +47,49 @@ struct Backward {
   }
 };
 
+template <typename T, int width>
+__global__ void __launch_bounds__(kColumnThreads)
+    backward_with_sum(const T* y, const T* dy, T* dx, int64_t rows, ColumnSumsTarget to) {
+  constexpr int kRows = 4;
+  const int64_t column = my_column<width>(), first = blockIdx.x * to.rows_of_part;
+  const int64_t end = column < to.columns ? min(rows, first + to.rows_of_part) : 0;
+  Floats<width> total{};
+  for (int64_t row = first + threadIdx.y; row < end; row += kRows * blockDim.y) {
+    const auto at = [&](int i) { return (row + int64_t{i} * blockDim.y) * to.columns + column; };
+    const auto exists = [&](int i) { return row + int64_t{i} * blockDim.y < end; };
+    Floats<width> outputs[kRows], gradients[kRows];
+#pragma unroll
+    for (int i = 0; i < kRows; ++i) {
+      if (!exists(i)) continue;
+      outputs[i] = load<width>(y + at(i));
+      gradients[i] = load<width>(dy + at(i));
+    }
+#pragma unroll
+    for (int i = 0; i < kRows; ++i) {
+      if (!exists(i)) continue;
+#pragma unroll
+      for (int j = 0; j < width; ++j) {
+        gradients[i][j] = outputs[i][j] > 0.0f ? gradients[i][j] : 0.0f;
+        total[j] += gradients[i][j];
+      }
+      store<width>(dx + at(i), gradients[i]);
+    }
+  }
+  finish_column_sums(total, to);
+}
+
+template <typename T>
+void launch_with_sum(const ReluBackward& args, Queue& queue) {
+  if (args.accumulate) throw std::invalid_argument("relu.backward: the sum of a gradient that is added to");
+  with_pack_width<T>(packable(args.columns, {args.y, args.dy, args.dx}), [&](auto width) {
+    const int64_t rows = args.elements / args.columns;
+    const ColumnSumsLaunch shape(rows, args.columns / width);
+    launch(queue, shape.block.shape(args.name, shape.parts), backward_with_sum<T, width>,
+           static_cast<const T*>(args.y), static_cast<const T*>(args.dy), static_cast<T*>(args.dx), rows,
+           ColumnSumsTarget(args.dx_sum, args.columns, args.accumulate_sum, shape, queue));
+  });
+}
+
 }  // namespace
 
 void run(const ReluForward& args, Queue& queue) {
@@ -57,6 +102,7 @@ void run(const ReluForward& args, Queue& queue) {
 
 void run(const ReluBackward& args, Queue& queue) {
   with_storage(args.dtype, args.name, [&]<typename T>(Storage<T>) {
+    if (args.dx_sum) return launch_with_sum<T>(args, queue);
     const Backward<T> body{static_cast<const T*>(args.y), static_cast<const T*>(args.dy),
                            static_cast<T*>(args.dx), args.accumulate};
     launch_elementwise<T>(queue, args.name, args.elements, {args.y, args.dy, args.dx}, body);

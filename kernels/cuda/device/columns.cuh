@@ -80,11 +80,10 @@ __device__ void add_over_groups(Floats<N>& values) {
   }
 }
 
-/// Σ over rows [first, end), `stride` apart, of `width` neighbouring columns; it arrives in group 0.  All
-/// threads call it, those beyond the last column with no rows.
+/// Σ over this thread's share of rows [first, end), `stride` apart, of `width` neighbouring columns.
 template <int width, typename T>
-__device__ __forceinline__ Floats<width> sum_of_rows(const T* column, int64_t stride, int64_t first,
-                                                     int64_t end) {
+__device__ __forceinline__ Floats<width> sum_of_my_rows(const T* column, int64_t stride, int64_t first,
+                                                        int64_t end) {
   Floats<width> total{};
 #pragma unroll 4
   for (int64_t row = first + threadIdx.y; row < end; row += blockDim.y) {
@@ -92,6 +91,15 @@ __device__ __forceinline__ Floats<width> sum_of_rows(const T* column, int64_t st
 #pragma unroll
     for (int i = 0; i < width; ++i) total[i] += values[i];
   }
+  return total;
+}
+
+/// The same over all rows; it arrives in group 0.  All threads call it, those beyond the last column with no
+/// rows.
+template <int width, typename T>
+__device__ __forceinline__ Floats<width> sum_of_rows(const T* column, int64_t stride, int64_t first,
+                                                     int64_t end) {
+  auto total = sum_of_my_rows<width>(column, stride, first, end);
   add_over_groups(total);
   return total;
 }
