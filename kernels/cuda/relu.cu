@@ -1,6 +1,6 @@
 // y = max(x, 0) and its gradient: one pass each, bound by memory.  The comparison asks "is it negative?", to
 // which NaN answers no, so that NaN passes through.  Where the gradient's sum over rows is wanted, the pass
-// goes by columns instead of value by value, with four rows of a thread on their way at a time.
+// goes by columns instead of value by value, with two rows of a thread on their way at a time.
 #include "kernels/relu.h"
 
 #include "kernels/cuda/device/column_sums.cuh"
@@ -48,31 +48,31 @@ struct Backward {
 };
 
 template <typename T, int width>
-__global__ void __launch_bounds__(kColumnThreads)
+__global__ void __launch_bounds__(kColumnThreads, 4)
     backward_with_sum(const T* y, const T* dy, T* dx, int64_t rows, ColumnSumsTarget to) {
-  constexpr int kRows = 4;
+  constexpr int kRows = 2;
   const int64_t column = my_column<width>(), first = blockIdx.x * to.rows_of_part;
   const int64_t end = column < to.columns ? min(rows, first + to.rows_of_part) : 0;
   Floats<width> total{};
-  for (int64_t row = first + threadIdx.y; row < end; row += kRows * blockDim.y) {
-    const auto at = [&](int i) { return (row + int64_t{i} * blockDim.y) * to.columns + column; };
-    const auto exists = [&](int i) { return row + int64_t{i} * blockDim.y < end; };
-    Floats<width> outputs[kRows], gradients[kRows];
+  const int64_t behind = end * to.columns, step = blockDim.y * to.columns;
+  for (int64_t at = (first + threadIdx.y) * to.columns + column; at < behind; at += kRows * step) {
+    Pack<T, width> outputs[kRows], gradients[kRows];
 #pragma unroll
     for (int i = 0; i < kRows; ++i) {
-      if (!exists(i)) continue;
-      outputs[i] = load<width>(y + at(i));
-      gradients[i] = load<width>(dy + at(i));
+      if (at + i * step >= behind) continue;
+      outputs[i] = load_pack<width>(y + at + i * step);
+      gradients[i] = load_pack<width>(dy + at + i * step);
     }
 #pragma unroll
     for (int i = 0; i < kRows; ++i) {
-      if (!exists(i)) continue;
+      if (at + i * step >= behind) continue;
+      Floats<width> values;
 #pragma unroll
       for (int j = 0; j < width; ++j) {
-        gradients[i][j] = outputs[i][j] > 0.0f ? gradients[i][j] : 0.0f;
-        total[j] += gradients[i][j];
+        values[j] = value_of(outputs[i], j) > 0.0f ? value_of(gradients[i], j) : 0.0f;
+        total[j] += values[j];
       }
-      store<width>(dx + at(i), gradients[i]);
+      store<width>(dx + at + i * step, values);
     }
   }
   finish_column_sums(total, to);
