@@ -6,9 +6,9 @@
 // whose sums are added at the end.  The sum of a's terms comes from the same fragments, multiplied by ones.
 // Cost: one read of a and b from memory (each tile of c reads its columns again, from the second-level cache)
 // and two passes over parts · m · n floats there.
-// Limits: few results and many terms (see is_deep); columns of a and b are read by packs of 8, but for a
-// factor a with odd rows (as many as there are classes): dense ones of up to 32 values are copied as they
-// lie, others value by value.
+// Limits: few results and many terms, and the sum or rows that are no packs (see is_deep); columns of a and b
+// are read by packs of 8, but for a factor a with odd rows (as many as there are classes): dense ones of up
+// to 32 values are copied as they lie, others value by value.
 #include "kernels/cuda/device/async_copy.cuh"
 #include "kernels/cuda/device/columns.cuh"
 #include "kernels/cuda/device/elementwise.cuh"
@@ -321,7 +321,9 @@ void launch_deep(const MatMul& args, Queue& queue) {
 }  // namespace
 
 bool is_deep(const MatMul& args) {
-  // With more results a library's larger tiles and a column sum are as fast or faster (measured on an H200).
+  // With more results a library's larger tiles and a column sum are as fast or faster, and so are a library's
+  // without that sum (measured on an H200).
+  if (!args.a_sum && is_packed_a(args)) return false;
   constexpr int64_t kNarrow = 64, kWide = 256, kFewestTerms = 2048;
   return args.dtype == DType::bf16 && args.c_dtype == DType::f32 && args.transpose_a && !args.transpose_b &&
          !args.bias && args.n > 0 && std::min(args.m, args.n) <= kNarrow &&

@@ -128,8 +128,12 @@ std::vector<OpCase> matmul_cases() {
                                            .c_dtype = DType::f32}),
       matmul_case("weight_gradient_tall",
                   {.m = 128, .n = 64, .k = 2112, .transpose_a = true, .sum = true, .c_dtype = DType::f32}),
-      matmul_case("weight_gradient_gaps",
-                  {.m = 35, .n = 19, .k = 2049, .transpose_a = true, .gap = 5, .c_dtype = DType::f32}),
+      matmul_case(
+          "weight_gradient_gaps",
+          {.m = 35, .n = 19, .k = 2049, .transpose_a = true, .sum = true, .gap = 5, .c_dtype = DType::f32}),
+      // Rows that are no packs, without the sum.
+      matmul_case("weight_gradient_without_sum",
+                  {.m = 21, .n = 40, .k = 2048, .transpose_a = true, .c_dtype = DType::f32}),
       // A factor whose rows are neither packs nor dense, in either tile; few parts.
       matmul_case("weight_gradient_values",
                   {.m = 35, .n = 24, .k = 2048, .transpose_a = true, .sum = true, .c_dtype = DType::f32}),
