@@ -46,7 +46,7 @@ std::string Device::cudnn_absence() {
 #endif
 }
 
-Device::Queue Device::make_queue(const Options& options) {
+Device::Queue Device::make_queue(const Options& options, [[maybe_unused]] Allocator& memory) {
   if (const std::string reason = absence(options.kind); !reason.empty())
     throw InputError("no {} device: {}", name_of(options.kind), reason);
   if (options.cudnn && options.kind == DeviceKind::cuda)
@@ -55,16 +55,16 @@ Device::Queue Device::make_queue(const Options& options) {
   if (options.kind == DeviceKind::simt) {
     simt::Options simt = options.simt;
     if (simt.threads == 0) simt.threads = options.threads;
-    return std::make_unique<simt::Queue>(simt);
+    return std::make_unique<simt::Queue>(memory, simt);
   }
 #endif
 #ifdef SCRAWL_CUDA
   const cuda::Options cuda{.cublas_only = options.cublas_only,
                            .synchronise_each_launch = options.synchronise_each_launch};
 #ifdef SCRAWL_CUDNN
-  if (options.kind == DeviceKind::cuda && options.cudnn) return std::make_unique<cudnn::Queue>(cuda);
+  if (options.kind == DeviceKind::cuda && options.cudnn) return std::make_unique<cudnn::Queue>(memory, cuda);
 #endif
-  if (options.kind == DeviceKind::cuda) return std::make_unique<cuda::Queue>(cuda);
+  if (options.kind == DeviceKind::cuda) return std::make_unique<cuda::Queue>(memory, cuda);
 #endif
   return std::make_unique<cpu::Queue>(options.threads);
 }
@@ -81,8 +81,8 @@ cuda::Queue* Device::cuda_queue() const {
 
 Device::Device(const Options& options)
     : kind_(options.kind),
-      queue_(make_queue(options)),
       memory_(system_memory(options.kind), options.guard_memory),
+      queue_(make_queue(options, memory_)),
       synchronises_(options.synchronise_each_launch) {}
 
 int Device::threads() const {
@@ -102,21 +102,22 @@ std::string Device::describe() const {
   return fmt::format("{} with {} threads", name(), threads());
 }
 
-int64_t Device::scratch_bytes() const {
-  return std::visit([](const auto& queue) { return queue->scratch_bytes(); }, queue_);
+int64_t Device::processor_scratch_bytes() const {
+  const auto* queue = std::get_if<std::unique_ptr<cpu::Queue>>(&queue_);
+  return queue ? (*queue)->scratch_bytes() : 0;
 }
 
 int64_t Device::peak_bytes() const {
-  return memory_.statistics().peak + scratch_bytes();
+  return memory_.statistics().peak + processor_scratch_bytes();
 }
 
 int64_t Device::peak_reserved_bytes() const {
-  return memory_.statistics().peak_reserved + scratch_bytes();
+  return memory_.statistics().peak_reserved + processor_scratch_bytes();
 }
 
 void Device::trim() {
   memory_.trim();
-  if (captures_.expired()) std::visit([](const auto& queue) { queue->release_scratch(); }, queue_);
+  if (const auto* queue = std::get_if<std::unique_ptr<cpu::Queue>>(&queue_)) (*queue)->release_scratch();
 }
 
 int64_t Device::free_bytes() const {

@@ -91,12 +91,12 @@ class Device {
   std::string describe() const;
   int threads() const;
   Allocator& memory() { return memory_; }
-  /// High-water mark of tensors plus what kernels work in, in bytes: to compare with PyTorch's
-  /// max_memory_allocated().  The second is what the device's memory has lost to them, with what lies between
-  /// and beside tensors: max_memory_reserved().
+  /// High-water mark of tensors together with what kernels work in at that moment, in bytes: to compare with
+  /// PyTorch's max_memory_allocated().  The second is what the device's memory has lost to them, with what
+  /// lies between and beside tensors: max_memory_reserved().
   int64_t peak_bytes() const;
   int64_t peak_reserved_bytes() const;
-  /// Gives back what nobody uses (see Allocator::trim), and what kernels work in unless graphs do.
+  /// Gives back what nobody uses (see Allocator::trim).
   void trim();
   /// What the device's memory has left.
   int64_t free_bytes() const;
@@ -164,8 +164,8 @@ class Device {
                              std::unique_ptr<cudnn::Queue>
 #endif
                              >;
-  static Queue make_queue(const Options& options);
-  int64_t scratch_bytes() const;
+  static Queue make_queue(const Options& options, Allocator& memory);
+  int64_t processor_scratch_bytes() const;
 
   /// Runs a kernel to its end; on a GPU by the GPU's own clock, without the time of launching.
   template <typename Launch>
@@ -184,8 +184,8 @@ class Device {
   }
 
   DeviceKind kind_;
-  Queue queue_;  // first: it finds out whether the device is there
-  Allocator memory_;
+  Allocator memory_;  // asks for nothing until the queue, which gives back to it, has found the device
+  Queue queue_;
   std::deque<std::function<void()>> asides_;  // what has gone aside and was not joined, for what it captured
   bool synchronises_;
   Profiler* profiler_ = nullptr;

@@ -10,6 +10,7 @@ namespace scrawl {
 
 Graph Device::capture(const std::function<void()>& body) {
   require(!capturing(), "a capture within a capture");
+  join();  // what runs aside is not of the capture
   Graph graph;
   graph.device_ = this;
   graph.memory_ = captures_.lock();
@@ -22,6 +23,7 @@ Graph Device::capture(const std::function<void()>& body) {
   const std::shared_ptr<void> end(nullptr, [this](void*) {
     memory_.use(Allocator::Pool::ordinary);
     capturing_ = nullptr;
+    asides_.clear();  // there are some only when `body` failed
   });
 #ifdef SCRAWL_CUDA
   if (cuda::Queue* queue = cuda_queue()) {

@@ -8,6 +8,9 @@
 #include <vector>
 
 #include "engine/error.h"
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
+#endif
 
 namespace scrawl {
 namespace {
@@ -23,6 +26,13 @@ int64_t rounded(int64_t bytes, int64_t unit = kAlignment) {
   return std::max(unit, (bytes + unit - 1) / unit * unit);
 }
 
+void mark_for_sanitizer([[maybe_unused]] std::byte* memory, [[maybe_unused]] int64_t bytes,
+                        [[maybe_unused]] bool usable) {
+#ifdef __SANITIZE_ADDRESS__
+  usable ? __asan_unpoison_memory_region(memory, bytes) : __asan_poison_memory_region(memory, bytes);
+#endif
+}
+
 }  // namespace
 
 SystemMemory host_memory() {
@@ -31,7 +41,8 @@ SystemMemory host_memory() {
       [](int64_t bytes) { return static_cast<std::byte*>(std::aligned_alloc(kAlignment, rounded(bytes))); },
       [](std::byte* memory) { std::free(memory); },
       [](std::byte* memory, std::byte value, int64_t bytes) { std::fill_n(memory, bytes, value); },
-      [](std::byte* host, const std::byte* memory, int64_t bytes) { std::memcpy(host, memory, bytes); }};
+      [](std::byte* host, const std::byte* memory, int64_t bytes) { std::memcpy(host, memory, bytes); },
+      mark_for_sanitizer};
 }
 
 int64_t host_free_bytes() {
@@ -56,10 +67,11 @@ std::byte* Allocator::allocate(int64_t bytes) {
   std::byte* const block = address_of(place);
   used_[block] = place;
   count(pool_, size);
+  system_.mark(block, bytes, true);
   if (guard_) {
-    system_.fill(block - kBand, kBandByte, kBand);
+    fill_band(block - kBand, block);
     system_.fill(block, kNanByte, bytes);
-    system_.fill(block + bytes, kBandByte, size - bytes + kBand);
+    fill_band(block + bytes, block + size + kBand);
   }
   return block;
 }
@@ -102,6 +114,7 @@ void Allocator::add_segment(int64_t size) {
   if (!segment.memory)
     throw OutOfMemory(fmt::format("out of memory: {} bytes asked for, {} in use, {} held", size,
                                   statistics_.in_use, statistics_.reserved));
+  system_.mark(segment.memory, guard_ ? size + 2 * kBand : segment.size, false);
   statistics_.reserved += segment.size;
   statistics_.peak_reserved = std::max(statistics_.peak_reserved, statistics_.reserved);
   const Place place{next_segment_++, 0};
@@ -130,6 +143,8 @@ void Allocator::release(std::byte* block) {
   const int64_t segment = it->first.segment;
   const Pool pool = segments_.at(segment).pool;
   if (guard_) check_bands(block, it->second);
+  // Captured kernels come back to what is released.
+  if (pool == Pool::ordinary) system_.mark(block, it->second.size, false);
   count(pool, -it->second.size);
   FreeBlocks& free = free_in(pool);
   const auto is_free = [&](Blocks::iterator other) {
@@ -156,6 +171,7 @@ void Allocator::release(std::byte* block) {
 
 void Allocator::end_captures() {
   for (auto& [number, segment] : segments_) segment.pool = Pool::ordinary;
+  for (const auto& [size, place] : free_in(Pool::captured)) system_.mark(address_of(place), size, false);
   free_in(Pool::ordinary).merge(free_in(Pool::captured));
   const int64_t still_live = live_[static_cast<int>(Pool::captured)];
   live_[static_cast<int>(Pool::captured)] = captured_peak_ = 0;
@@ -196,16 +212,24 @@ std::byte* Allocator::address_of(Place place) const {
   return segments_.at(place.segment).memory + (guard_ ? kBand : 0) + place.offset;
 }
 
-void Allocator::check_bands(const std::byte* block, const Block& info) {
+void Allocator::fill_band(std::byte* begin, std::byte* end) {
+  system_.mark(begin, end - begin, true);
+  system_.fill(begin, kBandByte, end - begin);
+  system_.mark(begin, end - begin, false);
+}
+
+void Allocator::check_bands(std::byte* block, const Block& info) {
   if (!is_whole(block - kBand, block))
     damage_ += fmt::format("bytes written ahead of a block of {} bytes; ", info.requested);
   if (!is_whole(block + info.requested, block + info.size + kBand))
     damage_ += fmt::format("bytes written behind a block of {} bytes; ", info.requested);
 }
 
-bool Allocator::is_whole(const std::byte* begin, const std::byte* end) const {
+bool Allocator::is_whole(std::byte* begin, std::byte* end) const {
   std::vector<std::byte> band(end - begin);
+  system_.mark(begin, end - begin, true);
   system_.copy_to_host(band.data(), begin, end - begin);
+  system_.mark(begin, end - begin, false);
   return std::ranges::all_of(band, [](std::byte b) { return b == kBandByte; });
 }
 

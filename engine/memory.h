@@ -9,6 +9,8 @@
 #include <unordered_map>
 #include <utility>
 
+#include "kernels/scratch.h"
+
 namespace scrawl {
 
 /// Where a device's memory comes from: aligned to 256 bytes or better, null when there is no more.
@@ -18,7 +20,11 @@ struct SystemMemory {
   // What guards need (see Allocator); both wait for everything that is under way.
   void (*fill)(std::byte* memory, std::byte value, int64_t bytes);
   void (*copy_to_host)(std::byte* host, const std::byte* memory, int64_t bytes);
+  // Says whether anybody may touch these bytes, to who can stop others.
+  void (*mark)(std::byte* memory, int64_t bytes, bool usable) = [](std::byte*, int64_t, bool) {};
 };
+/// The processor's.  Under the address sanitizer only blocks in use can be touched, as far as they were asked
+/// for.
 SystemMemory host_memory();
 /// What the processor's memory has left for new work, in bytes.
 int64_t host_free_bytes();
@@ -29,7 +35,7 @@ int64_t host_free_bytes();
 /// training step, whose shapes repeat, asks the system for nothing after its first run.  Where a block lies
 /// within the segments follows from the requests so far and their sizes alone.  Blocks are aligned to 256
 /// bytes.  Not thread-safe: one thread drives a device.
-class Allocator {
+class Allocator final : public MemorySource {
  public:
   struct Statistics {
     int64_t in_use = 0;         // bytes of blocks that are handed out, captures' at their worst moment
@@ -47,8 +53,8 @@ class Allocator {
   Allocator(const Allocator&) = delete;
   Allocator& operator=(const Allocator&) = delete;
 
-  std::byte* allocate(int64_t bytes);
-  void release(std::byte* block);
+  std::byte* allocate(int64_t bytes) override;
+  void release(std::byte* block) override;
 
   /// From here on blocks come from this pool; each returns to its own.  Captured kernels name their memory by
   /// address, so what is handed out while they are captured is handed out to nothing but captures: it counts
@@ -97,8 +103,9 @@ class Allocator {
   void cut(Place place, int64_t size);
   void count(Pool pool, int64_t bytes);
   std::byte* address_of(Place place) const;
-  void check_bands(const std::byte* block, const Block& info);
-  bool is_whole(const std::byte* begin, const std::byte* end) const;
+  void fill_band(std::byte* begin, std::byte* end);
+  void check_bands(std::byte* block, const Block& info);
+  bool is_whole(std::byte* begin, std::byte* end) const;
 
   SystemMemory system_;
   bool guard_;

@@ -161,11 +161,12 @@ void run(const AttentionBackward& args, Queue& queue) {
   const int dq_copies = mma && blocks > 1 ? blocks : 0, dkv_copies = parts.count > 1 ? parts.count : 0;
   const int64_t means = mma ? 0 : copy_stride(heads * shape.queries);
   const int64_t dq_floats = dq_copies * copy_stride(shape.query_elements());
-  float* const scratch = queue.scratch(means + dq_floats + dkv_copies * copy_stride(shape.key_elements()));
-  float* const dq_partials = dq_copies ? scratch + means : nullptr;
-  float* const dkv_partials = dkv_copies ? scratch + means + dq_floats : nullptr;
+  const Scratch scratch = queue.scratch(means + dq_floats + dkv_copies * copy_stride(shape.key_elements()));
+  float* const query_means = mma ? nullptr : scratch.data();
+  float* const dq_partials = dq_copies ? scratch.data() + means : nullptr;
+  float* const dkv_partials = dkv_copies ? scratch.data() + means + dq_floats : nullptr;
   with_storage(args.dtype, args.name, [&]<typename T>(Storage<T>) {
-    const BackwardSource<T> source{args, scale_of(shape), mma ? nullptr : scratch, dq_partials, dkv_partials};
+    const BackwardSource<T> source{args, scale_of(shape), query_means, dq_partials, dkv_partials};
     if constexpr (std::is_same_v<T, bf16>)
       if (mma)
         launch_attend_backward_mma(queue, args.name, source, heads, {parts, blocks}, shape.head_size, 0);

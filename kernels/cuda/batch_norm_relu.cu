@@ -370,7 +370,8 @@ void batch_statistics(const BatchNormReluForward& args, Queue& queue) {
   with_pack_width<T>(packable(channels, {args.x}), [&](auto width) {
     const ColumnBlock block(channels / width, 16);  // half the parts of full rows: they are to be merged
     const Parts parts(args.images, args.positions, block);
-    float* partials = queue.scratch(parts.count * 2 * channels);
+    const Scratch scratch = queue.scratch(parts.count * 2 * channels);
+    float* const partials = scratch.data();
     launch(queue, block.shape(args.name, parts.count), part_statistics<T, width>,
            static_cast<const T*>(args.x), partials, channels, parts);
     launch(queue, shape_for_parts(args.name, channels), merge_statistics<T>, args, partials, parts);
@@ -397,7 +398,8 @@ void run(const BatchNormReluBackward& args, Queue& queue) {
     with_narrow_packs(packable(channels, {args.x, args.dy, args.dx}), [&](auto width) {
       const ColumnBlock block(channels / width);
       const Parts parts(args.images, args.positions, block);
-      float* shift = queue.scratch((2 + 2 * parts.count) * channels);
+      const Scratch scratch = queue.scratch((2 + 2 * parts.count) * channels);
+      float* const shift = scratch.data();
       float* partials = shift + 2 * channels;
       const Slopes slopes{shift, shift + channels};
       launch(queue, block.shape(args.name, parts.count), part_products<T, width>, args, partials, parts);

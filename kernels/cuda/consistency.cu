@@ -189,11 +189,12 @@ void run(const ConsistencyForward& args, Queue& queue) {
     with_row(args.classes, args.name, [&]<typename Row>(Row) {
       const Cut<T, Row> cut(args.positions, args.classes, {args.a, args.b});
       const int64_t blocks = std::max<int64_t>(1, cut.blocks());
+      const Scratch partials = queue.scratch(blocks);
       launch(
           queue,
           {.name = args.name, .grid = {blocks}, .block = {kThreads}, .shared_bytes = 2 * cut.staged_bytes()},
-          forward<T, Row>, static_cast<const T*>(args.a), static_cast<const T*>(args.b), cut,
-          queue.scratch(blocks), queue.counters(1), args.loss);
+          forward<T, Row>, static_cast<const T*>(args.a), static_cast<const T*>(args.b), cut, partials.data(),
+          queue.counters(1), args.loss);
     });
   });
 }

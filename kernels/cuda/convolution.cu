@@ -239,7 +239,8 @@ void backward_input(const ConvolutionBackwardInput& args, Queue& queue) {
   const ConvolutionShape& shape = args.shape;
   const Patches<T> patches(shape);
   const int64_t unit = patches.image_positions(), chunk = patches.template chunk<C>(unit);
-  auto* columns = reinterpret_cast<C*>(queue.scratch(floats_for<C>(chunk * patches.stride)));
+  const Scratch scratch = queue.scratch(floats_for<C>(chunk * patches.stride));
+  auto* columns = reinterpret_cast<C*>(scratch.data());
   for (int64_t first = 0; first < patches.positions; first += chunk) {
     const int64_t count = std::min(chunk, patches.positions - first);
     run(product_with_weights(args, first, count, columns, std::is_same_v<C, float> ? DType::f32 : DType::bf16,
@@ -270,7 +271,8 @@ void backward_input_by_spread_outputs(const ConvolutionBackwardInput& args, Queu
   const int64_t outputs = shape.out_channels, terms = outputs * kTaps, packs = outputs / kSpreadWidth;
   // Twice the usual: a batch of 12 goes at once, so that the product has enough rows for a large GPU.
   const int64_t chunk = std::min(cells, std::max<int64_t>(1, 2 * kChunkBytes / (terms * 2)));
-  auto* columns = reinterpret_cast<bf16*>(queue.scratch(floats_for<bf16>(chunk * terms)));
+  const Scratch scratch = queue.scratch(floats_for<bf16>(chunk * terms));
+  auto* columns = reinterpret_cast<bf16*>(scratch.data());
   require_fits(cells, args.name);
   for (int64_t first = 0; first < cells; first += chunk) {
     const int64_t count = std::min(chunk, cells - first);
@@ -307,9 +309,9 @@ void run(const ConvolutionForward& args, Queue& queue) {
     const int64_t outputs = args.shape.out_channels, chunk = patches.chunk(128);
     const bool pad = patches.stride != patches.patch;
     const int64_t weights = pad ? outputs * patches.stride : 0;
-    float* scratch = queue.scratch(floats_for<T>(weights) + floats_for<T>(chunk * patches.stride));
-    auto* padded = reinterpret_cast<T*>(scratch);
-    auto* columns = reinterpret_cast<T*>(scratch + floats_for<T>(weights));
+    const Scratch scratch = queue.scratch(floats_for<T>(weights) + floats_for<T>(chunk * patches.stride));
+    auto* padded = reinterpret_cast<T*>(scratch.data());
+    auto* columns = reinterpret_cast<T*>(scratch.data() + floats_for<T>(weights));
     require_fits(weights, args.name);
     launch(queue, {.name = args.name, .grid = {ceil_div(weights, kThreads)}, .block = {kThreads}},
            pad_rows<T>, static_cast<const T*>(args.w), weights, static_cast<int>(patches.patch),
@@ -354,7 +356,7 @@ void run(const ConvolutionBackwardInput& args, Queue& queue) {
 void run(const ConvolutionBackwardWeight& args, Queue& queue) {
   if (convolve_weight_directly(args, queue) || convolve_image_weight_directly(args, queue)) return;
   const int64_t outputs = args.shape.out_channels;
-  if (args.dbias)  // before the columns take the scratch
+  if (args.dbias)
     run(ColumnSum{.dtype = args.dtype,
                   .x = args.dy,
                   .sum = args.dbias,
@@ -365,8 +367,8 @@ void run(const ConvolutionBackwardWeight& args, Queue& queue) {
   with_storage(args.dtype, args.name, [&]<typename T>(Storage<T>) {
     const Patches<T> patches(args.shape);
     const int64_t chunk = std::max<int64_t>(1, patches.chunk(128));
-    auto* columns =
-        patches.direct ? nullptr : reinterpret_cast<T*>(queue.scratch(floats_for<T>(chunk * patches.stride)));
+    const Scratch scratch = queue.scratch(patches.direct ? 0 : floats_for<T>(chunk * patches.stride));
+    auto* columns = reinterpret_cast<T*>(scratch.data());
     int64_t first = 0;
     do {  // without positions too, since dw is to be set
       const int64_t count = std::min(chunk, patches.positions - first);

@@ -9,14 +9,15 @@ namespace scrawl::SCRAWL_GPU {
 /// to part.
 struct WeightParts {
   int64_t count, stride;
+  Scratch scratch;
   float *dw, *dbias;
 
-  WeightParts(const ConvolutionBackwardWeight& args, int64_t parts, Queue& queue) : count(parts) {
-    const int64_t weights = args.shape.weights();
-    stride = ceil_div(weights + (args.dbias ? args.shape.out_channels : 0), 4) * 4;
-    dw = queue.scratch(count * stride);
-    dbias = args.dbias ? dw + weights : nullptr;
-  }
+  WeightParts(const ConvolutionBackwardWeight& args, int64_t parts, Queue& queue)
+      : count(parts),
+        stride(ceil_div(args.shape.weights() + (args.dbias ? args.shape.out_channels : 0), 4) * 4),
+        scratch(queue.scratch(count * stride)),
+        dw(scratch.data()),
+        dbias(args.dbias ? dw + args.shape.weights() : nullptr) {}
 };
 
 /// dw and dbias of `args` (+)= the sum over parts, in a fixed order.

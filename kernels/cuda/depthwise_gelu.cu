@@ -556,7 +556,8 @@ void run(const DepthwiseGeluBackward& args, Queue& queue) {
     with_pack<T>(args.channels, {args.x, args.dy, args.dx}, [&](auto pack) {
       const Tiling tiling(args.images, args.height, args.width, args.channels, pack);
       const int64_t parts = tiling.parts(args.images), columns = int64_t{kParameters} * args.channels;
-      float* partials = args.dw ? queue.scratch(parts * columns) : nullptr;
+      const Scratch scratch = queue.scratch(args.dw ? parts * columns : 0);
+      float* const partials = scratch.data();
       launch(queue, tiling.shape(args.name, args.images, sizeof(BackwardMemory<pack, T>)), backward<pack, T>,
              args, tiling, partials, queue.counters(tiling.chunks));
     });

@@ -15,15 +15,16 @@ void Graph::launch() const {
 
 // Relaxed: the allocator may ask for memory that the capture is the first to need.
 Capture::Capture(Queue& queue) : queue_(queue) {
-  queue.keep_scratch();
   check(cudaStreamBeginCapture(queue.stream(), cudaStreamCaptureModeRelaxed), "beginning to capture a graph");
 }
 
 Capture::~Capture() {
-  if (!open_) return;
-  cudaGraph_t abandoned = nullptr;
-  cudaStreamEndCapture(queue_.stream(), &abandoned);
-  if (abandoned) cudaGraphDestroy(abandoned);
+  if (open_) {
+    cudaGraph_t abandoned = nullptr;
+    cudaStreamEndCapture(queue_.stream(), &abandoned);
+    if (abandoned) cudaGraphDestroy(abandoned);
+  }
+  queue_.forget_asides();  // there are some only when it failed
 }
 
 std::shared_ptr<Graph> Capture::finish() {

@@ -22,7 +22,7 @@ class Graph {
 };
 
 /// While it lives, what is launched on the queue is captured instead of run.  Kernels must have run once
-/// before: plans and scratch memory are then there.
+/// before: plans are then there.
 class Capture {
  public:
   explicit Capture(Queue& queue);

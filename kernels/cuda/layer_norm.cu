@@ -407,7 +407,8 @@ void backward(std::string_view name, const ResidualNormBackward& args, Queue& qu
       };
       if (L::held > 0 && args.dgamma) {
         const RowParts parts(args.rows, block, args.images);
-        float* sums = queue.scratch(args.images * parts.count * 2 * args.channels);
+        const Scratch scratch = queue.scratch(args.images * parts.count * 2 * args.channels);
+        float* const sums = scratch.data();
         launch_gradients(gradients_of_part<T, L, L::held != 0>, sums, parts.count, parts.rows);
         return add(sums, args.images * parts.count);
       }
@@ -416,7 +417,8 @@ void backward(std::string_view name, const ResidualNormBackward& args, Queue& qu
         launch_gradients(gradients_of_part<T, L, false>, nullptr, ceil_div(args.rows, rows), rows);
       if (!args.dgamma) return;
       const RowParts parts(args.images * args.rows, block);
-      float* sums = queue.scratch(parts.count * 2 * args.channels);
+      const Scratch scratch = queue.scratch(parts.count * 2 * args.channels);
+      float* const sums = scratch.data();
       launch(queue, block.shape(name, parts.count), parameters_of_part<T>, args, sums, parts.rows);
       add(sums, parts.count);
     });

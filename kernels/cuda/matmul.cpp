@@ -1,5 +1,5 @@
-// Matrix products on the GPU, by cuBLASLt: plans are chosen once for each problem (matmul_plans.h), with a
-// workspace of the queue's own, in an order of summation that does not change from run to run.  A bias is
+// Matrix products on the GPU, by cuBLASLt: plans are chosen once for each problem (matmul_plans.h), with an
+// order of summation that does not change from run to run.  A bias is
 // added where c is written; the sums of a's terms (a layer's bias gradient) take a pass over a: cuBLASLt
 // could take them from its own reads (BGRADB), but then chooses slow algorithms.  Shapes that it computes
 // badly have kernels of our own.
@@ -23,14 +23,15 @@ void multiply(const MatMul& args, Queue& queue) {
     checked(cublasLtMatmulDescSetAttribute(plan.operation.get(), CUBLASLT_MATMUL_DESC_BIAS_POINTER,
                                            &args.bias, sizeof args.bias));
   const float alpha = 1.0f, beta = args.accumulate ? 1.0f : 0.0f;
+  constexpr int64_t kFloat = sizeof(float);
+  const Scratch workspace = queue.scratch((plan.workspace_bytes + kFloat - 1) / kFloat);
   checked(cublasLtMatmul(queue.blas(), plan.operation.get(), &alpha, args.b, plan.b.get(), args.a,
                          plan.a.get(), &beta, args.c, plan.c.get(), args.c, plan.c.get(), &plan.algorithm,
-                         queue.blas_workspace(), queue.blas_workspace_bytes(), queue.stream()));
+                         workspace.data(), plan.workspace_bytes, queue.stream()));
   if (queue.options().synchronise_each_launch) checked(cudaStreamSynchronize(queue.stream()));
 }
 
-/// cuBLASLt has no products of fp32 that come out in bf16: they take the queue's scratch, which their callers
-/// must not use, and are rounded from there.
+/// cuBLASLt has no products of fp32 that come out in bf16: they are rounded in a step of their own.
 void multiply_and_round(const MatMul& args, Queue& queue) {
   if (args.bias) throw std::invalid_argument(describe(args) + ": takes no bias");
   MatMul product = args;
@@ -38,10 +39,10 @@ void multiply_and_round(const MatMul& args, Queue& queue) {
   product.ldc = args.n;
   product.a_sum = nullptr;
   product.accumulate = false;
-  float* c = queue.scratch(args.m * args.n);
-  product.c = c;
+  const Scratch c = queue.scratch(args.m * args.n);
+  product.c = c.data();
   multiply(product, queue);
-  round_product(c, args, queue);
+  round_product(c.data(), args, queue);
 }
 
 /// Whether a kernel of our own takes a product on this queue.

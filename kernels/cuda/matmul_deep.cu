@@ -295,7 +295,8 @@ void launch_deep(const MatMul& args, Queue& queue) {
   constexpr int64_t kBlocks = 2 * 132;  // two on each multiprocessor of a large GPU
   const DeepProduct product(args, T::kRows, T::kColumns, kBlocks);
   const int64_t stride = product.part_stride();
-  float* partials = queue.product_scratch(product.parts * stride);
+  const Scratch scratch = queue.scratch(product.parts * stride);
+  float* const partials = scratch.data();
   const LaunchShape shape{.name = args.name,
                           .grid = {int64_t{product.parts} * product.tiles_down * product.tiles_across},
                           .block = {T::kThreads},

@@ -92,7 +92,7 @@ MatMulPlan MatMulPlans::chosen(const MatMul& args, const Problem& problem, int p
   plan.c = layout_of(type_of(args.c_dtype, what), args.n, args.m, args.ldc, what);
 
   Preference preference(what);
-  preference.set(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, static_cast<uint64_t>(workspace_bytes_));
+  preference.set(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, static_cast<uint64_t>(most_workspace_bytes_));
   // Sums that are cut into parts: parts stay in fp32 and are added in a step of their own, in order, so that
   // two runs give the same bits.
   preference.set(
@@ -110,7 +110,9 @@ MatMulPlan MatMulPlans::chosen(const MatMul& args, const Problem& problem, int p
         what + ": choosing an algorithm");
   if (found == 0) throw std::runtime_error(what + ": cuBLASLt has no algorithm");
   proposed.resize(found);
-  plan.algorithm = fastest(args, plan, proposed, blas_);
+  const cublasLtMatmulHeuristicResult_t& choice = fastest(args, plan, proposed, blas_);
+  plan.algorithm = choice.algo;
+  plan.workspace_bytes = static_cast<int64_t>(choice.workspaceSize);
   return plan;
 }
 

@@ -23,13 +23,14 @@ struct MatMulPlan {
   std::unique_ptr<cublasLtMatmulDescOpaque_t, Destroy> operation;
   Layout a, b, c;  // of our a, b and c
   cublasLtMatmulAlgo_t algorithm{};
+  int64_t workspace_bytes = 0;  // that the algorithm works in
 };
 
 class MatMulPlans {
  public:
-  /// `workspace_bytes`: of the queue's workspace.  `tf32`: see Options.
-  MatMulPlans(cublasLtContext* blas, int64_t workspace_bytes, bool tf32)
-      : blas_(blas), workspace_bytes_(workspace_bytes), tf32_(tf32) {}
+  /// `most_workspace_bytes`: that an algorithm may work in.  `tf32`: see Options.
+  MatMulPlans(cublasLtContext* blas, int64_t most_workspace_bytes, bool tf32)
+      : blas_(blas), most_workspace_bytes_(most_workspace_bytes), tf32_(tf32) {}
 
   /// For a product on `stream`, which tells whether algorithms may be tried out: not while it is captured.
   /// Valid as long as this object.  Throws std::runtime_error when cuBLASLt has no algorithm.
@@ -47,7 +48,7 @@ class MatMulPlans {
   MatMulPlan chosen(const MatMul& args, const Problem& problem, int proposals);
 
   cublasLtContext* blas_;
-  int64_t workspace_bytes_;
+  int64_t most_workspace_bytes_;
   bool tf32_;
   std::map<Problem, MatMulPlan> plans_;
 };

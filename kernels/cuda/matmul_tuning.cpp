@@ -146,26 +146,27 @@ bool is_worth_tuning(const MatMul& args) {
   return args.dtype == DType::bf16 && args.m * args.n * args.k >= int64_t{1} << 27;
 }
 
-cublasLtMatmulAlgo_t fastest(const MatMul& args, const MatMulPlan& plan,
-                             const std::vector<cublasLtMatmulHeuristicResult_t>& proposed,
-                             cublasLtContext* blas) {
-  cublasLtMatmulAlgo_t best = proposed.front().algo;
-  if (proposed.size() == 1 || !adds_in_one_go(best)) return best;
+const cublasLtMatmulHeuristicResult_t& fastest(const MatMul& args, const MatMulPlan& plan,
+                                               const std::vector<cublasLtMatmulHeuristicResult_t>& proposed,
+                                               cublasLtContext* blas) {
+  const cublasLtMatmulHeuristicResult_t& first = proposed.front();
+  if (proposed.size() == 1 || !adds_in_one_go(first.algo)) return first;
   size_t workspace_bytes = 0;
   for (const auto& each : proposed) workspace_bytes = std::max(workspace_bytes, each.workspaceSize);
   const Trial trial(args, plan, workspace_bytes, blas);
-  if (!trial.has_memory()) return best;
-  const std::vector<std::byte> wanted = trial.result(best);
-  float least = trial.time(best);
+  if (!trial.has_memory()) return first;
+  const std::vector<std::byte> wanted = trial.result(first.algo);
+  const cublasLtMatmulHeuristicResult_t* best = &first;
+  float least = trial.time(first.algo);
   for (size_t i = 1; i < proposed.size(); ++i) {
     const cublasLtMatmulAlgo_t& algorithm = proposed[i].algo;
     if (!adds_in_one_go(algorithm) || trial.result(algorithm) != wanted) continue;
     const float time = trial.time(algorithm);
     if (time >= kGain * least) continue;
     least = time;
-    best = algorithm;
+    best = &proposed[i];
   }
-  return best;
+  return *best;
 }
 
 }  // namespace scrawl::cuda

@@ -13,8 +13,8 @@ bool is_worth_tuning(const MatMul& args);
 /// a stream of its own.  Only those are considered that add all terms in one go and that give, from random
 /// factors, the same bits as the first: so the choice, which depends on what else the GPU does meanwhile,
 /// never shows in a result.  The first one without trying when there is no memory for it.
-cublasLtMatmulAlgo_t fastest(const MatMul& args, const MatMulPlan& plan,
-                             const std::vector<cublasLtMatmulHeuristicResult_t>& proposed,
-                             cublasLtContext* blas);
+const cublasLtMatmulHeuristicResult_t& fastest(const MatMul& args, const MatMulPlan& plan,
+                                               const std::vector<cublasLtMatmulHeuristicResult_t>& proposed,
+                                               cublasLtContext* blas);
 
 }  // namespace scrawl::cuda

@@ -339,7 +339,8 @@ void run(const PartialCrossEntropyForward& args, Queue& queue) {
   const Tiles tiles(shape.images, shape.out_height, shape.out_width, kPatchSide, kPatchSide);
   static_assert(kPatchSide * kPatchSide == kWindow);
   const PatchSize size{kWindow, Divisor(kPatchSide)};
-  float* sums = queue.scratch(2 * tiles.count + 1);
+  const Scratch scratch = queue.scratch(2 * tiles.count + 1);
+  float* const sums = scratch.data();
   auto* counts = reinterpret_cast<int32_t*>(sums + tiles.count);
   with_storage(args.dtype, args.name, [&]<typename T>(Storage<T>) {
     with_class_row(shape.classes, args.name, [&]<typename Row>(Row) {

@@ -144,10 +144,10 @@ void run(const PrototypeAttentionBackward& args, Queue& queue) {
                    backward_shared_bytes(shape.size, true, most) <= shared_memory_limit(queue);
   const QueryParts parts(shape.images, shape.positions, kFmaTile);
   const int64_t means = mma ? 0 : ceil_div(shape.images * shape.positions, 4) * 4;
-  float* const scratch = queue.scratch(means + shape.images * parts.count * most * shape.size);
-  float* const partials = scratch + means;
+  const Scratch scratch = queue.scratch(means + shape.images * parts.count * most * shape.size);
+  float* const partials = scratch.data() + means;
   with_storage(args.dtype, args.name, [&]<typename T>(Storage<T>) {
-    const BackwardSource<T> source{args, mma ? nullptr : scratch, partials, parts.count};
+    const BackwardSource<T> source{args, mma ? nullptr : scratch.data(), partials, parts.count};
     if constexpr (std::is_same_v<T, bf16>)
       if (mma)
         launch_attend_backward_mma(queue, args.name, source, shape.images, {parts, 1}, shape.size, most);

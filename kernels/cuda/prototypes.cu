@@ -336,7 +336,7 @@ void run(const PrototypeExtraction& args, Queue& queue) {
   const int64_t words = int64_t{args.positions} + top + args.channels;
   const int64_t bytes = words * static_cast<int64_t>(sizeof(float));
   const bool fits = bytes <= kSharedBytes;
-  auto* scratch = fits ? nullptr : reinterpret_cast<unsigned*>(queue.scratch(blocks * words));
+  const Scratch scratch = queue.scratch(fits ? 0 : blocks * words);
   with_storage(args.dtype, args.name, [&]<typename T>(Storage<T>) {
     const Extraction<T> extraction{static_cast<const T*>(args.features),
                                    static_cast<const T*>(args.logits),
@@ -347,7 +347,7 @@ void run(const PrototypeExtraction& args, Queue& queue) {
                                    args.classes,
                                    top,
                                    words,
-                                   scratch};
+                                   reinterpret_cast<unsigned*>(scratch.data())};
     with_pack_width<T>(
         packable(args.channels, {args.features}), [&]<int width>(std::integral_constant<int, width>) {
           launch(queue,

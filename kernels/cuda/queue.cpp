@@ -1,7 +1,5 @@
 #include "kernels/cuda/queue.h"
 
-#include <algorithm>
-
 #include "kernels/cuda/check.h"
 #include "kernels/cuda/matmul_plans.h"
 #include "kernels/queue.h"
@@ -10,7 +8,7 @@ namespace scrawl::cuda {
 
 namespace {
 
-constexpr int64_t kBlasWorkspaceBytes = 32 << 20;  // what cuBLAS recommends for Hopper
+constexpr int64_t kMostWorkspaceBytes = 32 << 20;  // of a product; what cuBLAS recommends for Hopper
 constexpr int kLeastCapability = 80;               // bf16 matrix fragments, asynchronous copies
 
 /// CUDA's 13020 as "13.2".
@@ -54,7 +52,7 @@ std::string library_versions() {
                      blas / 100 % 100, blas % 100);
 }
 
-Queue::Queue(const Options& options) : options_(options) {
+Queue::Queue(MemorySource& memory, const Options& options) : options_(options), memory_(memory) {
   const std::string device = fmt::format("CUDA device {}", options.device);
   if (const std::string reason = absence(options.device); !reason.empty())
     throw std::runtime_error(device + ": " + reason);
@@ -68,19 +66,17 @@ Queue::Queue(const Options& options) : options_(options) {
   shared_bytes_limit_ = static_cast<int64_t>(properties.sharedMemPerBlockOptin);
   check(cublasLtCreate(&blas_), device + ": cuBLASLt");
   open(main_);
-  matmul_plans_ = std::make_unique<MatMulPlans>(blas_, kBlasWorkspaceBytes, options.tf32);
+  matmul_plans_ = std::make_unique<MatMulPlans>(blas_, kMostWorkspaceBytes, options.tf32);
 }
 
 Queue::~Queue() {
   for (const Lane& lane : {main_, aside_}) {
     if (!lane.stream) continue;
     cudaStreamSynchronize(lane.stream);
-    for (float* buffer : lane.scratch) cudaFree(buffer);
-    cudaFree(lane.blas_workspace);
     cudaFree(lane.counters);
     cudaStreamDestroy(lane.stream);
   }
-  spare_.insert(spare_.end(), asides_.begin(), asides_.end());
+  forget_asides();
   if (fork_) spare_.push_back(fork_);
   for (CUevent_st* event : spare_) cudaEventDestroy(event);
   if (blas_) cublasLtDestroy(blas_);
@@ -89,7 +85,6 @@ Queue::~Queue() {
 void Queue::open(Lane& lane) {
   // Not blocking: the legacy default stream must not serialise with ours.
   check(cudaStreamCreateWithFlags(&lane.stream, cudaStreamNonBlocking), "stream of " + device_name_);
-  check(cudaMalloc(&lane.blas_workspace, kBlasWorkspaceBytes), "workspace of cuBLASLt");
   void* counters = nullptr;
   check(cudaMalloc(&counters, kCounters * sizeof(unsigned)), "counters of kernels");
   lane.counters = static_cast<unsigned*>(counters);
@@ -107,76 +102,38 @@ void Queue::begin_aside() {
   if (!fork_) fork_ = new_event();
   check(cudaEventRecord(fork_, main_.stream), "marking kernels");
   check(cudaStreamWaitEvent(aside_.stream, fork_, 0), "ordering kernels");
+  if (spare_.empty()) spare_.push_back(new_event());
+  asides_.emplace_back(memory_, spare_.back());
+  spare_.pop_back();
   lane_ = &aside_;
 }
 
 void Queue::end_aside() {
   lane_ = &main_;
-  if (spare_.empty()) spare_.push_back(new_event());
-  asides_.push_back(spare_.back());
-  spare_.pop_back();
-  check(cudaEventRecord(asides_.back(), aside_.stream), "marking kernels");
+  check(cudaEventRecord(asides_.back().end, aside_.stream), "marking kernels");
 }
 
 void Queue::join_first() {
   if (asides_.empty()) return;
-  check(cudaStreamWaitEvent(main_.stream, asides_.front(), 0), "ordering kernels");
-  spare_.push_back(asides_.front());
+  check(cudaStreamWaitEvent(main_.stream, asides_.front().end, 0), "ordering kernels");
+  spare_.push_back(asides_.front().end);
   asides_.pop_front();
 }
 
 void Queue::join() {
   if (asides_.empty()) return;
-  std::swap(asides_.front(), asides_.back());  // whoever waits for the last waits for all
-  join_first();
-  spare_.insert(spare_.end(), asides_.begin(), asides_.end());
+  check(cudaStreamWaitEvent(main_.stream, asides_.back().end, 0), "ordering kernels");  // and so for all
+  forget_asides();
+}
+
+void Queue::forget_asides() {
+  for (const Aside& aside : asides_) spare_.push_back(aside.end);
   asides_.clear();
 }
 
-int64_t Queue::blas_workspace_bytes() const {
-  return kBlasWorkspaceBytes;
-}
-
-float* Queue::scratch(int64_t elements) {
-  if (elements > lane_->scratch_capacity || lane_->scratch.empty()) {
-    // Twice as much where what it outgrows stays, so that this adds up to no more than twice the last.
-    const int64_t least = keeps_scratch_ ? 2 * lane_->scratch_capacity : 0;
-    if (!keeps_scratch_) release_scratch(*lane_);
-    const int64_t capacity = std::max({elements, least, int64_t{1024}});
-    const int64_t bytes = capacity * static_cast<int64_t>(sizeof(float));
-    void* buffer = nullptr;
-    check(cudaMalloc(&buffer, bytes), [&] { return fmt::format("scratch memory of {} bytes", bytes); });
-    lane_->scratch.push_back(static_cast<float*>(buffer));
-    lane_->scratch_capacity = capacity;
-    lane_->scratch_total += bytes;
-  }
-  return lane_->scratch.back();
-}
-
-void Queue::release_scratch(Lane& lane) {
-  if (lane.scratch.empty()) return;
-  check(cudaStreamSynchronize(lane.stream), "waiting for kernels that use scratch memory");
-  for (float* buffer : lane.scratch) cudaFree(buffer);
-  lane.scratch.clear();
-  lane.scratch_capacity = lane.scratch_total = 0;
-}
-
-void Queue::release_scratch() {
-  for (Lane* lane : {&main_, &aside_}) release_scratch(*lane);
-  keeps_scratch_ = false;
-}
-
-int64_t Queue::scratch_bytes() const {
-  int64_t bytes = 0;
-  for (const Lane* lane : {&main_, &aside_})
-    bytes += lane->scratch_total + (lane->blas_workspace ? kBlasWorkspaceBytes : 0);
-  return bytes;
-}
-
-float* Queue::product_scratch(int64_t elements) {
-  if (elements * static_cast<int64_t>(sizeof(float)) > kBlasWorkspaceBytes)
-    throw std::invalid_argument(fmt::format("a product of ours asks for {} floats of scratch", elements));
-  return static_cast<float*>(lane_->blas_workspace);
+Scratch Queue::scratch(int64_t elements) {
+  if (lane_ == &aside_) return {asides_.back().memory, elements};
+  return {memory_, elements};
 }
 
 unsigned* Queue::counters(int64_t count) {

@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "kernels/scratch.h"
+
 struct CUevent_st;
 struct CUstream_st;
 struct cublasLtContext;
@@ -28,12 +30,13 @@ std::string absence(int device = 0);
 /// "CUDA 13.0 (driver for 13.1), cuBLASLt 13.1.0"
 std::string library_versions();
 
-/// Where kernels of one GPU run: a cuBLASLt handle, and a lane of kernels that run one after another and so
-/// may all use the same scratch and workspace.  A second lane takes kernels that may run beside them.
+/// Where kernels of one GPU run: a cuBLASLt handle, and a lane of kernels that run one after another, so that
+/// what one works in may go to the next.  A second lane takes kernels that may run beside them.
 class Queue {
  public:
-  /// Throws std::runtime_error when there is no such device; see absence().
-  explicit Queue(const Options& options = {});
+  /// `memory` is what its kernels work in, and outlives it.  Throws std::runtime_error when there is no such
+  /// device; see absence().
+  explicit Queue(MemorySource& memory, const Options& options = {});
   virtual ~Queue();
   Queue(const Queue&) = delete;
   Queue& operator=(const Queue&) = delete;
@@ -41,8 +44,6 @@ class Queue {
   const Options& options() const { return options_; }
   CUstream_st* stream() const { return lane_->stream; }
   cublasLtContext* blas() const { return blas_; }
-  void* blas_workspace() const { return lane_->blas_workspace; }
-  int64_t blas_workspace_bytes() const;
   /// How the queue's matrix products are computed; see matmul_plans.h.
   MatMulPlans& matmul_plans() const { return *matmul_plans_; }
 
@@ -54,16 +55,8 @@ class Queue {
   /// Most shared memory a block may ask for.
   int64_t shared_bytes_limit() const { return shared_bytes_limit_; }
 
-  /// At least `elements` floats, aligned to 256 bytes, contents undefined; valid until the next call for
-  /// kernels that are launched.  Grows outside graph capture only; once something was captured, buffers that
-  /// it outgrew are kept, since graphs may still use them.
-  float* scratch(int64_t elements);
-  /// From here on graphs may use the scratch that is there.
-  void keep_scratch() { keeps_scratch_ = true; }
-  /// Frees all of it; no graph may be left.
-  void release_scratch();
-  /// What kernels and cuBLASLt have to work in.
-  int64_t scratch_bytes() const;
+  /// Aligned to 256 bytes, for kernels that are launched on this lane while it is held.
+  Scratch scratch(int64_t elements);
 
   /// What is launched between begin_aside() and end_aside() waits for what was launched before and may run
   /// beside what is launched after, until it is joined.
@@ -73,10 +66,9 @@ class Queue {
   /// those that were not joined.
   void join();
   void join_first();
+  /// What was not joined is never waited for: it was captured, and the capture has been abandoned.
+  void forget_asides();
 
-  /// The same for matrix products of our own, whose callers keep their factors in scratch(): the memory that
-  /// cuBLASLt works in.  Throws std::invalid_argument for more than there is.
-  float* product_scratch(int64_t elements);
   /// Zeros for kernels of this lane to count with, which they leave as zeros; see device/last_block.cuh.
   /// Throws std::invalid_argument for more than there are.
   unsigned* counters(int64_t count);
@@ -88,20 +80,23 @@ class Queue {
   /// Kernels in order, and what only one of them uses at a time.
   struct Lane {
     CUstream_st* stream = nullptr;
-    void* blas_workspace = nullptr;
     unsigned* counters = nullptr;
-    std::vector<float*> scratch;  // the last one is in use
-    int64_t scratch_capacity = 0;
-    int64_t scratch_total = 0;  // bytes of all
   };
   void open(Lane& lane);
   CUevent_st* new_event();
-  void release_scratch(Lane& lane);
 
+  /// What was launched from one begin_aside() on.
+  struct Aside {
+    AsideMemory memory;  // until it is joined
+    CUevent_st* end;
+    Aside(MemorySource& source, CUevent_st* event) : memory(source), end(event) {}
+  };
+
+  MemorySource& memory_;
   Lane main_, aside_;
   Lane* lane_ = &main_;
   CUevent_st* fork_ = nullptr;      // where the main lane was when the last went aside
-  std::deque<CUevent_st*> asides_;  // the ends of those that were not joined
+  std::deque<Aside> asides_;        // those that were not joined
   std::vector<CUevent_st*> spare_;  // events that nobody waits for
   cublasLtContext* blas_ = nullptr;
   std::unique_ptr<MatMulPlans> matmul_plans_;
@@ -110,7 +105,6 @@ class Queue {
   int multiprocessors_ = 0;
   int64_t memory_bytes_ = 0;
   int64_t shared_bytes_limit_ = 0;
-  bool keeps_scratch_ = false;
 };
 
 }  // namespace scrawl::cuda

@@ -84,9 +84,10 @@ void launch_with_sum(const ReluBackward& args, Queue& queue) {
   with_pack_width<T>(packable(args.columns, {args.y, args.dy, args.dx}), [&](auto width) {
     const int64_t rows = args.elements / args.columns;
     const ColumnSumsLaunch shape(rows, args.columns / width);
+    const Scratch partials = shape.partials(args.columns, queue);
     launch(queue, shape.block.shape(args.name, shape.parts), backward_with_sum<T, width>,
            static_cast<const T*>(args.y), static_cast<const T*>(args.dy), static_cast<T*>(args.dx), rows,
-           ColumnSumsTarget(args.dx_sum, args.columns, args.accumulate_sum, shape, queue));
+           ColumnSumsTarget(args.dx_sum, args.columns, args.accumulate_sum, shape, partials, queue));
   });
 }
 

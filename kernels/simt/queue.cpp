@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cstdlib>
-#include <cstring>
 #include <new>
 #include <stdexcept>
 
@@ -13,29 +12,37 @@
 
 namespace scrawl::simt {
 
-Queue::Queue(const Options& options)
-    : options_(options), threads_(options.threads > 0 ? options.threads : omp_get_num_procs()) {}
+namespace {
 
-void Queue::Free::operator()(float* pointer) const {
-  std::free(pointer);
+/// Allocated anew for each request, so that the address sanitizer sees stale pointers and steps beyond.
+class Heap final : public MemorySource {
+ public:
+  std::byte* allocate(int64_t bytes) override {
+    void* block = std::aligned_alloc(256, (bytes + 255) / 256 * 256);
+    if (!block) throw std::bad_alloc();
+    return static_cast<std::byte*>(block);
+  }
+  void release(std::byte* block) override { std::free(block); }
+};
+
+MemorySource& heap() {
+  static Heap heap;
+  return heap;
 }
 
-float* Queue::Buffer::renewed(int64_t elements) {
-  // Allocated anew, of the size asked for, so that the address sanitizer sees stale pointers and steps
-  // beyond.
-  bytes = std::max<int64_t>(elements, 1) * static_cast<int64_t>(sizeof(float));
-  data.reset(static_cast<float*>(std::aligned_alloc(256, (bytes + 255) / 256 * 256)));
-  if (!data) throw std::bad_alloc();
-  std::memset(data.get(), kUnwritten, bytes);
-  return data.get();
-}
+}  // namespace
 
-float* Queue::scratch(int64_t elements) {
-  return scratch_.renewed(elements);
-}
+Queue::Queue(MemorySource& memory, const Options& options)
+    : memory_(memory),
+      options_(options),
+      threads_(options.threads > 0 ? options.threads : omp_get_num_procs()) {}
 
-float* Queue::product_scratch(int64_t elements) {
-  return product_scratch_.renewed(elements);
+Queue::Queue(const Options& options) : Queue(heap(), options) {}
+
+Scratch Queue::scratch(int64_t elements) {
+  Scratch scratch(memory_, elements);
+  std::fill_n(reinterpret_cast<unsigned char*>(scratch.data()), elements * sizeof(float), kUnwritten);
+  return scratch;
 }
 
 unsigned* Queue::counters(int64_t count) {

@@ -22,8 +22,8 @@ const float* kept(bool accumulate) {
 }
 
 /// Scratch of a number of bytes, in whole units of 256.
-std::byte* scratch(Queue& queue, size_t bytes) {
-  return reinterpret_cast<std::byte*>(queue.scratch(static_cast<int64_t>((bytes + 255) / 256 * 64)));
+Scratch scratch(Queue& queue, size_t bytes) {
+  return queue.scratch(static_cast<int64_t>((bytes + 255) / 256 * 64));
 }
 
 }  // namespace
@@ -33,8 +33,9 @@ void run(const ConvolutionForward& args, Queue& queue) {
   const ConvolutionPlan& plan = queue.convolution_plans().plan(args);
   const auto what = [&] { return describe(args); };
   const auto [algorithm, bytes] = *plan.forward;
+  const Scratch workspace = scratch(queue, bytes);
   check(library().convolution_forward(queue.handle(), &kOne, plan.x.get(), args.x, plan.w.get(), args.w,
-                                      plan.convolution.get(), algorithm, scratch(queue, bytes), bytes, &kZero,
+                                      plan.convolution.get(), algorithm, workspace.data(), bytes, &kZero,
                                       plan.y.get(), args.y),
         what);
   if (args.bias)
@@ -48,9 +49,10 @@ void run(const ConvolutionBackwardInput& args, Queue& queue) {
   if (args.shape.outputs() == 0) return cuda::run(args, queue);  // nothing to add, but dx may be set
   const ConvolutionPlan& plan = queue.convolution_plans().plan(args);
   const auto [algorithm, bytes] = *plan.backward_input;
-  check(library().convolution_backward_input(
-            queue.handle(), &kOne, plan.w.get(), args.w, plan.y.get(), args.dy, plan.convolution.get(),
-            algorithm, scratch(queue, bytes), bytes, kept(args.accumulate), plan.x.get(), args.dx),
+  const Scratch workspace = scratch(queue, bytes);
+  check(library().convolution_backward_input(queue.handle(), &kOne, plan.w.get(), args.w, plan.y.get(),
+                                             args.dy, plan.convolution.get(), algorithm, workspace.data(),
+                                             bytes, kept(args.accumulate), plan.x.get(), args.dx),
         [&] { return describe(args); });
   if (queue.options().synchronise_each_launch) queue.synchronise();
 }
@@ -69,7 +71,8 @@ void run(const ConvolutionBackwardWeight& args, Queue& queue) {
   const auto [algorithm, bytes] = *plan.backward_weight;
   const bool direct = args.dtype == DType::f32;
   const size_t rounded_bytes = direct ? 0 : (args.shape.weights() * size_of(args.dtype) + 255) / 256 * 256;
-  std::byte* rounded = scratch(queue, rounded_bytes + bytes);
+  const Scratch both = scratch(queue, rounded_bytes + bytes);
+  auto* rounded = reinterpret_cast<std::byte*>(both.data());
   void* dw = direct ? static_cast<void*>(args.dw) : rounded;
   check(library().convolution_backward_weight(
             queue.handle(), &kOne, plan.x.get(), args.x, plan.y.get(), args.dy, plan.convolution.get(),

@@ -19,7 +19,7 @@ std::string library_version() {
   return fmt::format("cuDNN {}.{}.{}", version / 10000, version / 100 % 100, version % 100);
 }
 
-Queue::Queue(const cuda::Options& options) : cuda::Queue(options) {
+Queue::Queue(MemorySource& memory, const cuda::Options& options) : cuda::Queue(memory, options) {
   check(library().create(&handle_), "starting cuDNN");
   convolution_plans_ = std::make_unique<ConvolutionPlans>(handle_, options.tf32);
 }

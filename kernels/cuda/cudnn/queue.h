@@ -21,8 +21,8 @@ std::string library_version();
 /// its own for these; every other kernel is found in scrawl::cuda, for it is a queue of that kind too.
 class Queue : public cuda::Queue {
  public:
-  /// Throws std::runtime_error when there is no such device or no cuDNN.
-  explicit Queue(const cuda::Options& options = {});
+  /// As a cuda::Queue.  Throws std::runtime_error when there is no such device or no cuDNN.
+  explicit Queue(MemorySource& memory, const cuda::Options& options = {});
   ~Queue() override;
 
   /// Computes on the stream that kernels are launched on now.

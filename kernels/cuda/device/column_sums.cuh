@@ -21,10 +21,14 @@ struct ColumnSumsLaunch {
     rows_of_part = ceil_div(rows, std::clamp<int64_t>(ceil_div(rows, 8 * block.groups), 1, most));
     parts = rows_of_part > 0 ? ceil_div(rows, rows_of_part) : 1;
   }
+  /// What the launch works in.
+  Scratch partials(int64_t columns, Queue& queue) const {
+    return queue.scratch(parts > 1 ? parts * columns : 0);
+  }
 };
 
 /// Where the sums go: sum [columns] (+)=.  `partials` has room for the columns of all parts where there are
-/// several.
+/// several; see ColumnSumsLaunch::partials().
 struct ColumnSumsTarget {
   float* sum;
   int64_t columns;
@@ -33,11 +37,12 @@ struct ColumnSumsTarget {
   unsigned* counters;
   int64_t rows_of_part;
 
-  ColumnSumsTarget(float* to, int64_t count, bool add, const ColumnSumsLaunch& launch, Queue& queue)
+  ColumnSumsTarget(float* to, int64_t count, bool add, const ColumnSumsLaunch& launch, const Scratch& scratch,
+                   Queue& queue)
       : sum(to),
         columns(count),
         accumulate(add),
-        partials(launch.parts > 1 ? queue.scratch(launch.parts * count) : nullptr),
+        partials(scratch.data()),
         counters(queue.counters(launch.block.chunks)),
         rows_of_part(launch.rows_of_part) {}
 };

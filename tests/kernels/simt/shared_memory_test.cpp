@@ -69,8 +69,9 @@ void read_unwritten_scratch(const float* scratch, float* x) {
 TEST(SimtSharedMemory, UnwrittenScratchShowsAsNan) {
   Queue queue;
   float x = 0.0f;
-  queue.scratch(4)[0] = 1.0f;
-  launch(queue, {.name = "broken", .grid = {}, .block = {}}, read_unwritten_scratch, queue.scratch(4), &x);
+  queue.scratch(4).data()[0] = 1.0f;
+  launch(queue, {.name = "broken", .grid = {}, .block = {}}, read_unwritten_scratch, queue.scratch(4).data(),
+         &x);
   EXPECT_TRUE(std::isnan(x));
 }
 
