@@ -303,8 +303,15 @@ TEST(GuardedAllocator, EveryBlockIsASegmentOfItsOwn) {
   EXPECT_EQ(allocator.damage(), "");
 }
 
+/// Where the address sanitizer does not stop a test that writes beside a block.
+SystemMemory unmarked_memory() {
+  SystemMemory system = host_memory();
+  system.mark = [](std::byte*, int64_t, bool) {};
+  return system;
+}
+
 TEST(GuardedAllocator, ReportsOneByteBehindABlockInUse) {
-  Allocator allocator(host_memory(), /*guard=*/true);
+  Allocator allocator(unmarked_memory(), /*guard=*/true);
   Buffer buffer(allocator, 13);  // not a whole number of alignments: the band begins right behind
   buffer.data()[12] = std::byte{1};
   EXPECT_EQ(allocator.damage(), "");
@@ -313,12 +320,41 @@ TEST(GuardedAllocator, ReportsOneByteBehindABlockInUse) {
 }
 
 TEST(GuardedAllocator, ReportsOneByteAheadOfABlockWhenItIsReleased) {
-  Allocator allocator(host_memory(), /*guard=*/true);
+  Allocator allocator(unmarked_memory(), /*guard=*/true);
   {
     Buffer buffer(allocator, 64);
     buffer.data()[-1] = std::byte{1};
   }
   EXPECT_NE(allocator.damage().find("ahead of a block of 64 bytes"), std::string::npos);
+}
+
+TEST(AllocatorDeathTest, AddressSanitizerStopsWhatTouchesNoBlock) {
+#ifdef __SANITIZE_ADDRESS__
+  for (const bool guard : {false, true}) {
+    Allocator allocator(host_memory(), guard);
+    const auto write = [](std::byte* to) { std::memset(to, 1, 1); };
+    std::byte* const kept = allocator.allocate(1000);
+    std::byte* block = allocator.allocate(13);
+    write(kept + 999);
+    write(block + 12);
+    EXPECT_DEATH(write(kept + 1000), "AddressSanitizer: use-after-poison");
+    EXPECT_DEATH(write(block + 13), "AddressSanitizer: use-after-poison");
+    allocator.release(block);
+    EXPECT_DEATH(write(block), "AddressSanitizer: use-after-poison");
+    block = allocator.allocate(14);
+    write(block + 13);
+
+    allocator.use(Allocator::Pool::captured);
+    std::byte* const captured = allocator.allocate(8);
+    allocator.release(captured);
+    write(captured + 7);  // as a replay does
+    allocator.end_captures();
+    EXPECT_DEATH(write(captured), "AddressSanitizer: use-after-poison");
+    EXPECT_EQ(allocator.damage(), "");
+  }
+#else
+  GTEST_SKIP() << "built without the address sanitizer";
+#endif
 }
 
 }  // namespace

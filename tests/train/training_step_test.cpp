@@ -97,6 +97,32 @@ TEST(TrainingStep, ReplayedStepsGiveTheBitsOfStepsKernelByKernelOnSimt) {
 }
 #endif
 
+/// With every block a segment of its own, bytes that are held from the system after each of three steps.
+std::vector<int64_t> held_after_steps(DeviceKind kind, bool graphs) {
+  Device device({.kind = kind, .threads = 1, .guard_memory = true});
+  Pfa model(device, small_model());
+  model.initialise(published_groups(1e-3f, 0.01f), 3);
+  TrainingStep step(model, 3, {0.9, 0.999}, {});
+  step.use_graphs(graphs);
+  RandomBatches batches(device);
+  std::vector<int64_t> held;
+  for (int i = 0; i < 3; ++i) {
+    batches.next();
+    step.run(batches, Phase::without, {});
+    held.push_back(device.memory().statistics().reserved);
+  }
+  return held;
+}
+
+TEST(TrainingStep, AsksTheSystemForNothingOnceItHasRun) {
+  for (const DeviceKind kind : {DeviceKind::cpu, DeviceKind::simt}) {
+    if (!Device::built_with(kind)) continue;
+    const auto plain = held_after_steps(kind, false), replayed = held_after_steps(kind, true);
+    EXPECT_EQ(plain, std::vector<int64_t>(3, plain[0])) << name_of(kind);
+    EXPECT_EQ(replayed[2], replayed[1]) << name_of(kind);
+  }
+}
+
 TEST(TrainingStep, BatchesOfAnotherSourceAreNotMistakenForTheCapturedOnes) {
   Device device({.threads = 1});
   Pfa model(device, small_model());

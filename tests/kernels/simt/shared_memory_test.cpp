@@ -5,6 +5,7 @@
 #include <cmath>
 #include <vector>
 
+#include "engine/memory.h"
 #include "kernels/cuda/device/async_copy.cuh"
 #include "kernels/cuda/device/shared.cuh"
 #include "kernels/cuda/device/thread.cuh"
@@ -117,6 +118,17 @@ TEST(SimtSharedMemoryDeathTest, AddressSanitizerStopsTheAccess) {
   EXPECT_DEATH(run(write_beside_dynamic, 77), "AddressSanitizer: use-after-poison");
   run(write_beside_array, 1);
   run(write_beside_dynamic, 76);
+  Allocator memory;
+  Queue queue(memory);
+  const Scratch scratch = queue.scratch(5);
+  const float* const stale = queue.scratch(5).data();
+  float x = 0.0f;
+  const auto read = [&](const float* from) {
+    launch(queue, {.name = "b", .grid = {}, .block = {}}, read_unwritten_scratch, from, &x);
+  };
+  read(scratch.data() + 4);
+  EXPECT_DEATH(read(scratch.data() + 5), "AddressSanitizer: use-after-poison");
+  EXPECT_DEATH(read(stale), "AddressSanitizer: use-after-poison");
 #else
   GTEST_SKIP() << "built without the address sanitizer";
 #endif
