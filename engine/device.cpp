@@ -147,21 +147,30 @@ void Device::download(void* host, const void* device, int64_t bytes) {
 
 void Device::aside(std::function<void()> launches) {
   constexpr size_t kMost = 2;  // enough for a long one beside several short kernels; more would hold memory
+  if (asides_.size() == kMost) {
 #ifdef SCRAWL_CUDA
-  cuda::Queue* const queue = watches_each_launch() ? nullptr : cuda_queue();
-  if (queue && asides_.size() == kMost) queue->join_first();
+    if (cuda::Queue* queue = cuda_queue()) queue->join_first();
 #endif
-  if (asides_.size() == kMost) asides_.pop_front();
-  {
-#ifdef SCRAWL_CUDA
-    if (queue) queue->begin_aside();
-    const std::shared_ptr<void> end(nullptr, [queue](void*) {
-      if (queue) queue->end_aside();
-    });
-#endif
-    launches();
+    asides_.pop_front();
   }
+  beside(Lane::aside, launches);
   asides_.push_back(std::move(launches));
+}
+
+void Device::in_background(const std::function<void()>& launches) {
+  beside(Lane::background, launches);
+}
+
+void Device::beside([[maybe_unused]] Lane lane, const std::function<void()>& launches) {
+#ifdef SCRAWL_CUDA
+  if (cuda::Queue* queue = cuda_queue(); queue && !watches_each_launch()) {
+    lane == Lane::aside ? queue->begin_aside() : queue->begin_background();
+    const std::shared_ptr<void> back(nullptr, [queue](void*) { queue->turn_back(); });
+    launches();
+    return queue->end_beside();
+  }
+#endif
+  launches();
 }
 
 void Device::join() {

@@ -120,6 +120,9 @@ class Device {
   /// two more have gone aside.  Neither may write what the other reads or writes.  What `launches` has
   /// captured by value stays until then; nothing else that it uses may be released before.
   void aside(std::function<void()> launches);
+  /// The same for what is in no hurry: it waits for all that was launched so far, aside or not, gives way to
+  /// what comes after, and ends by the next join().  All that it uses must stay until then.
+  void in_background(const std::function<void()>& launches);
   void join();
 
   /// Captures the kernels that `body` launches instead of running them.  It must not copy between host and
@@ -165,6 +168,8 @@ class Device {
 #endif
                              >;
   static Queue make_queue(const Options& options, Allocator& memory);
+  enum class Lane { aside, background };
+  void beside(Lane lane, const std::function<void()>& launches);
   int64_t processor_scratch_bytes() const;
 
   /// Runs a kernel to its end; on a GPU by the GPU's own clock, without the time of launching.

@@ -1,7 +1,7 @@
 #pragma once
 // Every operation of the model, declarations only.  Each checks its shapes, runs its kernel, and notes on the
-// tape how to go back.  All maps are N,H,W,C; K is the number of classes, D the decoder's width.  Gradients of
-// weights are computed beside the backward pass: they are there when it ends.
+// tape how to go back.  All maps are N,H,W,C; K is the number of classes, D the decoder's width.  Gradients
+// of weights are computed beside the backward pass: they are there when it ends.
 #include <array>
 
 #include "engine/tape.h"

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <ranges>
 
 #include "engine/random.h"
 #include "kernels/cast.h"
@@ -78,6 +79,7 @@ void Parameters::allocate(Device& device, const std::vector<GroupSettings>& grou
     for (size_t i = 0; i < parameters_.size(); ++i) {
       if (!parameters_[i].learnt || parameters_[i].group != group) continue;
       offsets[i] = end;
+      in_arena_.push_back(&parameters_[i]);
       end += (parameters_[i].shape.elements() + kAlign - 1) / kAlign * kAlign;
     }
     groups_.push_back({begin, end, groups[group].lr, groups[group].weight_decay, 0});
@@ -123,27 +125,64 @@ void Parameters::begin_step() {
     if (parameter.value.gradient()) parameter.value.gradient()->written = false;
 }
 
-void Parameters::update(ActiveGroups active, float beta1, float beta2, const StepState* state) {
-  for (const Parameter& parameter : parameters_) {
-    const auto& gradient = parameter.value.gradient();
-    if (gradient && is_active(active, parameter.group) && !gradient->written)
+void Parameters::update(const Update& update) {
+  begin_update(update);
+  end_update();
+}
+
+void Parameters::begin_update(const Update& update) {
+  update_ = update;
+  updated_from_ = values_.elements();
+  device_->run(AdamWCount{.groups = static_cast<AdamWGroup*>(device_groups_.raw()),
+                          .group_count = static_cast<int>(groups_.size()),
+                          .active = update.active});
+}
+
+bool Parameters::is_finished(const Parameter& parameter) const {
+  const auto& gradient = parameter.value.gradient();
+  return !gradient || !is_active(update_.active, parameter.group) ||
+         (gradient->written && gradient->pending == 0);
+}
+
+int64_t Parameters::offset_of(const Parameter& parameter) const {
+  return parameter.value.data<float>() - values_.data<float>();
+}
+
+void Parameters::update_finished() {
+  int64_t from = updated_from_;
+  for (const Parameter* parameter : in_arena_ | std::views::reverse) {
+    if (offset_of(*parameter) >= updated_from_) continue;
+    if (!is_finished(*parameter)) break;
+    from = offset_of(*parameter);
+  }
+  if (from < updated_from_) device_->in_background([&] { update_from(from); });
+}
+
+void Parameters::end_update() {
+  for (const Parameter* parameter : in_arena_) {
+    if (offset_of(*parameter) >= updated_from_) break;
+    const auto& gradient = parameter->value.gradient();
+    if (gradient && is_active(update_.active, parameter->group) && !gradient->written)
       device_->run(SetZero{.y = gradient->value.raw(), .bytes = gradient->value.bytes()});
   }
-  const auto groups = static_cast<AdamWGroup*>(device_groups_.raw());
-  const int group_count = static_cast<int>(groups_.size());
-  device_->run(AdamWCount{.groups = groups, .group_count = group_count, .active = active});
+  update_from(0);
+}
+
+void Parameters::update_from(int64_t begin) {
   device_->run(AdamW{.value = values_.data<float>(),
                      .gradient = gradients_.data<float>(),
                      .first_moment = first_moments_.data<float>(),
                      .second_moment = second_moments_.data<float>(),
                      .rounded = static_cast<bf16*>(rounded_.raw()),
-                     .groups = groups,
-                     .group_count = group_count,
-                     .active = active,
-                     .state = state,
-                     .beta1 = beta1,
-                     .beta2 = beta2,
-                     .elements = values_.elements()});
+                     .groups = static_cast<const AdamWGroup*>(device_groups_.raw()),
+                     .group_count = static_cast<int>(groups_.size()),
+                     .active = update_.active,
+                     .state = update_.state,
+                     .beta1 = update_.beta1,
+                     .beta2 = update_.beta2,
+                     .begin = begin,
+                     .end = updated_from_});
+  updated_from_ = begin;
 }
 
 void Parameters::upload_groups() {

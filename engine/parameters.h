@@ -71,7 +71,18 @@ class Parameters {
   void begin_step();
   /// One AdamW update of the groups that `active` names; the others, whose gradients have not begun to flow,
   /// keep values and moments.  `state` gives the step's learning-rate factor and lies in device memory.
-  void update(ActiveGroups active, float beta1, float beta2, const StepState* state);
+  struct Update {
+    ActiveGroups active = 0;
+    float beta1 = 0.9f, beta2 = 0.999f;
+    const StepState* state = nullptr;
+  };
+  void update(const Update& update);
+  /// The same beside the backward pass, once that nears the parameters that were declared first: begin, then
+  /// at any time the parameters from the arena's end on whose gradients are finished, and in the end the
+  /// rest. Nothing that runs after update_finished() may read their values, gradients or rounded copies.
+  void begin_update(const Update& update);
+  void update_finished();
+  void end_update();
 
   const std::deque<Parameter>& all() const { return parameters_; }
   int64_t count() const;  // learnt numbers
@@ -94,10 +105,17 @@ class Parameters {
   /// Brings rounded copies up to date with values.
   void round(const Tensor& values, const Tensor& rounded);
   void upload_groups();
+  bool is_finished(const Parameter& parameter) const;
+  int64_t offset_of(const Parameter& parameter) const;
+  /// AdamW from `begin` to where it has been already.
+  void update_from(int64_t begin);
   std::vector<float> in_file_layout(const Parameter& parameter, const std::vector<float>& values) const;
 
   std::deque<Parameter> parameters_;
-  std::vector<AdamWGroup> groups_;  // as the device's were when they were last uploaded
+  std::vector<const Parameter*> in_arena_;  // the learnt ones, by place
+  Update update_;                           // that is under way
+  int64_t updated_from_ = 0;                // by it, to the arena's end
+  std::vector<AdamWGroup> groups_;          // as the device's were when they were last uploaded
   Device* device_ = nullptr;
   DType storage_ = DType::f32;
   Tensor rounded_;  // of all values, when storage is not f32

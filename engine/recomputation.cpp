@@ -10,7 +10,10 @@ Tensor Recomputation::wanted_like(const Tensor& x) const {
 
 void Recomputation::arrive(const Tensor& values) {
   if (!wanted()) return;
-  values.device().aside([uses = std::exchange(uses_, {}), values] {
+  const std::vector<Waiting> waiting = std::exchange(waiting_, {});
+  std::vector<Use> uses;
+  for (const Waiting& each : waiting) uses.push_back(each.use);
+  values.device().aside([uses = std::move(uses), values] {
     for (const Use& use : uses) use(values);
   });
 }
@@ -20,11 +23,14 @@ Kept::Kept(const Tensor& x) : x_(x) {
   if (x.recomputation()) memory_ = std::exchange(x_.buffer_, nullptr);
 }
 
-void Kept::use_aside(Recomputation::Use use) const {
+void Kept::use_aside(std::initializer_list<std::shared_ptr<Gradient>> gradients,
+                     Recomputation::Use use) const {
   Tensor x = x_;
   if (x.recomputation()) x.buffer_ = memory_.lock();
-  if (!x.buffer_) return x.recomputation()->uses_.push_back(std::move(use));
-  x.device().aside([x, use = std::move(use)] { use(x); });
+  if (x.buffer_) return x.device().aside([x, use = std::move(use)] { use(x); });
+  Recomputation::Waiting waiting{std::move(use), {}};
+  for (const auto& gradient : gradients) waiting.of.emplace_back(gradient);
+  x.recomputation()->waiting_.push_back(std::move(waiting));
 }
 
 }  // namespace scrawl

@@ -2,7 +2,7 @@
 #include <functional>
 #include <vector>
 
-#include "engine/tensor.h"
+#include "engine/tape.h"
 
 namespace scrawl {
 
@@ -13,7 +13,7 @@ class Recomputation {
  public:
   using Use = std::function<void(const Tensor& values)>;
   /// Whether somebody waits.
-  bool wanted() const { return !uses_.empty(); }
+  bool wanted() const { return !waiting_.empty(); }
   /// Where to compute the values to: memory like `x`, or an undefined tensor when nobody waits.
   Tensor wanted_like(const Tensor& x) const;
   /// The values are under way: what has waited for them goes aside.
@@ -21,7 +21,11 @@ class Recomputation {
 
  private:
   friend class Kept;
-  std::vector<Use> uses_;
+  struct Waiting {
+    Use use;
+    std::vector<PendingUse> of;
+  };
+  std::vector<Waiting> waiting_;
 };
 
 /// An input as an operation's backward closure keeps it that needs it for a weight's gradient only: with its
@@ -29,9 +33,9 @@ class Recomputation {
 class Kept {
  public:
   explicit Kept(const Tensor& x);
-  /// Runs `use` beside what follows (Device::aside): now or, if the values are gone, when they are back. What
-  /// it has captured stays as long as it needs.
-  void use_aside(Recomputation::Use use) const;
+  /// Runs `use`, which adds to these gradients, beside what follows (Device::aside): now or, if the values
+  /// are gone, when they are back.  What it has captured stays as long as it needs.
+  void use_aside(std::initializer_list<std::shared_ptr<Gradient>> gradients, Recomputation::Use use) const;
 
  private:
   Tensor x_;

@@ -1,5 +1,7 @@
 #include "engine/tape.h"
 
+#include <algorithm>
+
 #include "kernels/cast.h"
 #include "kernels/elementwise.h"
 
@@ -16,14 +18,16 @@ void copy(Device& device, const Tensor& x, const GradientTarget& y) {
                   .accumulate = y.accumulate});
 }
 
-/// Whether any is differentiated; those that want the sum of their gradient learn of one more reader.
-bool note_readers(std::initializer_list<const Tensor*> inputs) {
-  bool any = false;
-  for (const Tensor* x : inputs) {
-    any |= x->gradient() != nullptr;
-    if (x->gradient() && x->gradient()->row_sum) ++x->gradient()->row_sum->readers;
-  }
-  return any;
+bool any_differentiated(std::initializer_list<const Tensor*> tensors) {
+  return std::any_of(tensors.begin(), tensors.end(),
+                     [](const Tensor* x) { return x->gradient() != nullptr; });
+}
+
+std::vector<PendingUse> uses_of(std::initializer_list<const Tensor*> tensors) {
+  std::vector<PendingUse> uses;
+  for (const Tensor* x : tensors)
+    if (x->gradient()) uses.emplace_back(x->gradient());
+  return uses;
 }
 
 }  // namespace
@@ -38,20 +42,22 @@ Tape::Output Tape::Output::of(Tensor& y) {
 Tensor Tape::Output::take_gradient() const {
   if (!gradient || !gradient->written) return {};
   const Tensor dy = std::move(gradient->value);
-  *gradient = {};
+  gradient->value = {};
+  gradient->written = gradient->lent = false;
   return dy.reshape(shape);
 }
 
 void Tape::record(Tensor& y, std::initializer_list<const Tensor*> inputs, Backward backward) {
-  if (mode_ != Mode::train || !note_readers(inputs)) return;
-  nodes_.push_back({Output::of(y), {}, [backward = std::move(backward)](const Tensor& dy, const Tensor&) {
-                      backward(dy);
-                    }});
+  if (mode_ != Mode::train || !any_differentiated(inputs)) return;
+  nodes_.push_back({Output::of(y),
+                    {},
+                    [backward = std::move(backward)](const Tensor& dy, const Tensor&) { backward(dy); },
+                    uses_of(inputs)});
 }
 
 void Tape::record(Tensor& y, Tensor& z, std::initializer_list<const Tensor*> inputs, BackwardOfTwo backward) {
-  if (mode_ != Mode::train || !note_readers(inputs)) return;
-  nodes_.push_back({Output::of(y), Output::of(z), std::move(backward)});
+  if (mode_ != Mode::train || !any_differentiated(inputs)) return;
+  nodes_.push_back({Output::of(y), Output::of(z), std::move(backward), uses_of(inputs)});
 }
 
 void Tape::backward(const Tensor& loss, float weight, size_t down_to) {
@@ -60,13 +66,21 @@ void Tape::backward(const Tensor& loss, float weight, size_t down_to) {
   loss.gradient()->value = Tensor(device_, loss.shape());
   device_.run(Fill{.y = loss.gradient()->value.data<float>(), .elements = 1, .value = weight});
   loss.gradient()->written = true;
+  walk(down_to);
+  device_.join();
+}
+
+void Tape::walk(size_t down_to) {
   while (nodes_.size() > down_to) {
+    while (!marks_.empty() && marks_.back() >= nodes_.size()) {
+      marks_.pop_back();
+      if (at_mark_) at_mark_();
+    }
     Node node = std::move(nodes_.back());
     nodes_.pop_back();
     const Tensor dy = node.first.take_gradient(), dz = node.second.take_gradient();
     if (dy.defined() || dz.defined()) node.backward(dy, dz);  // else it did not reach the loss
   }
-  device_.join();
 }
 
 GradientTarget gradient_target(Device& device, const std::shared_ptr<Gradient>& slot, const Shape& shape,
@@ -87,7 +101,7 @@ GradientTarget gradient_target(Device& device, const std::shared_ptr<Gradient>& 
 }
 
 GradientTarget row_sum_target(Device& device, const std::shared_ptr<Gradient>& slot, int64_t channels) {
-  if (!slot || slot->written || !slot->row_sum || slot->row_sum->readers != 1) return {};
+  if (!slot || slot->written || !slot->row_sum || slot->pending != 1) return {};
   slot->row_sum->yielded = true;
   return gradient_target(device, slot->row_sum->target, {channels});
 }

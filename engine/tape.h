@@ -2,6 +2,7 @@
 #include <functional>
 #include <initializer_list>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "engine/tensor.h"
@@ -15,7 +16,6 @@ struct Gradient;
 /// computes that gradient has its values in hand and may yield their sum, too.
 struct RowSum {
   std::shared_ptr<Gradient> target;
-  int readers = 0;       // operations that use the output: the sum must be of all that flows in
   bool yielded = false;  // the target has it: no need to take it from the gradient
 };
 
@@ -23,9 +23,26 @@ struct RowSum {
 /// the arena of gradients, there from the start.
 struct Gradient {
   Tensor value;
-  bool written = false;               // false: the next kernel overwrites, true: it adds
-  bool lent = false;                  // the memory may serve other gradients too: copy before adding
+  bool written = false;  // false: the next kernel overwrites, true: it adds
+  bool lent = false;     // the memory may serve other gradients too: copy before adding
+  int pending = 0;       // recorded uses of the tensor whose share is not under way yet; see PendingUse
   std::shared_ptr<RowSum> row_sum{};  // null when nobody wishes for it
+};
+
+/// Counts in a gradient's slot, which may be null, as long as it lives.
+class PendingUse {
+ public:
+  explicit PendingUse(std::shared_ptr<Gradient> slot) : slot_(std::move(slot)) {
+    if (slot_) ++slot_->pending;
+  }
+  ~PendingUse() {
+    if (slot_) --slot_->pending;
+  }
+  PendingUse(PendingUse&&) = default;
+  PendingUse& operator=(PendingUse&&) = delete;
+
+ private:
+  std::shared_ptr<Gradient> slot_;
 };
 
 /// Where a backward kernel writes: nowhere (data null), over or onto what is there.
@@ -69,6 +86,11 @@ class Tape {
   /// pass early and makes room, and gradients of what was recorded before gather until that is walked.
   void backward(const Tensor& loss, float weight = 1.0f, size_t down_to = 0);
 
+  /// A place on the way back: when the walk arrives there, everything that was recorded after it has gone
+  /// back, and what at_marks() was given is called, for work that need not wait for the rest.
+  void mark() { marks_.push_back(position()); }
+  void at_marks(std::function<void()> call) { at_mark_ = std::move(call); }
+
  private:
   struct Output {
     std::shared_ptr<Gradient> gradient;  // null where a node has no second output
@@ -80,13 +102,17 @@ class Tape {
   struct Node {
     Output first, second;
     BackwardOfTwo backward;
+    std::vector<PendingUse> uses;
   };
+  void walk(size_t down_to);
 
   Device& device_;
   Mode mode_;
   const StepState* state_;
   uint32_t next_stream_ = 0;
   std::vector<Node> nodes_;
+  std::vector<size_t> marks_;
+  std::function<void()> at_mark_;
 };
 
 /// A place for the gradient of a tensor with this shape and type: allocated at first use.  `slot` may be

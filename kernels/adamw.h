@@ -34,7 +34,8 @@ struct AdamWCount {
   Cost cost() const { return {2 * group_count * static_cast<int64_t>(sizeof(int64_t)), 0}; }
 };
 
-/// AdamW (Loshchilov and Hutter, 2019) as PyTorch computes it, over all groups of one flat arena:
+/// AdamW (Loshchilov and Hutter, 2019) as PyTorch computes it, over the elements [begin, end) of one flat
+/// arena that lie in groups:
 ///   w −= lr·decay·w;  m = β1 m + (1−β1) g;  v = β2 v + (1−β2) g²;
 ///   w −= lr / (1−β1^t) · m / (√v / √(1−β2^t) + eps).
 /// t is the group's `steps`.  groups and state lie in device memory; groups do not overlap.
@@ -51,8 +52,8 @@ struct AdamW {
   ActiveGroups active = 0;
   const StepState* state = nullptr;
   float beta1 = 0.9f, beta2 = 0.999f, eps = 1e-8f;
-  int64_t elements = 0;  // of the whole arena: groups lie within
-  Cost cost() const { return {(7 * 4 + (rounded ? 2 : 0)) * elements, 14 * elements}; }
+  int64_t begin = 0, end = 0;
+  Cost cost() const { return {(7 * 4 + (rounded ? 2 : 0)) * (end - begin), 14 * (end - begin)}; }
 };
 
 namespace cpu {

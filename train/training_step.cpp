@@ -31,19 +31,23 @@ Tensor TrainingStep::run(BatchSource& batches, Phase phase, When when) {
 }
 
 Tensor TrainingStep::step(const DeviceBatch& batch, Phase phase) {
-  const Tensor loss = forward_backward(batch, phase, /*all_parts=*/false).total;
-  update(phase);
+  Parameters& parameters = model_.parameters();
+  Tape tape(model_.device(), Tape::Mode::train, state());
+  parameters.begin_update(update_in(phase));
+  tape.at_marks([&] { parameters.update_finished(); });
+  const Tensor loss = forward_backward(tape, batch, phase, /*all_parts=*/false).total;
+  parameters.end_update();
   return loss;
 }
 
 LossParts TrainingStep::forward_backward(const DeviceBatch& batch, Phase phase, When when, bool all_parts) {
   set_state(when);
-  return forward_backward(batch, phase, all_parts);
+  Tape tape(model_.device(), Tape::Mode::train, state());
+  return forward_backward(tape, batch, phase, all_parts);
 }
 
-LossParts TrainingStep::forward_backward(const DeviceBatch& batch, Phase phase, bool all_parts) {
+LossParts TrainingStep::forward_backward(Tape& tape, const DeviceBatch& batch, Phase phase, bool all_parts) {
   model_.parameters().begin_step();
-  Tape tape(model_.device(), Tape::Mode::train, this->state());
   LossParts parts = model_.losses(tape, batch, phase, weights_, all_parts);
   if (!all_parts) parts = {.total = parts.total};  // maps go when the backward pass is done with them
   tape.backward(parts.total);
@@ -51,7 +55,11 @@ LossParts TrainingStep::forward_backward(const DeviceBatch& batch, Phase phase, 
 }
 
 void TrainingStep::update(Phase phase) {
-  model_.parameters().update(Pfa::active_groups(phase), betas_[0], betas_[1], state());
+  model_.parameters().update(update_in(phase));
+}
+
+Parameters::Update TrainingStep::update_in(Phase phase) const {
+  return {.active = Pfa::active_groups(phase), .beta1 = betas_[0], .beta2 = betas_[1], .state = state()};
 }
 
 void TrainingStep::set_state(When when) {

@@ -44,7 +44,8 @@ class TrainingStep {
   };
 
   void set_state(When when);
-  LossParts forward_backward(const DeviceBatch& batch, Phase phase, bool all_parts);
+  LossParts forward_backward(Tape& tape, const DeviceBatch& batch, Phase phase, bool all_parts);
+  Parameters::Update update_in(Phase phase) const;
   Tensor step(const DeviceBatch& batch, Phase phase);
   const StepState* state() const { return static_cast<const StepState*>(state_.raw()); }
 

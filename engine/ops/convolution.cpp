@@ -31,7 +31,7 @@ Tensor convolution(Tape& tape, const Tensor& x, const Tensor& weight, const Tens
               [=, &device = tape.device(), kept = Kept(x), x_shape = x.shape(), dx = x.gradient(),
                db = bias.gradient()](const Tensor& dy) {
                 if (weight.gradient())
-                  kept.use_aside([=, &device](const Tensor& values) {
+                  kept.use_aside({weight.gradient(), db}, [=, &device](const Tensor& values) {
                     const auto to_w = gradient_target(device, weight.gradient(), weight.shape());
                     const auto to_b = gradient_target(device, db, {weight.dim(0)});
                     device.run(ConvolutionBackwardWeight{.dtype = dy.dtype(),

@@ -54,12 +54,14 @@ void run(const AdamW& args, Queue& queue) {
     if (!is_active(args.active, i)) continue;
     const AdamWGroup& group = args.groups[i];
     const Step step = step_of(group, args);
-    parallel_chunks(queue, group.end - group.begin, grain_for(1), [&](int64_t begin, int64_t end) {
-      const int64_t at = group.begin + begin;
-      update(args.value + at, args.gradient + at, args.first_moment + at, args.second_moment + at,
-             end - begin, step);
-      if (args.rounded) round(args.value + at, args.rounded + at, end - begin);
-    });
+    const int64_t first = std::max(args.begin, group.begin), behind = std::min(args.end, group.end);
+    parallel_chunks(queue, std::max<int64_t>(0, behind - first), grain_for(1),
+                    [&](int64_t begin, int64_t end) {
+                      const int64_t at = first + begin;
+                      update(args.value + at, args.gradient + at, args.first_moment + at,
+                             args.second_moment + at, end - begin, step);
+                      if (args.rounded) round(args.value + at, args.rounded + at, end - begin);
+                    });
   }
 }
 

@@ -1,8 +1,8 @@
-// AdamW over all groups of one flat arena in one launch.  A block owns a fixed span of the arena and asks
-// every group (there are a few) what it has of that span; threads take four values at a time where a group
-// covers all four, else value by value.  Bias corrections come from expm1, which keeps all digits of 1 − β^t
-// when t is small, so that fp32 does.
-// Bound by memory: four arrays read and three written, 28 bytes an element, against some 45 instructions.
+// AdamW over a part of one flat arena, whatever groups lie in it, in one launch.  A block owns a span and
+// asks every group (there are a few) what it has of that span; threads take four values at a time where a
+// group covers all four, else value by value.  Bias corrections come from expm1, which keeps all digits of 1
+// − β^t when t is small, so that fp32 does. Bound by memory: four arrays read and three written, 28 bytes an
+// element, against some 45 instructions.
 #include "kernels/adamw.h"
 
 #include <cmath>
@@ -56,14 +56,14 @@ __device__ void update(const AdamW& args, int64_t index, const Step& step, const
 template <int width>
 __global__ void __launch_bounds__(kThreads) update_arena(AdamW args, Rates rates) {
   constexpr int64_t kSpan = int64_t{kThreads} * kSteps * width;
-  const int64_t first = blockIdx.x * kSpan;
+  const int64_t first = args.begin + blockIdx.x * kSpan;
   for (int number = 0; number < args.group_count; ++number) {
     const AdamWGroup group = args.groups[number];
     if (!is_active(args.active, number) || group.end <= first || group.begin >= first + kSpan) continue;
     const Step step = step_of(group, *args.state, rates);
     for (int i = 0; i < kSteps; ++i) {
       const int64_t pack = first + (i * kThreads + static_cast<int>(threadIdx.x)) * width;
-      const int64_t begin = max(pack, group.begin), end = min(pack + width, group.end);
+      const int64_t begin = max(pack, group.begin), end = min(min(pack + width, group.end), args.end);
       if (end - begin == width) {
         update<width>(args, pack, step, rates);
       } else {
@@ -91,10 +91,11 @@ void run(const AdamW& args, Queue& queue) {
                     args.beta2,
                     static_cast<float>(1.0 - args.beta2),
                     args.eps};
-  const bool vectors =
-      packable(4, {args.value, args.gradient, args.first_moment, args.second_moment, args.rounded}) == 4;
+  const bool vectors = args.begin % 4 == 0 && packable(4, {args.value, args.gradient, args.first_moment,
+                                                           args.second_moment, args.rounded}) == 4;
   const int64_t span = int64_t{kThreads} * kSteps * (vectors ? 4 : 1);
-  launch(queue, LaunchShape{.name = args.name, .grid = {ceil_div(args.elements, span)}, .block = {kThreads}},
+  launch(queue,
+         LaunchShape{.name = args.name, .grid = {ceil_div(args.end - args.begin, span)}, .block = {kThreads}},
          vectors ? update_arena<4> : update_arena<1>, args, rates);
 }
 

@@ -22,11 +22,9 @@ __global__ void __launch_bounds__(kColumnThreads) sum_columns(const T* x, int64_
 void run(const ColumnSum& args, Queue& queue) {
   with_storage(args.dtype, args.name, [&]<typename T>(Storage<T>) {
     with_pack_width<T>(packable(args.columns, {args.x}), [&](auto width) {
-      const ColumnSumsLaunch shape(args.rows, args.columns / width);
-      const Scratch partials = shape.partials(args.columns, queue);
-      launch(queue, shape.block.shape(args.name, shape.parts), sum_columns<T, width>,
-             static_cast<const T*>(args.x), args.rows,
-             ColumnSumsTarget(args.sum, args.columns, args.accumulate, shape, partials, queue));
+      const ColumnSumsLaunch sums(args.rows, args.columns, width, queue);
+      launch(queue, sums.shape(args.name), sum_columns<T, width>, static_cast<const T*>(args.x), args.rows,
+             sums.target(args.sum, args.accumulate));
     });
   });
 }

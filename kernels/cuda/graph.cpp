@@ -24,7 +24,7 @@ Capture::~Capture() {
     cudaStreamEndCapture(queue_.stream(), &abandoned);
     if (abandoned) cudaGraphDestroy(abandoned);
   }
-  queue_.forget_asides();  // there are some only when it failed
+  queue_.forget_beside();  // there are some only when it failed
 }
 
 std::shared_ptr<Graph> Capture::finish() {

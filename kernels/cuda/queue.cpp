@@ -70,21 +70,22 @@ Queue::Queue(MemorySource& memory, const Options& options) : options_(options), 
 }
 
 Queue::~Queue() {
-  for (const Lane& lane : {main_, aside_}) {
-    if (!lane.stream) continue;
-    cudaStreamSynchronize(lane.stream);
-    cudaFree(lane.counters);
-    cudaStreamDestroy(lane.stream);
+  for (const Lane* lane : {&main_, &aside_, &background_}) {
+    if (!lane->stream) continue;
+    cudaStreamSynchronize(lane->stream);
+    cudaFree(lane->counters);
+    cudaStreamDestroy(lane->stream);
   }
-  forget_asides();
+  forget_beside();
   if (fork_) spare_.push_back(fork_);
   for (CUevent_st* event : spare_) cudaEventDestroy(event);
   if (blas_) cublasLtDestroy(blas_);
 }
 
-void Queue::open(Lane& lane) {
+void Queue::open(Lane& lane, int priority) {
   // Not blocking: the legacy default stream must not serialise with ours.
-  check(cudaStreamCreateWithFlags(&lane.stream, cudaStreamNonBlocking), "stream of " + device_name_);
+  check(cudaStreamCreateWithPriority(&lane.stream, cudaStreamNonBlocking, priority),
+        "stream of " + device_name_);
   void* counters = nullptr;
   check(cudaMalloc(&counters, kCounters * sizeof(unsigned)), "counters of kernels");
   lane.counters = static_cast<unsigned*>(counters);
@@ -97,43 +98,67 @@ CUevent_st* Queue::new_event() {
   return event;
 }
 
-void Queue::begin_aside() {
-  if (!aside_.stream) open(aside_);
+void Queue::turn_to(Lane& lane) {
   if (!fork_) fork_ = new_event();
   check(cudaEventRecord(fork_, main_.stream), "marking kernels");
-  check(cudaStreamWaitEvent(aside_.stream, fork_, 0), "ordering kernels");
+  check(cudaStreamWaitEvent(lane.stream, fork_, 0), "ordering kernels");
   if (spare_.empty()) spare_.push_back(new_event());
-  asides_.emplace_back(memory_, spare_.back());
+  lane.runs.emplace_back(memory_, spare_.back());
   spare_.pop_back();
-  lane_ = &aside_;
+  lane_ = &lane;
 }
 
-void Queue::end_aside() {
-  lane_ = &main_;
-  check(cudaEventRecord(asides_.back().end, aside_.stream), "marking kernels");
+void Queue::begin_aside() {
+  if (!aside_.stream) open(aside_);
+  turn_to(aside_);
+}
+
+void Queue::begin_background() {
+  if (!background_.stream) {
+    int lowest = 0, highest = 0;
+    check(cudaDeviceGetStreamPriorityRange(&lowest, &highest), "priorities on " + device_name_);
+    open(background_, lowest);
+  }
+  turn_to(background_);
+  if (!aside_.runs.empty())
+    check(cudaStreamWaitEvent(background_.stream, aside_.runs.back().end, 0), "ordering kernels");
+}
+
+void Queue::end_beside() {
+  check(cudaEventRecord(lane_->runs.back().end, lane_->stream), "marking kernels");
 }
 
 void Queue::join_first() {
-  if (asides_.empty()) return;
-  check(cudaStreamWaitEvent(main_.stream, asides_.front().end, 0), "ordering kernels");
-  spare_.push_back(asides_.front().end);
-  asides_.pop_front();
+  if (aside_.runs.empty()) return;
+  check(cudaStreamWaitEvent(main_.stream, aside_.runs.front().end, 0), "ordering kernels");
+  spare_.push_back(aside_.runs.front().end);
+  aside_.runs.pop_front();
+}
+
+void Queue::join(Lane& lane) {
+  if (lane.runs.empty()) return;
+  check(cudaStreamWaitEvent(main_.stream, lane.runs.back().end, 0), "ordering kernels");  // and so for all
+  forget(lane);
 }
 
 void Queue::join() {
-  if (asides_.empty()) return;
-  check(cudaStreamWaitEvent(main_.stream, asides_.back().end, 0), "ordering kernels");  // and so for all
-  forget_asides();
+  join(aside_);
+  join(background_);
 }
 
-void Queue::forget_asides() {
-  for (const Aside& aside : asides_) spare_.push_back(aside.end);
-  asides_.clear();
+void Queue::forget(Lane& lane) {
+  for (const Run& run : lane.runs) spare_.push_back(run.end);
+  lane.runs.clear();
+}
+
+void Queue::forget_beside() {
+  forget(aside_);
+  forget(background_);
 }
 
 Scratch Queue::scratch(int64_t elements) {
-  if (lane_ == &aside_) return {asides_.back().memory, elements};
-  return {memory_, elements};
+  if (lane_ == &main_) return {memory_, elements};
+  return {lane_->runs.back().memory, elements};
 }
 
 unsigned* Queue::counters(int64_t count) {

@@ -31,7 +31,8 @@ std::string absence(int device = 0);
 std::string library_versions();
 
 /// Where kernels of one GPU run: a cuBLASLt handle, and a lane of kernels that run one after another, so that
-/// what one works in may go to the next.  A second lane takes kernels that may run beside them.
+/// what one works in may go to the next.  A second and a third take kernels that may run beside
+/// them.
 class Queue {
  public:
   /// `memory` is what its kernels work in, and outlives it.  Throws std::runtime_error when there is no such
@@ -58,16 +59,19 @@ class Queue {
   /// Aligned to 256 bytes, for kernels that are launched on this lane while it is held.
   Scratch scratch(int64_t elements);
 
-  /// What is launched between begin_aside() and end_aside() waits for what was launched before and may run
-  /// beside what is launched after, until it is joined.
+  /// What is launched from here to end_beside() waits for what was launched before and may run beside what is
+  /// launched after turn_back(), until it is joined.  Of a failure turn_back() alone is told.
   void begin_aside();
-  void end_aside();
-  /// What is launched from here on waits for what was launched aside: for all, or for what went first of
-  /// those that were not joined.
+  /// The same for what is in no hurry: it waits for kernels aside, too, and gives way to all others.
+  void begin_background();
+  void end_beside();
+  void turn_back() { lane_ = &main_; }
+  /// What is launched from here on waits for all that was launched beside, or for what went aside first of
+  /// that which was not joined.
   void join();
   void join_first();
   /// What was not joined is never waited for: it was captured, and the capture has been abandoned.
-  void forget_asides();
+  void forget_beside();
 
   /// Zeros for kernels of this lane to count with, which they leave as zeros; see device/last_block.cuh.
   /// Throws std::invalid_argument for more than there are.
@@ -77,26 +81,29 @@ class Queue {
 
  private:
   Options options_;
+  /// What was launched beside others in one go.
+  struct Run {
+    AsideMemory memory;  // until it is joined
+    CUevent_st* end;
+    Run(MemorySource& source, CUevent_st* event) : memory(source), end(event) {}
+  };
   /// Kernels in order, and what only one of them uses at a time.
   struct Lane {
     CUstream_st* stream = nullptr;
     unsigned* counters = nullptr;
+    std::deque<Run> runs;  // those that were not joined; none on the main lane
   };
-  void open(Lane& lane);
+  void open(Lane& lane, int priority = 0);
   CUevent_st* new_event();
-
-  /// What was launched from one begin_aside() on.
-  struct Aside {
-    AsideMemory memory;  // until it is joined
-    CUevent_st* end;
-    Aside(MemorySource& source, CUevent_st* event) : memory(source), end(event) {}
-  };
+  /// What is launched from here on goes on a lane, and waits for the main one.
+  void turn_to(Lane& lane);
+  void join(Lane& lane);
+  void forget(Lane& lane);
 
   MemorySource& memory_;
-  Lane main_, aside_;
+  Lane main_, aside_, background_;
   Lane* lane_ = &main_;
-  CUevent_st* fork_ = nullptr;      // where the main lane was when the last went aside
-  std::deque<Aside> asides_;        // those that were not joined
+  CUevent_st* fork_ = nullptr;      // where the main lane was when another went on beside it
   std::vector<CUevent_st*> spare_;  // events that nobody waits for
   cublasLtContext* blas_ = nullptr;
   std::unique_ptr<MatMulPlans> matmul_plans_;

@@ -83,11 +83,10 @@ void launch_with_sum(const ReluBackward& args, Queue& queue) {
   if (args.accumulate) throw std::invalid_argument("relu.backward: the sum of a gradient that is added to");
   with_pack_width<T>(packable(args.columns, {args.y, args.dy, args.dx}), [&](auto width) {
     const int64_t rows = args.elements / args.columns;
-    const ColumnSumsLaunch shape(rows, args.columns / width);
-    const Scratch partials = shape.partials(args.columns, queue);
-    launch(queue, shape.block.shape(args.name, shape.parts), backward_with_sum<T, width>,
-           static_cast<const T*>(args.y), static_cast<const T*>(args.dy), static_cast<T*>(args.dx), rows,
-           ColumnSumsTarget(args.dx_sum, args.columns, args.accumulate_sum, shape, partials, queue));
+    const ColumnSumsLaunch sums(rows, args.columns, width, queue);
+    launch(queue, sums.shape(args.name), backward_with_sum<T, width>, static_cast<const T*>(args.y),
+           static_cast<const T*>(args.dy), static_cast<T*>(args.dx), rows,
+           sums.target(args.dx_sum, args.accumulate_sum));
   });
 }
 

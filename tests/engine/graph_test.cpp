@@ -106,6 +106,18 @@ TEST_P(GraphTest, AnAbandonedCaptureKeepsNothing) {
   EXPECT_EQ(device_.memory().statistics().in_use, before);
 }
 
+TEST_P(GraphTest, AnAbandonedCaptureKeepsNothingThatWentAside) {
+  const Tensor x = Tensor::zeros(device_, {64});
+  const int64_t before = device_.memory().statistics().in_use;
+  struct Abandoned {};
+  EXPECT_THROW(device_.capture([&] {
+    device_.aside([x, y = Tensor(device_, {64})] { add(x, y); });
+    throw Abandoned{};
+  }),
+               Abandoned);
+  EXPECT_EQ(device_.memory().statistics().in_use, before);
+}
+
 TEST_P(GraphTest, RefusesWhatWouldHappenOnlyOnce) {
   const Tensor x = Tensor::zeros(device_, {3});
   EXPECT_THROW(device_.capture([&] { x.to_host(); }), std::invalid_argument);

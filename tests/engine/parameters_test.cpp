@@ -35,7 +35,7 @@ class ParametersTest : public ::testing::Test {
 
   void update(ActiveGroups active, float lr_factor = 1.0f) {
     const Tensor state = step_state(lr_factor);
-    parameters_.update(active, kBeta1, kBeta2, static_cast<const StepState*>(state.raw()));
+    parameters_.update({active, kBeta1, kBeta2, static_cast<const StepState*>(state.raw())});
   }
 
   Device device_{{.threads = 2, .guard_memory = true}};
@@ -167,6 +167,41 @@ TEST_F(ParametersTest, DifferentiatesFrozenGroupsWhenAsked) {
   EXPECT_NE(frozen.value.gradient(), nullptr);
 }
 
+TEST_F(ParametersTest, UpdatesWhatIsFinishedAheadOfTheRest) {
+  std::vector<Parameter*> all;
+  for (const char* name : {"a", "b", "c"})
+    all.push_back(&parameters_.add({.name = name, .shape = {1}, .initial = Initial::constant(1.0f)}));
+  Parameter& late =
+      parameters_.add({.name = "late", .shape = {1}, .initial = Initial::constant(1.0f), .group = 1});
+  parameters_.allocate(device_, {{.lr = 0.25f}, {.lr = 0.25f}}, 0);
+  const auto values = [&] {
+    std::vector<float> result;
+    for (const Parameter* parameter : all) result.push_back(parameter->value.to_host().front());
+    return result;
+  };
+  const Tensor state = step_state(1.0f);
+  const Parameters::Update update{0b01, kBeta1, kBeta2, static_cast<const StepState*>(state.raw())};
+  // A first step moves by the learning rate, whatever the gradient's size.
+  parameters_.begin_step();
+  parameters_.begin_update(update);
+  set_gradient(*all[0], {5.0f});
+  set_gradient(*all[1], {5.0f});
+  parameters_.update_finished();
+  EXPECT_EQ(values(), (std::vector<float>{1.0f, 1.0f, 1.0f})) << "the last one is not finished";
+  set_gradient(*all[2], {5.0f});
+  {
+    const PendingUse use(all[1]->value.gradient());
+    parameters_.update_finished();
+    parameters_.update_finished();
+    EXPECT_EQ(values(), (std::vector<float>{1.0f, 1.0f, 0.75f})) << "something will add to b's gradient";
+  }
+  parameters_.update_finished();
+  EXPECT_EQ(values(), (std::vector<float>{0.75f, 0.75f, 0.75f}));
+  parameters_.end_update();
+  EXPECT_EQ(values(), (std::vector<float>{0.75f, 0.75f, 0.75f})) << "once is enough";
+  EXPECT_EQ(late.value.to_host(), std::vector<float>{1.0f}) << "its group takes no part";
+}
+
 TEST_F(ParametersTest, TakesTheGradientForZeroOfWhatIsNotDifferentiated) {
   Parameter& bias = parameters_.add({.name = "bias", .shape = {2}, .initial = Initial::constant(1.0f)});
   bias.differentiated = false;
@@ -243,7 +278,7 @@ TEST_F(ParametersTest, ResumesWithTheOptimisersState) {
   const auto step = [&](Parameters& parameters, Parameter& weight, float gradient) {
     parameters.begin_step();
     set_gradient(weight, std::vector<float>(5, gradient));
-    parameters.update(0b1, kBeta1, kBeta2, static_cast<const StepState*>(state.raw()));
+    parameters.update({0b1, kBeta1, kBeta2, static_cast<const StepState*>(state.raw())});
   };
   Parameter& weight = make(parameters_);
   step(parameters_, weight, 1.0f);

@@ -95,6 +95,18 @@ TEST_F(RecomputationTest, RectifyingDoesNotOverwriteWhatAWeightGradientMayComeBa
   EXPECT_NE(ops::relu(tape_, std::move(y)).raw(), memory);
 }
 
+TEST_F(RecomputationTest, AGradientThatWaitsIsPending) {
+  Tensor y = computed_again(x_);
+  tape_.mark();
+  const Tensor z = ops::linear(tape_, y, weight_, bias_);
+  y = {};
+  int at_mark = 0;
+  tape_.at_marks([&] { at_mark = weight_.gradient()->pending; });
+  tape_.backward(summing(z, {10.0f, 100.0f}));
+  EXPECT_EQ(at_mark, 1) << "the layer has gone back, but not its weight's gradient";
+  EXPECT_EQ(weight_.gradient()->pending, 0);
+}
+
 // The first layer's input is gone and comes back last; the second must not find its weight's gradient
 // written.
 TEST_F(RecomputationTest, AddsUpAWeightsGradientsInTheOrderInWhichTheyAreComputed) {

@@ -77,6 +77,22 @@ TEST_F(TapeTest, GoesBackFromOneLossAheadOfTheRest) {
   EXPECT_EQ(x.gradient()->value.to_host(), std::vector<float>{120.0f});
 }
 
+TEST_F(TapeTest, CallsAtMarksOnTheWayBack) {
+  const Tensor x = leaf(device_, {1}, {3.0f});
+  const auto slot = x.gradient();
+  std::vector<std::pair<bool, int>> seen;  // whether x has its gradient, uses of it to come
+  tape_.at_marks([&] { seen.emplace_back(slot->written, slot->pending); });
+  const Tensor y = ops::relu(tape_, x);
+  tape_.mark();
+  const Tensor z = ops::add_relu(tape_, y, x);
+  tape_.mark();
+  const Tensor loss = ops::weighted_sum(tape_, {{z, 1.0f}});
+  EXPECT_EQ(slot->pending, 2);
+  tape_.backward(loss);
+  EXPECT_EQ(seen, (std::vector<std::pair<bool, int>>{{false, 2}, {true, 1}}));
+  EXPECT_EQ(slot->pending, 0);
+}
+
 TEST_F(TapeTest, DoesNotChangeALentGradientOfTheCaller) {
   const auto slot = std::make_shared<Gradient>();
   const Tensor dy = Tensor::from(device_, {2}, std::vector<float>{1.0f, 2.0f});

@@ -58,27 +58,38 @@ struct Run {
   std::vector<float> last_weights;
 };
 
-Run train(DeviceKind kind, bool graphs, int steps) {
+enum class How { plain, replayed, optimiser_afterwards };
+
+Run train(DeviceKind kind, How how, int steps) {
   Device device({.kind = kind, .threads = 2});
   Pfa model(device, small_model());
   model.initialise(published_groups(1e-3f, 0.01f), 3);
   TrainingStep step(model, 3, {0.9, 0.999}, {});
-  step.use_graphs(graphs);
+  step.use_graphs(how == How::replayed);
   Run run;
   RandomBatches batches(device);
   for (int i = 0; i < steps; ++i) {
     batches.next();
     run.phases.push_back(model.next_phase(/*use_prototypes=*/i >= 3, batches.tags()));
-    const Tensor loss =
-        step.run(batches, run.phases.back(), {.step = uint64_t(i), .lr_factor = 1.0f - 0.05f * i});
+    const TrainingStep::When when{.step = uint64_t(i), .lr_factor = 1.0f - 0.05f * i};
+    Tensor loss;
+    if (how == How::optimiser_afterwards) {
+      loss = step.forward_backward(batches.make(), run.phases.back(), when).total;
+      step.update(run.phases.back());
+    } else {
+      loss = step.run(batches, run.phases.back(), when);
+    }
     run.losses.push_back(loss.to_host().front());
   }
-  run.last_weights = model.parameters().find("decoder.linear_fuse.conv.weight").value.to_host();
+  for (const Parameter& parameter : model.parameters().all()) {
+    const std::vector<float> values = parameter.value.to_host();
+    run.last_weights.insert(run.last_weights.end(), values.begin(), values.end());
+  }
   return run;
 }
 
 void expect_replays_change_nothing(DeviceKind kind) {
-  const Run plain = train(kind, /*graphs=*/false, 12), replayed = train(kind, /*graphs=*/true, 12);
+  const Run plain = train(kind, How::plain, 12), replayed = train(kind, How::replayed, 12);
   // Every phase runs long enough to be captured and replayed.
   for (const Phase phase : {Phase::without, Phase::local, Phase::global})
     EXPECT_GE(std::ranges::count(plain.phases, phase), 3) << name_of(phase);
@@ -96,6 +107,13 @@ TEST(TrainingStep, ReplayedStepsGiveTheBitsOfStepsKernelByKernelOnSimt) {
   expect_replays_change_nothing(DeviceKind::simt);
 }
 #endif
+
+TEST(TrainingStep, AnOptimiserBesideTheBackwardPassGivesTheBitsOfOneAfterIt) {
+  const auto beside = train(DeviceKind::cpu, How::plain, 8);
+  const auto afterwards = train(DeviceKind::cpu, How::optimiser_afterwards, 8);
+  EXPECT_EQ(beside.losses, afterwards.losses);
+  EXPECT_EQ(beside.last_weights, afterwards.last_weights);
+}
 
 /// With every block a segment of its own, bytes that are held from the system after each of three steps.
 std::vector<int64_t> held_after_steps(DeviceKind kind, bool graphs) {

@@ -9,26 +9,7 @@
 
 namespace scrawl::SCRAWL_GPU {
 
-/// A launch over [rows, columns], for the host: each thread with 8 rows or more to add, no part empty.
-/// Depends on sizes alone.
-struct ColumnSumsLaunch {
-  ColumnBlock block;
-  int64_t rows_of_part, parts;
-
-  ColumnSumsLaunch(int64_t rows, int64_t packs) : block(packs, /*most_lanes=*/8) {
-    constexpr int64_t kBlocks = 4 * 132;  // four on each multiprocessor of a large GPU
-    const int64_t most = std::max<int64_t>(1, kBlocks / block.chunks);
-    rows_of_part = ceil_div(rows, std::clamp<int64_t>(ceil_div(rows, 8 * block.groups), 1, most));
-    parts = rows_of_part > 0 ? ceil_div(rows, rows_of_part) : 1;
-  }
-  /// What the launch works in.
-  Scratch partials(int64_t columns, Queue& queue) const {
-    return queue.scratch(parts > 1 ? parts * columns : 0);
-  }
-};
-
-/// Where the sums go: sum [columns] (+)=.  `partials` has room for the columns of all parts where there are
-/// several; see ColumnSumsLaunch::partials().
+/// Where the sums go: sum [columns] (+)=, by way of a partial sum of every part if there are several.
 struct ColumnSumsTarget {
   float* sum;
   int64_t columns;
@@ -36,15 +17,33 @@ struct ColumnSumsTarget {
   float* partials;
   unsigned* counters;
   int64_t rows_of_part;
+};
 
-  ColumnSumsTarget(float* to, int64_t count, bool add, const ColumnSumsLaunch& launch, const Scratch& scratch,
-                   Queue& queue)
-      : sum(to),
-        columns(count),
-        accumulate(add),
-        partials(scratch.data()),
-        counters(queue.counters(launch.block.chunks)),
-        rows_of_part(launch.rows_of_part) {}
+/// A launch over [rows, columns] in packs of `width`, for the host: each thread with 8 rows or more to add,
+/// no part empty.  Depends on sizes alone.
+class ColumnSumsLaunch {
+ public:
+  ColumnSumsLaunch(int64_t rows, int64_t columns, int64_t width, Queue& queue)
+      : columns_(columns),
+        block_(columns / width, /*most_lanes=*/8),
+        rows_of_part_(ceil_div(rows, std::clamp<int64_t>(ceil_div(rows, 8 * block_.groups), 1,
+                                                         std::max<int64_t>(1, kBlocks / block_.chunks)))),
+        parts_(rows_of_part_ > 0 ? ceil_div(rows, rows_of_part_) : 1),
+        partials_(queue.scratch(parts_ > 1 ? parts_ * columns : 0)),
+        counters_(queue.counters(block_.chunks)) {}
+
+  LaunchShape shape(std::string_view name) const { return block_.shape(name, parts_); }
+  ColumnSumsTarget target(float* sum, bool accumulate) const {
+    return {sum, columns_, accumulate, partials_.data(), counters_, rows_of_part_};
+  }
+
+ private:
+  static constexpr int64_t kBlocks = 4 * 132;  // four on each multiprocessor of a large GPU
+  int64_t columns_;
+  ColumnBlock block_;
+  int64_t rows_of_part_, parts_;
+  Scratch partials_;
+  unsigned* counters_;
 };
 
 /// Adds up what all threads of all blocks have of their columns.  All threads call it, those beyond the last
