@@ -24,6 +24,9 @@ struct DepthwiseGeluForward {
 
 /// Recomputes the value ahead of GELU instead of keeping it.  dx, dw, dbias (+)= the gradients, of at least
 /// one pixel; dx may be null, and so may dw and dbias together.
+/// Two results more come almost for free, for those who ask: y once more, so that it need not be kept either,
+/// and dx_sum, the gradient of a bias that was added to x.  It is summed ahead of rounding, of this kernel's
+/// dx alone, whatever that is added to, and needs one: std::invalid_argument otherwise.
 struct DepthwiseGeluBackward {
   static constexpr std::string_view name = "depthwise_gelu.backward";
   DType dtype = DType::f32;
@@ -34,13 +37,18 @@ struct DepthwiseGeluBackward {
   void* dx = nullptr;
   float* dw = nullptr;
   float* dbias = nullptr;
+  void* y = nullptr;        // [like x] what the forward pass yielded, bit for bit the same, or null
+  float* dx_sum = nullptr;  // [channels] (+)= sum over pixels of this kernel's dx, or null
   int64_t images = 0;
   int height = 0, width = 0, channels = 0;
   bool accumulate_dx = false;
   bool accumulate_parameters = false;
+  bool accumulate_dx_sum = false;
   int64_t elements() const { return images * height * width * channels; }
   Cost cost() const {
-    return {(accumulate_dx ? 4 : 3) * elements() * size_of(dtype), (3 * 18 + 40) * elements()};
+    const int64_t maps = 3 + accumulate_dx + (y != nullptr);
+    const int64_t operations = 3 * 18 + 40 + (y != nullptr) + (dx_sum != nullptr);
+    return {maps * elements() * size_of(dtype), operations * elements()};
   }
 };
 

@@ -2,13 +2,16 @@
 // loaded once and goes to the three outputs that it touches, whose sums stay in registers.  A row beyond the
 // border is a pixel of zeros that does not move.  Backward walks a band of rows once: it recomputes the value
 // ahead of GELU, keeps three rows of g = dy · gelu' in a ring, and convolves g with the turned weights for
-// dx; the same columns of g, times x, are the weight gradients.  Cost: bound by arithmetic, half of which is
+// dx; the same columns of g, times x, are the weight gradients.  y, if it is wanted again, costs a store, and
+// the sum of dx an addition.  Cost: bound by arithmetic, half of which is
 // GELU. Limits: a band recomputes one row of g above and one below; fewer channels than a vector leave lanes
 // idle.
 #include "kernels/depthwise_gelu.h"
 
 #include <algorithm>
 #include <array>
+#include <stdexcept>
+#include <string>
 #include <type_traits>
 
 #include "kernels/cpu/gemm.h"
@@ -23,6 +26,7 @@ namespace {
 
 constexpr int kBlock = 256;  // channels of a block: its rows stay in the cache
 constexpr int kTaps = 9;
+constexpr int kSums = kTaps + 2;  // of a channel: gradients of weights and bias, dx
 constexpr int kBandRows = 40;
 constexpr float kZeros[kLanes] = {};
 
@@ -172,23 +176,25 @@ class BackwardBlock {
       });
   }
 
-  /// Stores the task's dw and dbias: ten rows of `channels`.
-  void store_gradients(float* partial) const {
-    for (int row = 0; row < kTaps + 1; ++row)
-      std::copy_n(gradients_[row].data(), task_.count, partial + row * args_.channels + task_.channel);
+  /// Stores the task's dw, dbias and sum of dx: rows of `channels`.
+  void store_sums(float* partial) const {
+    for (int row = 0; row < kSums; ++row)
+      std::copy_n(sums_[row].data(), task_.count, partial + row * args_.channels + task_.channel);
   }
 
  private:
   /// A pixel's g takes a vector; pixels of a row are neighbours.
   float* ring_row(int y, int c) const { return ring_ + (int64_t{y % 3} * kBlock + c) * args_.width; }
 
-  /// g = dy · gelu'(value ahead of GELU) for one row.
+  /// g = dy · gelu'(value ahead of GELU) for one row, and y of the task's own rows.
   template <typename Lanes>
   void fill_row(int y, int c, Lanes lanes, const Taps& taps) {
     const Rows rows = rows_around(static_cast<const float*>(args_.x) + offset_ + c, y, args_.height,
                                   args_.width, args_.channels);
-    const float* const dy =
-        static_cast<const float*>(args_.dy) + offset_ + c + int64_t{y} * args_.width * args_.channels;
+    const int64_t first = offset_ + c + int64_t{y} * args_.width * args_.channels;
+    const float* const dy = static_cast<const float*>(args_.dy) + first;
+    const bool own = y >= task_.top && y < task_.bottom;
+    float* const activated = own && args_.y ? static_cast<float*>(args_.y) + first : nullptr;
     float* const out = ring_row(y, c);
     Vector sum{};
     convolve_row(
@@ -197,8 +203,9 @@ class BackwardBlock {
           const Vector g = load_ahead(dy + x * int64_t{args_.channels}, lanes) * gelu_derivative(value);
           store(g, out + x * kLanes);
           sum += g;
+          if (activated) store(gelu(value), activated + x * int64_t{args_.channels}, lanes);
         });
-    if (y >= task_.top && y < task_.bottom) add(sum, &gradients_[kTaps][c]);
+    if (own) add(sum, &sums_[kTaps][c]);
   }
 
   /// dx of one row, and what its x add to the weight gradients: x at p and g at q belong to the tap p − q.
@@ -212,7 +219,7 @@ class BackwardBlock {
     const int64_t first = offset_ + c + int64_t{y} * args_.width * args_.channels, step = args_.channels;
     const float* const x = static_cast<const float*>(args_.x) + first;
     float* const dx = args_.dx ? static_cast<float*>(args_.dx) + first : nullptr;
-    Vector gradient[3][3] = {};
+    Vector gradient[3][3] = {}, sum{};
     Vector left{}, here{}, right = load(x, lanes);
     convolve_row(
         rows, args_.width, kLanes, turned(taps),
@@ -229,10 +236,12 @@ class BackwardBlock {
         },
         [&](int column, Vector value) {
           if (!dx) return;
+          sum += value;
           float* const out = dx + column * step;
           store(args_.accumulate_dx ? load(out, lanes) + value : value, out, lanes);
         });
-    for (int tap = 0; tap < kTaps; ++tap) add(gradient[tap / 3][tap % 3], &gradients_[tap][c]);
+    for (int tap = 0; tap < kTaps; ++tap) add(gradient[tap / 3][tap % 3], &sums_[tap][c]);
+    add(sum, &sums_[kTaps + 1][c]);
   }
 
   static void add(Vector value, float* sum) {
@@ -243,7 +252,7 @@ class BackwardBlock {
   const Task& task_;
   int64_t offset_;
   float* ring_;
-  std::array<std::array<float, kBlock>, kTaps + 1> gradients_{};  // of the nine weights and the bias
+  std::array<std::array<float, kBlock>, kSums> sums_{};
 };
 
 }  // namespace
@@ -256,22 +265,27 @@ void run(const DepthwiseGeluForward& args, Queue& queue) {
 
 void run(const DepthwiseGeluBackward& args, Queue& queue) {
   require_f32(args.dtype, args.name);
+  if (args.dx_sum && !args.dx) throw std::invalid_argument(std::string(args.name) + ": dx_sum needs dx");
   const Cut cut{args.images, args.height, args.channels};
-  const int64_t parameters = (kTaps + 1) * int64_t{args.channels};
+  const bool sums = args.dw || args.dx_sum;
+  const int64_t channels = args.channels, part = kSums * channels;
   const int64_t ring = 3 * int64_t{args.width} * kBlock;
-  float* const rings = queue.scratch(queue.threads() * ring + (args.dw ? cut.parts() * parameters : 0));
+  float* const rings = queue.scratch(queue.threads() * ring + (sums ? cut.parts() * part : 0));
   float* const partials = rings + queue.threads() * ring;
   parallel_for(queue, cut.tasks(), [&](int64_t index) {
     const Task task(cut, index);
     BackwardBlock block(args, task, rings + omp_get_thread_num() * ring);
     block.walk();
-    if (args.dw) block.store_gradients(partials + task.part * parameters);
+    if (sums) block.store_sums(partials + task.part * part);
   });
-  if (!args.dw) return;
-  const int64_t weights = kTaps * int64_t{args.channels};
-  reduce_partials(queue, partials, cut.parts(), parameters, weights, args.dw, args.accumulate_parameters);
-  reduce_partials(queue, partials + weights, cut.parts(), parameters, args.channels, args.dbias,
-                  args.accumulate_parameters);
+  const auto add_up = [&](int first_row, int rows, float* target, bool accumulate) {
+    if (target)
+      reduce_partials(queue, partials + first_row * channels, cut.parts(), part, rows * channels, target,
+                      accumulate);
+  };
+  add_up(0, kTaps, args.dw, args.accumulate_parameters);
+  add_up(kTaps, 1, args.dbias, args.accumulate_parameters);
+  add_up(kTaps + 1, 1, args.dx_sum, args.accumulate_dx_sum);
 }
 
 }  // namespace scrawl::cpu

@@ -7,10 +7,15 @@
 // pixels needs, and the same g serve dw, since
 //   dx[r, c] = Σ w[ky, kx] g[r − ky + 1, c − kx + 1],   dw[ky, kx] = Σ x[r, c] g[r − ky + 1, c − kx + 1].
 // A block leaves one partial sum of dw and dbias; the last block of some channels adds theirs in order.
+// y and dx_sum are the backward pass's for a few instructions more, since it has all that they are made of.
 // Cost: one read and write of every map; each band reads up to two rows more forward, four backward.  In bf16
-// about 28 instructions a value forward and 53 backward (counted for compute capability 9.0).
+// about 28 instructions a value forward and 53 backward, 59 with y and dx_sum (counted for compute capability
+// 9.0).  Backward takes all registers that two blocks leave each other: what could live in them is looked up
+// or computed anew instead, as noted in places.
 // Limits: channels that are not a multiple of 16 bytes are loaded one by one.
 #include "kernels/depthwise_gelu.h"
+
+#include <stdexcept>
 
 #include "kernels/cuda/device/async_copy.cuh"
 #include "kernels/cuda/device/columns.cuh"
@@ -170,20 +175,21 @@ class Stream {
 
  public:
   __device__ Stream(const T* map, const Tiling& t, const Place<pack>& place, int first_row)
-      : row_(first_row), height_(t.height), channels_(t.channels), row_values_(t.width * t.channels) {
+      : height_(t.height), channels_(t.channels), row_values_(t.width * t.channels) {
     const int lane = static_cast<int>(threadIdx.x), piece = lane % kPieces * kPiece;
     const int column = place.column + lane / kPieces;
     target_ = (place.group * (kColumns + 1) + lane / kPieces) * kLanes * pack + piece;
-    source_ =
-        map + ((place.image * t.height + row_) * t.width + column) * t.channels + place.slice_channel + piece;
+    source_ = map + ((place.image * t.height + first_row) * t.width + column) * t.channels +
+              place.slice_channel + piece;
 #pragma unroll
     for (int i = 0; i < kColumns / kApart; ++i)
       inside_[i] = place.slice_channel + piece < t.channels && column + i * kApart >= 0 &&
                    column + i * kApart < t.width;
   }
-  __device__ __forceinline__ void copy_row(StagedRow<pack, T>& row) {
+  /// The next row, which the caller counts, since two streams then share the counter.
+  __device__ __forceinline__ void copy_row(int index, StagedRow<pack, T>& row) {
     T* target = &row.groups[0][0][0][0] + target_;
-    const bool row_inside = static_cast<unsigned>(row_) < static_cast<unsigned>(height_);
+    const bool row_inside = static_cast<unsigned>(index) < static_cast<unsigned>(height_);
 #pragma unroll
     for (int i = 0; i < kColumns / kApart; ++i) {
       const bool valid = inside_[i] && row_inside;
@@ -194,13 +200,12 @@ class Stream {
       else
         copy_async<16>(to, from, valid);
     }
-    ++row_;
     source_ += row_values_;
   }
 
  private:
   const T* source_;
-  int target_, row_, height_, channels_, row_values_;
+  int target_, height_, channels_, row_values_;
   bool inside_[kColumns / kApart];
 };
 
@@ -242,17 +247,18 @@ struct Sums {
   }
 };
 
-/// Where a thread's results go, row after row.
+/// Where a thread's results go, row after row.  There may be no map as long as nothing is stored.
 template <int pack, typename T>
 class Target {
  public:
   __device__ Target(T* map, const Tiling& t, const Place<pack>& place, int first_row)
-      : row_(map), channels_(t.channels), row_values_(t.width * t.channels) {
-    if (map)
-      row_ += ((place.image * t.height + first_row) * t.width + place.column) * t.channels + place.channel;
+      : channels_(t.channels), row_values_(t.width * t.channels) {
+    const int64_t first =
+        ((place.image * t.height + first_row) * t.width + place.column) * t.channels + place.channel;
+    row_ = reinterpret_cast<T*>(reinterpret_cast<uintptr_t>(map) + first * sizeof(T));  // map may be null
 #pragma unroll
     for (int i = 0; i < kColumns; ++i)
-      inside_[i] = map && place.owner && place.channel < t.channels && place.column + i < t.width;
+      inside_[i] = place.owner && place.channel < t.channels && place.column + i < t.width;
   }
   /// Adds what is there.
   __device__ void add_to(Floats<pack> (&values)[kColumns]) const {
@@ -264,12 +270,29 @@ class Target {
       for (int j = 0; j < pack; ++j) values[i][j] += before[j];
     }
   }
+  /// sum += the values of pixels that are there.
+  __device__ __forceinline__ void add_up(const Floats<pack> (&values)[kColumns], Floats<pack>& sum) const {
+#pragma unroll
+    for (int i = 0; i < kColumns; ++i) {
+#pragma unroll
+      for (int j = 0; j < pack; ++j)
+        if (inside_[i]) sum[j] += values[i][j];
+    }
+  }
+  /// One condition, since of several nvcc makes branches, and copies of what lies between two of them.
+  __device__ __forceinline__ void store_pixel(int i, const Floats<pack>& value, bool wanted) const {
+    if (inside_[i] & wanted) store<pack>(row_ + i * channels_, value);
+  }
+  __device__ __forceinline__ void move_down() {
+    row_ += row_values_;
+  }
+  /// And moves down.
   __device__ __forceinline__ void store_row(const Floats<pack> (&values)[kColumns]) {
     T* pixel = row_;
 #pragma unroll
     for (int i = 0; i < kColumns; ++i, pixel += channels_)
       if (inside_[i]) store<pack>(pixel, values[i]);
-    row_ += row_values_;
+    move_down();
   }
 
  private:
@@ -277,6 +300,14 @@ class Target {
   unsigned channels_, row_values_;
   bool inside_[kColumns];
 };
+
+/// gelu, for values that are stored as T.
+template <typename T, int pack>
+__device__ __forceinline__ Floats<pack> activated(Floats<pack> values) {
+#pragma unroll
+  for (int i = 0; i < pack; ++i) values[i] = gelu<T>(values[i]);
+  return values;
+}
 
 template <int pack, typename T>
 struct ForwardMemory {
@@ -289,10 +320,10 @@ __global__ void __launch_bounds__(kMostThreads, 2) forward(DepthwiseGeluForward 
   auto& memory = *dynamic_shared<ForwardMemory<pack, T>>();
   int row = max(place.first - 1, 0);
   Stream<pack, T> x(static_cast<const T*>(args.x), tiling, place, row);
-  for (auto& staged : memory.x) {
-    x.copy_row(staged);
+  for (int stage = 0; stage < kStages; ++stage) {
+    x.copy_row(row + stage, memory.x[stage]);
     commit_copies();
-    if (threadIdx.y == 0) staged.clear_ends(place.group, tiling.groups);
+    if (threadIdx.y == 0) memory.x[stage].clear_ends(place.group, tiling.groups);
   }
   Target<pack, T> y(static_cast<T*>(args.y), tiling, place, place.first);
   const Taps<pack> taps(args.w, args.bias, tiling);
@@ -304,14 +335,12 @@ __global__ void __launch_bounds__(kMostThreads, 2) forward(DepthwiseGeluForward 
     sums.add_row(Pixels<pack, T>(memory.x[stage], place.group), taps);
     wait_copies<kStages - 2>();
     __syncthreads();
-    if (row + kStages <= place.end) x.copy_row(memory.x[stage]);
+    if (row + kStages <= place.end) x.copy_row(row + kStages, memory.x[stage]);
     commit_copies();
     if (row > place.first) {
       Floats<pack> values[kColumns];
 #pragma unroll
-      for (int i = 0; i < kColumns; ++i)
-#pragma unroll
-        for (int j = 0; j < pack; ++j) values[i][j] = gelu<T>(sums.rows[0][i][j]);
+      for (int i = 0; i < kColumns; ++i) values[i] = activated<T>(sums.rows[0][i]);
       y.store_row(values);
     }
     sums.move_down(taps.bias);
@@ -380,44 +409,78 @@ template <int pack, typename T>
 struct BackwardMemory {
   StagedRow<pack, T> x[kStages], dy[kStages];  // dy is one row above x
   EdgesOfG<pack> edges[kStages];
-};
-template <int pack>
-struct AllGradients {
-  Pack<float, pack> values[kParameters][kMostThreads];
+  Pack<float, pack> dx_sums[kStagedGroups][kLanes];  // of each thread
 };
 
-/// Adds the weight gradients of all columns of the block, in order.
-template <int pack>
-__device__ void store_partial(const Gradients<pack>& gradients, const Tiling& t, int64_t part,
+/// The sums that a block leaves for a channel: of the weights' gradients, of the bias's and, with `more`, of
+/// dx.
+template <bool more>
+inline constexpr int kSums = kParameters + (more ? 1 : 0);
+template <int pack, bool more>
+struct AllSums {
+  Pack<float, pack> values[kSums<more>][kMostThreads];
+};
+
+// For the kernel's end, by other operations than at its beginning: registers would keep the results.
+__device__ __forceinline__ int rank_in(const Tiling& t) {
+  return static_cast<int>((threadIdx.z * t.groups + threadIdx.y) * kLanes + threadIdx.x);
+}
+__device__ __forceinline__ unsigned part_of_block(const Tiling& t) {
+  return blockIdx.x / static_cast<unsigned>(t.chunks);
+}
+__device__ __forceinline__ unsigned chunk_of_block(const Tiling& t) {
+  return blockIdx.x % static_cast<unsigned>(t.chunks);
+}
+
+/// Adds the sums of all columns of the block, in order.
+template <bool more, int pack>
+__device__ void store_partial(const Gradients<pack>& gradients, const Floats<pack>& dx_sum, const Tiling& t,
                               float* partials) {
-  auto& all = *dynamic_shared<AllGradients<pack>>();
+  auto& all = *dynamic_shared<AllSums<pack, more>>();
+  const auto leave = [&](int sum, const Floats<pack>& values) {
+    store<pack>(&all.values[sum][rank_in(t)][0], values);
+  };
 #pragma unroll
-  for (int tap = 0; tap < kParameters; ++tap)
-    store<pack>(&all.values[tap][thread_rank()][0], tap < kTaps ? gradients.w[tap % kTaps] : gradients.bias);
+  for (int tap = 0; tap < kTaps; ++tap) leave(tap, gradients.w[tap]);
+  leave(kTaps, gradients.bias);
+  if constexpr (more) leave(kParameters, dx_sum);
   __syncthreads();
   constexpr int kSlice = kLanes * pack;
   const int count = t.slices * kSlice;
-  const int64_t first = blockIdx.x % t.chunks * count;
-  for (int i = thread_rank(); i < kParameters * count; i += blockDim.x * blockDim.y * blockDim.z) {
-    const int tap = i / count, channel = i % count;
+  const int64_t first = int64_t{chunk_of_block(t)} * count, part = part_of_block(t);
+  for (int i = rank_in(t); i < kSums<more> * count; i += kLanes * t.groups * t.slices) {
+    const int sum = i / count, channel = i % count;
     if (first + channel >= t.channels) continue;
-    const float* values = &all.values[tap][channel / kSlice * t.groups * kLanes][0] + channel % kSlice;
-    float sum = 0.0f;
-    for (int group = t.halo; group < t.groups - t.halo; ++group) sum += values[group * kSlice];
-    partials[(part * kParameters + tap) * t.channels + first + channel] = sum;
+    const float* values = &all.values[sum][channel / kSlice * t.groups * kLanes][0] + channel % kSlice;
+    float total = 0.0f;
+    for (int group = t.halo; group < t.groups - t.halo; ++group) total += values[group * kSlice];
+    partials[(part * kSums<more> + sum) * t.channels + first + channel] = total;
   }
 }
 
-/// dw and dbias (+)= the sums of all parts, for the block's channels.
-template <int width>
+/// Where the sums of one kind go, those of channel 0; null where nobody wants them.
+struct SumTarget {
+  float* sums;
+  bool accumulates;
+
+  __device__ SumTarget(const DepthwiseGeluBackward& args, int sum)
+      : sums(sum == kTaps ? args.dbias : args.dw), accumulates(args.accumulate_parameters) {
+    if (sum < kTaps && sums) sums += int64_t{sum} * args.channels;
+    if (sum == kParameters) sums = args.dx_sum, accumulates = args.accumulate_dx_sum;
+  }
+};
+
+/// dw, dbias and dx_sum (+)= the sums of all parts, for the block's channels.
+template <bool more, int width>
 __device__ void add_parts(const DepthwiseGeluBackward& args, const Tiling& t, int block_channels,
                           const float* partials, int64_t parts) {
-  const int packs = block_channels / width, first = static_cast<int>(blockIdx.x % t.chunks) * block_channels;
-  const int64_t part_stride = int64_t{kParameters} * t.channels;
-  for (int i = thread_rank(); i < kParameters * packs; i += blockDim.x * blockDim.y * blockDim.z) {
-    const int tap = i / packs, channel = first + i % packs * width;
-    if (channel >= t.channels) continue;
-    const float* values = partials + int64_t{tap} * t.channels + channel;
+  const int packs = block_channels / width, first = static_cast<int>(chunk_of_block(t)) * block_channels;
+  const int64_t part_stride = int64_t{kSums<more>} * t.channels;
+  for (int i = rank_in(t); i < kSums<more> * packs; i += kLanes * t.groups * t.slices) {
+    const int sum = i / packs, channel = first + i % packs * width;
+    const SumTarget target(args, sum);
+    if (channel >= t.channels || !target.sums) continue;
+    const float* values = partials + int64_t{sum} * t.channels + channel;
     Floats<width> total{};
 #pragma unroll 8
     for (int64_t part = 0; part < parts; ++part) {
@@ -425,29 +488,30 @@ __device__ void add_parts(const DepthwiseGeluBackward& args, const Tiling& t, in
 #pragma unroll
       for (int j = 0; j < width; ++j) total[j] += sums[j];
     }
-    float* target = tap < kTaps ? args.dw + int64_t{tap} * t.channels + channel : args.dbias + channel;
+    float* results = target.sums + channel;
 #pragma unroll
-    for (int j = 0; j < width; ++j) target[j] = (args.accumulate_parameters ? target[j] : 0.0f) + total[j];
+    for (int j = 0; j < width; ++j) results[j] = (target.accumulates ? results[j] : 0.0f) + total[j];
   }
 }
 
-template <int pack, typename T>
+/// With `more`, y and dx_sum, too, if they are wanted.
+template <int pack, typename T, bool more>
 __global__ void __launch_bounds__(kMostThreads, 2)
     backward(DepthwiseGeluBackward args, Tiling tiling, float* partials, unsigned* counters) {
   const Place<pack> place(tiling);
   auto& memory = *dynamic_shared<BackwardMemory<pack, T>>();
-  static_assert(sizeof(AllGradients<pack>) <= sizeof(memory));
+  static_assert(sizeof(AllSums<pack, more>) <= sizeof(memory.x) + sizeof(memory.dy));
   const int lane = static_cast<int>(threadIdx.x), group = place.group;
   int below = max(place.first - 2, -1);  // row of x that is added; that of g is above it
   const int last = min(place.end + 1, tiling.height);
   Stream<pack, T> x(static_cast<const T*>(args.x), tiling, place, below);
   Stream<pack, T> dy(static_cast<const T*>(args.dy), tiling, place, below - 1);
-  const auto copy_rows = [&](int stage) {
-    x.copy_row(memory.x[stage]);
-    dy.copy_row(memory.dy[stage]);
+  const auto copy_rows = [&](int row, int stage) {
+    x.copy_row(row, memory.x[stage]);
+    dy.copy_row(row - 1, memory.dy[stage]);
   };
   for (int stage = 0; stage < kStages; ++stage) {
-    copy_rows(stage);
+    copy_rows(below + stage, stage);
     commit_copies();
     if (threadIdx.y > 0) continue;
     memory.x[stage].clear_ends(group, tiling.groups);
@@ -455,37 +519,48 @@ __global__ void __launch_bounds__(kMostThreads, 2)
     sides[1][group - 1][lane] = sides[0][group + tiling.groups][lane] = {};
   }
   Target<pack, T> dx(static_cast<T*>(args.dx), tiling, place, place.first);
+  Target<pack, T> y(static_cast<T*>(args.y), tiling, place, place.first);
+  float* const dx_sum = &memory.dx_sums[group][lane][0];
+  if constexpr (more) store<pack>(dx_sum, {});
   const Taps<pack> taps(args.w, args.bias, tiling);
   wait_copies<kStages - 1>();
   __syncthreads();
 
   Sums<pack> sums(taps.bias);
   Gradients<pack> gradients;
-  const auto recompute = [&](int stage) {
+  const auto recompute = [&](int stage, bool inside = true) {
     const Pixels<pack, T> pixels(memory.x[stage], group);
-    sums.add_row(pixels, taps);
+    sums.move_down(taps.bias);
+    if (inside) sums.add_row(pixels, taps);
     gradients.take_row(pixels);
   };
   const auto end_stage = [&](int stage) {
     wait_copies<kStages - 2>();
     __syncthreads();
-    if (below + kStages <= last) copy_rows(stage);
+    if (below + kStages <= last) copy_rows(below + kStages, stage);
     commit_copies();
   };
   const auto store_dx = [&] {
+    if (!args.dx) return;
+    if constexpr (more) {
+      auto sum = load<pack>(dx_sum);
+      dx.add_up(gradients.dx[0], sum);
+      store<pack>(dx_sum, sum);
+    }
     if (args.accumulate_dx) dx.add_to(gradients.dx[0]);
     dx.store_row(gradients.dx[0]);
   };
 #pragma unroll
   for (int stage = 0; stage < 2; ++stage, ++below) {
-    recompute(stage);
-    sums.move_down(taps.bias);
+    recompute(stage, below >= 0);  // forward does not add a row of zeros there: it would make 0 of −0
     end_stage(stage);
   }
   auto* edge = &memory.edges[0].sides[0][group][lane];
   constexpr int kSide = kStagedGroups * kLanes;
   const auto step = [&](int stage) __attribute__((always_inline))->bool {
     const int row = below - 1;  // of g: the last whose sums are complete
+    const bool own_row = row >= place.first && row < place.end;
+    const bool stores_y = more & own_row & (args.y != nullptr);
     recompute(stage);
     const Pixels<pack, T> dy_pixels(memory.dy[stage], group);
     Floats<pack> g[kColumns];
@@ -494,19 +569,15 @@ __global__ void __launch_bounds__(kMostThreads, 2)
       g[i] = dy_pixels.own(i);
 #pragma unroll
       for (int j = 0; j < pack; ++j) g[i][j] *= gelu_derivative<T>(sums.rows[0][i][j]);
+      if constexpr (more) y.store_pixel(i, activated<T>(sums.rows[0][i]), stores_y);
     }
-    sums.move_down(taps.bias);
     auto* lefts = edge + 2 * stage * kSide;
     auto* rights = lefts + kSide;
     store<pack>(&lefts[0][0], g[0]);
     store<pack>(&rights[0][0], g[kColumns - 1]);
     end_stage(stage);
     const auto left = load<pack>(&rights[-kLanes][0]), right = load<pack>(&lefts[kLanes][0]);
-#pragma unroll
-    for (int i = 0; i < kColumns; ++i) gradients.add_to_dx(i + 1, g[i], taps);
-    gradients.add_to_dx(0, left, taps);
-    gradients.add_to_dx(kColumns + 1, right, taps);
-    if (row >= place.first && row < place.end) {
+    if (own_row) {  // first, while the sums of dx are but of two rows
 #pragma unroll
       for (int i = 0; i < kColumns; ++i) {
         gradients.add_to_w(i + 1, g[i]);
@@ -515,7 +586,12 @@ __global__ void __launch_bounds__(kMostThreads, 2)
       gradients.add_to_w(0, left);
       gradients.add_to_w(kColumns + 1, right);
     }
+#pragma unroll
+    for (int i = 0; i < kColumns; ++i) gradients.add_to_dx(i + 1, g[i], taps);
+    gradients.add_to_dx(0, left, taps);
+    gradients.add_to_dx(kColumns + 1, right, taps);
     if (row > place.first) store_dx();
+    if (stores_y) y.move_down();
     gradients.move_dx_down();
     return below++ < last;
   };
@@ -524,10 +600,10 @@ __global__ void __launch_bounds__(kMostThreads, 2)
   wait_copies();
   __syncthreads();
   if (!partials) return;
-  store_partial(gradients, tiling, place.part, partials);
+  store_partial<more>(gradients, load<pack>(dx_sum), tiling, partials);
   const unsigned parts = gridDim.x / static_cast<unsigned>(tiling.chunks);
-  if (is_last_block(counters + blockIdx.x % tiling.chunks, parts))
-    add_parts<pack == 2 ? 4 : 1>(args, tiling, tiling.slices * kLanes * pack, partials, parts);
+  if (is_last_block(counters + chunk_of_block(tiling), parts))
+    add_parts<more, pack == 2 ? 4 : 1>(args, tiling, tiling.slices * kLanes * pack, partials, parts);
 }
 
 /// Calls body(pack) with 2, or 1 if rows of channels cannot be copied in pieces of 16 bytes.
@@ -552,15 +628,21 @@ void run(const DepthwiseGeluForward& args, Queue& queue) {
 }
 
 void run(const DepthwiseGeluBackward& args, Queue& queue) {
-  with_storage(args.dtype, args.name, [&]<typename T>(Storage<T>) {
-    with_pack<T>(args.channels, {args.x, args.dy, args.dx}, [&](auto pack) {
+  if (args.dx_sum && !args.dx) throw std::invalid_argument(std::string(args.name) + ": dx_sum needs dx");
+  const auto run_as = [&]<typename T, bool more>(Storage<T>, std::bool_constant<more>) {
+    with_pack<T>(args.channels, {args.x, args.dy, args.dx, args.y}, [&](auto pack) {
       const Tiling tiling(args.images, args.height, args.width, args.channels, pack);
-      const int64_t parts = tiling.parts(args.images), columns = int64_t{kParameters} * args.channels;
-      const Scratch scratch = queue.scratch(args.dw ? parts * columns : 0);
-      float* const partials = scratch.data();
-      launch(queue, tiling.shape(args.name, args.images, sizeof(BackwardMemory<pack, T>)), backward<pack, T>,
-             args, tiling, partials, queue.counters(tiling.chunks));
+      const int64_t sums = tiling.parts(args.images) * kSums<more> * args.channels;
+      const Scratch partials = queue.scratch(args.dw || args.dx_sum ? sums : 0);
+      launch(queue, tiling.shape(args.name, args.images, sizeof(BackwardMemory<pack, T>)),
+             backward<pack, T, more>, args, tiling, partials.data(), queue.counters(tiling.chunks));
     });
+  };
+  with_storage(args.dtype, args.name, [&](auto storage) {
+    if (args.y || args.dx_sum)
+      run_as(storage, std::true_type());
+    else
+      run_as(storage, std::false_type());
   });
 }
 

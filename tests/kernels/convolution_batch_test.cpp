@@ -2,45 +2,16 @@
 // cases that the table of operations cannot have, or that take it too long.
 #include "kernels/convolution.h"
 
-#include <gtest/gtest.h>
-
-#include <algorithm>
-#include <cmath>
 #include <memory>
-#include <string>
-#include <vector>
 
-#include "engine/device.h"
-#include "engine/random.h"
-#include "engine/tensor.h"
-#include "kernels/bf16.h"
+#include "tests/kernels/values.h"
 
 namespace scrawl {
 namespace {
 
-using Values = std::vector<float>;
-
 struct Results {
   Values y, dw, dbias;
 };
-
-Tensor stored(Device& device, const Shape& shape, DType dtype, const Values& values) {
-  if (dtype == DType::f32) return Tensor::from(device, shape, values);
-  Tensor result = Tensor::zeros(device, shape, dtype);
-  std::vector<bf16> rounded(values.size());
-  std::ranges::transform(values, rounded.begin(), to_bf16);
-  device.upload(result.raw(), rounded.data(), 2 * static_cast<int64_t>(rounded.size()));
-  return result;
-}
-
-Values loaded(Device& device, const Tensor& tensor) {
-  if (tensor.dtype() == DType::f32) return tensor.to_host();
-  std::vector<bf16> rounded(tensor.elements());
-  device.download(rounded.data(), tensor.raw(), 2 * static_cast<int64_t>(rounded.size()));
-  Values values(rounded.size());
-  std::ranges::transform(rounded, values.begin(), to_float);
-  return values;
-}
 
 /// y, and gradients of the weights, which are to replace ones.
 Results convolve(Device& device, DType dtype, const ConvolutionShape& shape, const Values& x,
@@ -69,13 +40,6 @@ Results convolve(Device& device, DType dtype, const ConvolutionShape& shape, con
   return {loaded(device, y), loaded(device, dw), loaded(device, dbias)};
 }
 
-Values noise(int64_t count, uint64_t stream) {
-  Random random(7, stream);
-  Values values(count);
-  for (float& value : values) value = random.normal();
-  return values;
-}
-
 /// a, b, a, b, … in `count` turns.
 Values in_turns(const Values& a, const Values& b, int64_t count) {
   Values all;
@@ -90,17 +54,6 @@ Values scaled_sum(const Values& a, const Values& b, float factor) {
   Values sum(a.size());
   std::ranges::transform(a, b, sum.begin(), [=](float left, float right) { return factor * (left + right); });
   return sum;
-}
-
-/// `tolerance`: of the largest value.
-void expect_near(const Values& got, const Values& wanted, double tolerance, const std::string& what) {
-  ASSERT_EQ(got.size(), wanted.size()) << what;
-  double largest = 0.0;
-  for (const float value : wanted) largest = std::max(largest, std::fabs(double{value}));
-  int64_t wrong = 0;
-  for (size_t i = 0; i < got.size(); ++i)
-    if (!(std::fabs(double{got[i]} - wanted[i]) <= tolerance * largest)) ++wrong;  // NaN too
-  EXPECT_EQ(wrong, 0) << what << ": values that are wrong, of " << got.size();
 }
 
 class ConvolutionBatch : public ::testing::TestWithParam<DeviceKind> {
@@ -156,13 +109,7 @@ TEST_P(ConvolutionBatch, GivesWhatItsImagesGive) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Cpu, ConvolutionBatch, ::testing::Values(DeviceKind::cpu));
-#ifdef SCRAWL_SIMT
-INSTANTIATE_TEST_SUITE_P(Simt, ConvolutionBatch, ::testing::Values(DeviceKind::simt));
-#endif
-#ifdef SCRAWL_CUDA
-INSTANTIATE_TEST_SUITE_P(Cuda, ConvolutionBatch, ::testing::Values(DeviceKind::cuda));
-#endif
+INSTANTIATE_TEST_SUITE_P(All, ConvolutionBatch, ::testing::ValuesIn(devices_of_this_build()));
 
 }  // namespace
 }  // namespace scrawl
