@@ -1,5 +1,7 @@
 #pragma once
 // Layer norm, alone and after a residual sum.
+#include <stdexcept>
+#include <string>
 #include <string_view>
 
 #include "kernels/cost.h"
@@ -29,15 +31,18 @@ struct LayerNormForward {
 };
 
 /// dx (+)= rstd · (g − mean(g) − x̂ · mean(g · x̂)) with g = dy · gamma; dgamma (+)= Σ dy · x̂, dbeta (+)= Σ dy.
-/// dx may be null, and so may dgamma and dbeta together (frozen norms).
+/// dx may be null, and so may dgamma and dbeta together (frozen norms).  y is what the forward pass yielded,
+/// bit for bit the same, for those who did not keep it; or null, and then beta may be null.
 struct LayerNormBackward {
   static constexpr std::string_view name = "layer_norm.backward";
   DType dtype = DType::f32;
   const void* x = nullptr;
   const float* gamma = nullptr;
+  const float* beta = nullptr;
   const float* mean = nullptr;
   const float* rstd = nullptr;
   const void* dy = nullptr;
+  void* y = nullptr;
   void* dx = nullptr;
   float* dgamma = nullptr;
   float* dbeta = nullptr;
@@ -46,10 +51,10 @@ struct LayerNormBackward {
   bool accumulate_dx = false;
   bool accumulate_parameters = false;
   Cost cost() const {
-    const int64_t maps = 2 + (dx != nullptr) + (dx && accumulate_dx);
-    const int64_t parameters = 1 + (dgamma ? (accumulate_parameters ? 4 : 2) : 0);
+    const int64_t maps = 2 + (dx != nullptr) + (dx && accumulate_dx) + (y != nullptr);
+    const int64_t parameters = 1 + (dgamma ? (accumulate_parameters ? 4 : 2) : 0) + (y != nullptr);
     return {maps * rows * channels * size_of(dtype) + 8 * rows + 4 * parameters * channels,
-            14 * rows * channels};
+            (y ? 16 : 14) * rows * channels};
   }
 };
 
@@ -78,17 +83,21 @@ struct ResidualNormForward {
 
 /// With ds = dsum + what layer norm makes of dy (see LayerNormBackward): dx = ds, dbranch = ds · scale of the
 /// sample.
-/// An output that did not reach the loss has no gradient: dsum is null, or dy and then dgamma and dbeta, too.
-/// Of the results those are null that nobody wants.  dx may be dsum itself.
+/// An output that did not reach the loss has no gradient: dsum is null, or dy and then dgamma, dbeta and y,
+/// too.  Of the results those are null that nobody wants.  dx may be dsum itself.
+/// One of them is no gradient: y is what the forward pass yielded, bit for bit the same, for those who did
+/// not keep it (beta may be null without it).  y without dy or beta: std::invalid_argument.
 struct ResidualNormBackward {
   static constexpr std::string_view name = "residual_norm.backward";
   DType dtype = DType::f32;
   const void* sum = nullptr;
   const float* gamma = nullptr;
+  const float* beta = nullptr;
   const float* mean = nullptr;
   const float* rstd = nullptr;
   const void* dsum = nullptr;
   const void* dy = nullptr;
+  void* y = nullptr;
   void* dx = nullptr;
   void* dbranch = nullptr;
   float* dgamma = nullptr;
@@ -99,10 +108,12 @@ struct ResidualNormBackward {
   bool accumulate_parameters = false;
   Cost cost() const {
     const int64_t values = images * rows * channels;
-    const int64_t maps = (dy ? 2 : 0) + (dsum != nullptr) + (dx != nullptr) + (dbranch != nullptr);
-    const int64_t parameters = (dy ? 1 : 0) + (dgamma ? (accumulate_parameters ? 4 : 2) : 0);
+    const int64_t maps =
+        (dy ? 2 : 0) + (dsum != nullptr) + (dx != nullptr) + (dbranch != nullptr) + (y != nullptr);
+    const int64_t parameters = (dy ? 1 : 0) + (dgamma ? (accumulate_parameters ? 4 : 2) : 0) + (y != nullptr);
+    const int64_t operations = (dy ? 14 : 0) + (dsum != nullptr) + (dbranch != nullptr) + (y ? 2 : 0);
     return {maps * values * size_of(dtype) + (dy ? 8 * images * rows : 0) + 4 * parameters * channels,
-            ((dy ? 14 : 0) + (dsum != nullptr) + (dbranch != nullptr)) * values};
+            operations * values};
   }
 };
 
@@ -124,10 +135,12 @@ inline ResidualNormBackward without_branch(const LayerNormBackward& args) {
   return {.dtype = args.dtype,
           .sum = args.x,
           .gamma = args.gamma,
+          .beta = args.beta,
           .mean = args.mean,
           .rstd = args.rstd,
           .dsum = args.accumulate_dx ? args.dx : nullptr,
           .dy = args.dy,
+          .y = args.y,
           .dx = args.dx,
           .dgamma = args.dgamma,
           .dbeta = args.dbeta,
@@ -135,6 +148,12 @@ inline ResidualNormBackward without_branch(const LayerNormBackward& args) {
           .rows = args.rows,
           .channels = args.channels,
           .accumulate_parameters = args.accumulate_parameters};
+}
+
+/// Throws std::invalid_argument when y is wanted of something that is not there.
+inline void check_results(std::string_view kernel, const ResidualNormBackward& args) {
+  if (args.y && !(args.dy && args.beta))
+    throw std::invalid_argument(std::string(kernel) + ": y needs dy and beta");
 }
 
 namespace cpu {

@@ -24,6 +24,13 @@ float* row_of(void* map, int64_t row, int channels) {
   return map ? static_cast<float*>(map) + row * channels : nullptr;
 }
 
+/// What both passes yield of a row, by the same instructions.
+void normalise(const float* x, float mean, float rstd, const float* gamma, const float* beta, int channels,
+               float* y) {
+#pragma omp simd
+  for (int c = 0; c < channels; ++c) y[c] = (x[c] - mean) * rstd * gamma[c] + beta[c];
+}
+
 /// Calls body(row, scale of its image) for rows of all images.
 template <typename Arguments, typename Body>
 void for_each_row(const Arguments& args, int64_t begin, int64_t end, Body body) {
@@ -58,9 +65,7 @@ void normalise(const ResidualNormForward& args, int64_t row, float scale) {
   }
   const float shift = rest / channels, mean = about + shift;
   const float rstd = 1.0f / std::sqrt(std::max(squares / channels - shift * shift, 0.0f) + args.eps);
-  float* y = row_of(args.y, row, channels);
-#pragma omp simd
-  for (int c = 0; c < channels; ++c) y[c] = (x[c] - mean) * rstd * args.gamma[c] + args.beta[c];
+  normalise(x, mean, rstd, args.gamma, args.beta, channels, row_of(args.y, row, channels));
   args.mean[row] = mean;
   args.rstd[row] = rstd;
 }
@@ -126,22 +131,27 @@ void parameter_gradient(const ResidualNormBackward& args, int64_t row, float* dg
   }
 }
 
-void backward(const ResidualNormBackward& args, Queue& queue) {
-  const int64_t grain = std::min<int64_t>(grain_for(args.channels), 1024);
+void backward(std::string_view name, const ResidualNormBackward& args, Queue& queue) {
+  check_results(name, args);
+  const int channels = args.channels;
+  const int64_t grain = std::min<int64_t>(grain_for(channels), 1024);
   const int64_t rows = args.images * args.rows, chunks = ceil_div(rows, grain);
-  const int64_t width = 2 * int64_t{args.channels};  // a chunk's dgamma, then its dbeta
+  const int64_t width = 2 * int64_t{channels};  // a chunk's dgamma, then its dbeta
   float* partials = args.dgamma ? queue.scratch(chunks * width) : nullptr;
   parallel_chunks(queue, rows, grain, [&](int64_t begin, int64_t end) {
     float* dgamma = partials ? partials + begin / grain * width : nullptr;
     if (dgamma) std::fill(dgamma, dgamma + width, 0.0f);
     for_each_row(args, begin, end, [&](int64_t row, float scale) {
-      if (dgamma) parameter_gradient(args, row, dgamma, dgamma + args.channels);
+      if (dgamma) parameter_gradient(args, row, dgamma, dgamma + channels);
+      if (args.y)
+        normalise(row_of(args.sum, row, channels), args.mean[row], args.rstd[row], args.gamma, args.beta,
+                  channels, row_of(args.y, row, channels));
       input_gradients(args, row, scale);
     });
   });
   if (!partials) return;
-  reduce_partials(queue, partials, chunks, width, args.channels, args.dgamma, args.accumulate_parameters);
-  reduce_partials(queue, partials + args.channels, chunks, width, args.channels, args.dbeta,
+  reduce_partials(queue, partials, chunks, width, channels, args.dgamma, args.accumulate_parameters);
+  reduce_partials(queue, partials + channels, chunks, width, channels, args.dbeta,
                   args.accumulate_parameters);
 }
 
@@ -154,7 +164,7 @@ void run(const LayerNormForward& args, Queue& queue) {
 
 void run(const LayerNormBackward& args, Queue& queue) {
   require_f32(args.dtype, args.name);
-  backward(without_branch(args), queue);
+  backward(args.name, without_branch(args), queue);
 }
 
 void run(const ResidualNormForward& args, Queue& queue) {
@@ -164,7 +174,7 @@ void run(const ResidualNormForward& args, Queue& queue) {
 
 void run(const ResidualNormBackward& args, Queue& queue) {
   require_f32(args.dtype, args.name);
-  backward(args, queue);
+  backward(args.name, args, queue);
 }
 
 }  // namespace scrawl::cpu

@@ -233,9 +233,9 @@ __global__ void __launch_bounds__(L::kThreads, kBlocksAtOnce<L>)
 
 // --- backward ---------------------------------------------------------------------------------------------
 
-/// dx and dbranch for the rows of one part of an image; and with `learns` sums [parts, 2, channels] receives
-/// the part's dgamma and dbeta.
-template <typename T, typename L, bool learns>
+/// dx and dbranch for the rows of one part of an image; with `learns` sums [parts, 2, channels] receives the
+/// part's dgamma and dbeta, and with `again` y what the forward pass has yielded.
+template <typename T, typename L, bool learns, bool again>
 __global__ void __launch_bounds__(L::kThreads, kBlocksAtOnce<L, learns>)
     gradients_of_part(ResidualNormBackward args, float share, float* sums, unsigned parts_per_image,
                       int64_t rows_per_part) {
@@ -268,18 +268,23 @@ __global__ void __launch_bounds__(L::kThreads, kBlocksAtOnce<L, learns>)
     Floats<2 * rows> totals{};  // Σ g and Σ g · (x − mean) of each row, with g = dy · gamma
     for_each_pack<L>(channels, [&](int pack, int channel) {
       const auto slopes = gamma.values(pack, channel);
+      Floats<width> offsets;
+      if constexpr (again) offsets = load<width>(args.beta + channel);
 #pragma unroll
       for (int r = 0; r < rows; ++r) {
         const auto inputs = x[r].values(pack, channel), gradients = dy[r].values(pack, channel);
+        Floats<width> normed;
 #pragma unroll
         for (int i = 0; i < width; ++i) {
           const float g = gradients[i] * slopes[i], distance = inputs[i] - mean[r];
           totals[2 * r] += g;
           totals[2 * r + 1] += g * distance;
+          if (again) normed[i] = distance * rstd[r] * slopes[i] + offsets[i];
           if (!learns || !row[r].exists) continue;
           dgamma[pack][i] += gradients[i] * (distance * rstd[r]);
           dbeta[pack][i] += gradients[i];
         }
+        if (again && row[r].exists) store<width>(row[r].template in<T>(args.y, channels) + channel, normed);
       }
     });
     if (args.dx == nullptr && args.dbranch == nullptr) continue;
@@ -393,10 +398,16 @@ void forward(std::string_view name, const ResidualNormForward& args, Queue& queu
   });
 }
 
+template <typename T, typename L, bool learns>
+auto gradients_kernel(const ResidualNormBackward& args) {
+  return args.y ? gradients_of_part<T, L, learns, true> : gradients_of_part<T, L, learns, false>;
+}
+
 void backward(std::string_view name, const ResidualNormBackward& args, Queue& queue) {
+  check_results(name, args);
   with_storage(args.dtype, name, [&]<typename T>(Storage<T>) {
-    const std::initializer_list<const void*> pointers = {args.sum,  args.gamma, args.dy,
-                                                         args.dsum, args.dx,    args.dbranch};
+    const std::initializer_list<const void*> pointers = {args.sum, args.gamma, args.beta, args.dy,
+                                                         args.y,   args.dsum,  args.dx,   args.dbranch};
     with_layout<T>(args.channels, pointers, [&]<typename L>(L, const ColumnBlock& block) {
       const auto launch_gradients = [&](auto kernel, float* sums, int64_t parts, int64_t rows) {
         launch(queue, over_rows(name, block, args.images * parts), kernel, args, 1.0f / args.channels, sums,
@@ -407,20 +418,18 @@ void backward(std::string_view name, const ResidualNormBackward& args, Queue& qu
       };
       if (L::held > 0 && args.dgamma) {
         const RowParts parts(args.rows, block, args.images);
-        const Scratch scratch = queue.scratch(args.images * parts.count * 2 * args.channels);
-        float* const sums = scratch.data();
-        launch_gradients(gradients_of_part<T, L, L::held != 0>, sums, parts.count, parts.rows);
-        return add(sums, args.images * parts.count);
+        const Scratch sums = queue.scratch(args.images * parts.count * 2 * args.channels);
+        launch_gradients(gradients_kernel<T, L, L::held != 0>(args), sums.data(), parts.count, parts.rows);
+        return add(sums.data(), args.images * parts.count);
       }
       const int64_t rows = block.groups * L::kRowsAtOnce;
-      if (args.dx || args.dbranch)
-        launch_gradients(gradients_of_part<T, L, false>, nullptr, ceil_div(args.rows, rows), rows);
+      if (args.dx || args.dbranch || args.y)
+        launch_gradients(gradients_kernel<T, L, false>(args), nullptr, ceil_div(args.rows, rows), rows);
       if (!args.dgamma) return;
       const RowParts parts(args.images * args.rows, block);
-      const Scratch scratch = queue.scratch(parts.count * 2 * args.channels);
-      float* const sums = scratch.data();
-      launch(queue, block.shape(name, parts.count), parameters_of_part<T>, args, sums, parts.rows);
-      add(sums, parts.count);
+      const Scratch sums = queue.scratch(parts.count * 2 * args.channels);
+      launch(queue, block.shape(name, parts.count), parameters_of_part<T>, args, sums.data(), parts.rows);
+      add(sums.data(), parts.count);
     });
   });
 }

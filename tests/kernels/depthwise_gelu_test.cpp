@@ -90,16 +90,6 @@ class Case {
   const Sizes sizes_;
 };
 
-/// Of every channel: the sum, and that of the magnitudes.
-std::pair<std::vector<double>, std::vector<double>> column_sums(const Values& map, int channels) {
-  std::vector<double> sums(channels), magnitudes(channels);
-  for (size_t i = 0; i < map.size(); ++i) {
-    sums[i % channels] += map[i];
-    magnitudes[i % channels] += std::fabs(map[i]);
-  }
-  return {sums, magnitudes};
-}
-
 class DepthwiseGeluKernel : public ::testing::TestWithParam<std::tuple<DeviceKind, Sizes>> {
  protected:
   void SetUp() override {

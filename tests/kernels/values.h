@@ -6,6 +6,7 @@
 #include <bit>
 #include <cmath>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "engine/device.h"
@@ -63,6 +64,16 @@ inline void expect_near(const Values& got, const Values& wanted, double toleranc
   for (size_t i = 0; i < got.size(); ++i)
     if (!(std::fabs(double{got[i]} - wanted[i]) <= tolerance * largest)) ++wrong;  // NaN too
   EXPECT_EQ(wrong, 0) << what << ": values that are wrong, of " << got.size();
+}
+
+/// Of every channel: the sum, and that of the magnitudes.
+inline std::pair<std::vector<double>, std::vector<double>> column_sums(const Values& map, int channels) {
+  std::vector<double> sums(channels), magnitudes(channels);
+  for (size_t i = 0; i < map.size(); ++i) {
+    sums[i % channels] += map[i];
+    magnitudes[i % channels] += std::fabs(map[i]);
+  }
+  return {sums, magnitudes};
 }
 
 /// For INSTANTIATE_TEST_SUITE_P.
