@@ -1,4 +1,5 @@
 #include "engine/ops.h"
+#include "engine/recomputation.h"
 #include "kernels/layer_norm.h"
 
 namespace scrawl::ops {
@@ -31,6 +32,7 @@ NormedSum residual_norm(Tape& tape, const Tensor& x, const Tensor& branch, float
                                         .drop_path = drop_path});
 
   // The sum's gradient is x's, and the branch's as well unless that is scaled: both then share one memory.
+  const auto recomputation = std::make_shared<Recomputation>();
   tape.record(sum, y, {&x, &branch, &gamma, &beta},
               [=, &device = tape.device(), s = sum.slice(0, sum.shape()), to_x = x.gradient(),
                to_branch = branch.gradient()](const Tensor& dsum, const Tensor& dy) {
@@ -44,13 +46,16 @@ NormedSum residual_norm(Tape& tape, const Tensor& x, const Tensor& branch, float
                   to_gamma = gradient_target(device, gamma.gradient(), channels);
                   to_beta = gradient_target(device, beta.gradient(), channels);
                 }
+                const Tensor again = recomputation->wanted_like(s);
                 device.run(ResidualNormBackward{.dtype = s.dtype(),
                                                 .sum = s.raw(),
                                                 .gamma = gamma.data<float>(),
+                                                .beta = beta.data<float>(),
                                                 .mean = mean.data<float>(),
                                                 .rstd = rstd.data<float>(),
                                                 .dsum = dsum.raw(),
                                                 .dy = dy.raw(),
+                                                .y = again.raw(),
                                                 .dx = ds.raw(),
                                                 .dbranch = dbranch.raw(),
                                                 .dgamma = to_gamma.f32(),
@@ -60,9 +65,11 @@ NormedSum residual_norm(Tape& tape, const Tensor& x, const Tensor& branch, float
                                                 .channels = static_cast<int>(channels[0]),
                                                 .drop_path = drop_path,
                                                 .accumulate_parameters = to_gamma.accumulate});
+                recomputation->arrive(again);
                 pass_gradient(device, to_x, ds);
                 pass_gradient(device, to_branch, scaled ? dbranch : ds);
               });
+  if (y.gradient()) y.set_recomputation(recomputation);
   return {sum, y};
 }
 
