@@ -146,15 +146,12 @@ void Device::download(void* host, const void* device, int64_t bytes) {
 }
 
 void Device::aside(std::function<void()> launches) {
-  constexpr size_t kMost = 2;  // enough for a long one beside several short kernels; more would hold memory
-  if (asides_.size() == kMost) {
 #ifdef SCRAWL_CUDA
-    if (cuda::Queue* queue = cuda_queue()) queue->join_first();
+  if (cuda::Queue* queue = cuda_queue()) queue->join_aside();
 #endif
-    asides_.pop_front();
-  }
+  aside_ = nullptr;
   beside(Lane::aside, launches);
-  asides_.push_back(std::move(launches));
+  aside_ = std::move(launches);
 }
 
 void Device::in_background(const std::function<void()>& launches) {
@@ -177,7 +174,7 @@ void Device::join() {
 #ifdef SCRAWL_CUDA
   if (cuda::Queue* queue = cuda_queue()) queue->join();
 #endif
-  asides_.clear();
+  aside_ = nullptr;
 }
 
 void Device::attach(Profiler* profiler) {

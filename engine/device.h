@@ -1,7 +1,6 @@
 #pragma once
 #include <chrono>
 #include <cstdint>
-#include <deque>
 #include <functional>
 #include <memory>
 #include <string>
@@ -117,8 +116,8 @@ class Device {
   }
 
   /// What `launches` runs may go on beside what is run after it, on a device that can: until join(), or until
-  /// two more have gone aside.  Neither may write what the other reads or writes.  What `launches` has
-  /// captured by value stays until then; nothing else that it uses may be released before.
+  /// more goes aside.  Neither may write what the other reads or writes.  What `launches` has captured by
+  /// value stays until then; nothing else that it uses may be released before.
   void aside(std::function<void()> launches);
   /// The same for what is in no hurry: it waits for all that was launched so far, aside or not, gives way to
   /// what comes after, and ends by the next join().  All that it uses must stay until then.
@@ -191,7 +190,7 @@ class Device {
   DeviceKind kind_;
   Allocator memory_;  // asks for nothing until the queue, which gives back to it, has found the device
   Queue queue_;
-  std::deque<std::function<void()>> asides_;  // what has gone aside and was not joined, for what it captured
+  std::function<void()> aside_;  // what has gone aside and was not joined, for what it captured
   bool synchronises_;
   Profiler* profiler_ = nullptr;
   Graph* capturing_ = nullptr;

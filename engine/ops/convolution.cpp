@@ -30,6 +30,13 @@ Tensor convolution(Tape& tape, const Tensor& x, const Tensor& weight, const Tens
   tape.record(y, {&x, &weight, &bias},
               [=, &device = tape.device(), kept = Kept(x), x_shape = x.shape(), dx = x.gradient(),
                db = bias.gradient()](const Tensor& dy) {
+                if (const auto to = gradient_target(device, dx, x_shape, dy.dtype()); to.data)
+                  device.run(ConvolutionBackwardInput{.dtype = dy.dtype(),
+                                                      .shape = shape,
+                                                      .dy = dy.raw(),
+                                                      .w = weight.raw(),
+                                                      .dx = to.data,
+                                                      .accumulate = to.accumulate});
                 if (weight.gradient())
                   kept.use_aside({weight.gradient(), db}, [=, &device](const Tensor& values) {
                     const auto to_w = gradient_target(device, weight.gradient(), weight.shape());
@@ -42,13 +49,6 @@ Tensor convolution(Tape& tape, const Tensor& x, const Tensor& weight, const Tens
                                                          .dbias = to_b.f32(),
                                                          .accumulate = to_w.accumulate});
                   });
-                if (const auto to = gradient_target(device, dx, x_shape, dy.dtype()); to.data)
-                  device.run(ConvolutionBackwardInput{.dtype = dy.dtype(),
-                                                      .shape = shape,
-                                                      .dy = dy.raw(),
-                                                      .w = weight.raw(),
-                                                      .dx = to.data,
-                                                      .accumulate = to.accumulate});
               });
   return y;
 }

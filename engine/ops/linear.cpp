@@ -82,14 +82,14 @@ Tensor linear(Tape& tape, const Tensor& x, const Tensor& weight, const Tensor& b
   tape.record(
       y, {&x, &weight, &bias},
       [=, &device = tape.device(), kept = Kept(x), shape = x.shape(), dx = x.gradient()](const Tensor& dy) {
-        if (weight.gradient()) {
-          const auto db = bias_sum->yielded ? nullptr : bias_sum->target;
-          kept.use_aside({weight.gradient(), db}, [=, &device](const Tensor& values) {
-            weight_backward(device, values, dy, weight, db);
-          });
-        }
+        // The input's gradient goes first: others wait for it.
         if (const auto to = gradient_target(device, dx, shape, dy.dtype()); to.data)
           input_backward(device, dy, weight, to);
+        if (!weight.gradient()) return;
+        const auto db = bias_sum->yielded ? nullptr : bias_sum->target;
+        kept.use_aside({weight.gradient(), db}, [=, &device](const Tensor& values) {
+          weight_backward(device, values, dy, weight, db);
+        });
       });
   if (y.gradient() && bias_sum->target) y.gradient()->row_sum = bias_sum;
   return y;

@@ -128,13 +128,6 @@ void Queue::end_beside() {
   check(cudaEventRecord(lane_->runs.back().end, lane_->stream), "marking kernels");
 }
 
-void Queue::join_first() {
-  if (aside_.runs.empty()) return;
-  check(cudaStreamWaitEvent(main_.stream, aside_.runs.front().end, 0), "ordering kernels");
-  spare_.push_back(aside_.runs.front().end);
-  aside_.runs.pop_front();
-}
-
 void Queue::join(Lane& lane) {
   if (lane.runs.empty()) return;
   check(cudaStreamWaitEvent(main_.stream, lane.runs.back().end, 0), "ordering kernels");  // and so for all

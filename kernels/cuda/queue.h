@@ -66,10 +66,9 @@ class Queue {
   void begin_background();
   void end_beside();
   void turn_back() { lane_ = &main_; }
-  /// What is launched from here on waits for all that was launched beside, or for what went aside first of
-  /// that which was not joined.
+  /// What is launched from here on waits for all that was launched beside, or for what went aside alone.
   void join();
-  void join_first();
+  void join_aside() { join(aside_); }
   /// What was not joined is never waited for: it was captured, and the capture has been abandoned.
   void forget_beside();
 
