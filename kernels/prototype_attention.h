@@ -34,12 +34,11 @@ struct PrototypeAttentionForward {
   }
 };
 
-/// dq, dp (+)= the gradients; probabilities are recomputed from log_sum_exp.
+/// dq, dp (+)= the gradients; probabilities are recomputed from log_sum_exp, and q is read from y.
 struct PrototypeAttentionBackward {
   static constexpr std::string_view name = "prototype_attention.backward";
   DType dtype = DType::f32;
   PrototypeAttentionShape shape;
-  const void* q = nullptr;
   const void* p = nullptr;
   const uint8_t* present = nullptr;
   const void* y = nullptr;
@@ -50,7 +49,7 @@ struct PrototypeAttentionBackward {
   bool accumulate_dq = false;
   bool accumulate_dp = false;
   Cost cost() const {
-    return {6 * shape.query_elements() * size_of(dtype), 10 * shape.query_elements() * shape.prototypes()};
+    return {5 * shape.query_elements() * size_of(dtype), 10 * shape.query_elements() * shape.prototypes()};
   }
 };
 

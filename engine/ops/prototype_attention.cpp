@@ -29,13 +29,13 @@ Tensor prototype_attention(Tape& tape, const Tensor& q, const Tensor& prototypes
   require(!tape.training() || (q.gradient() == nullptr) == (prototypes.gradient() == nullptr),
           "prototype_attention: of q and prototypes, either both or neither must be differentiated");
   tape.record(y, {&q, &prototypes},
-              [=, y = y.slice(0, y.shape()), &device = tape.device()](const Tensor& dy) {
-                const auto to_q = gradient_target(device, q.gradient(), q.shape(), q.dtype());
+              [=, y = y.slice(0, y.shape()), q_shape = q.shape(), to_query = q.gradient(),
+               &device = tape.device()](const Tensor& dy) {
+                const auto to_q = gradient_target(device, to_query, q_shape, dy.dtype());
                 const auto to_p =
                     gradient_target(device, prototypes.gradient(), prototypes.shape(), prototypes.dtype());
-                device.run(PrototypeAttentionBackward{.dtype = q.dtype(),
+                device.run(PrototypeAttentionBackward{.dtype = dy.dtype(),
                                                       .shape = shape,
-                                                      .q = q.raw(),
                                                       .p = prototypes.raw(),
                                                       .present = present.data<uint8_t>(),
                                                       .y = y.raw(),

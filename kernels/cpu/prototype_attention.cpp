@@ -56,6 +56,7 @@ struct Tile {
   int64_t queries;
   int size, count;
   const float* q;
+  int64_t q_stride;
   const float* p;  // [count, size]
 };
 
@@ -63,13 +64,13 @@ void forward_tile(const Tile& tile, float* y, float* log_sum_exp, float* scores)
   const int64_t n = tile.queries;
   const int size = tile.size, count = tile.count;
   for (int64_t row = 0; row < n; ++row) {
-    std::copy_n(tile.q + row * size, size, y + (2 * row + 1) * size);
+    std::copy_n(tile.q + row * tile.q_stride, size, y + (2 * row + 1) * size);
     if (count > 0) continue;
     std::fill_n(y + 2 * row * size, size, 0.0f);
     log_sum_exp[row] = -std::numeric_limits<float>::infinity();
   }
   if (count == 0) return;
-  gemm(n, count, size, {tile.q, size}, {tile.p, size, true}, 0.0f, scores, count);
+  gemm(n, count, size, {tile.q, tile.q_stride}, {tile.p, size, true}, 0.0f, scores, count);
   for (int64_t row = 0; row < n; ++row) log_sum_exp[row] = softmax(scores + row * count, count);
   gemm(n, size, count, {scores, count}, {tile.p, size}, 0.0f, y, 2 * size);
 }
@@ -109,12 +110,12 @@ void backward_tile(const Tile& tile, const float* dy, const float* log_sum_exp, 
     for (int i = 0; i < size; ++i) to[i] = (accumulate_dq ? to[i] : 0.0f) + from[i];
   }
   if (count == 0) return;
-  gemm(n, count, size, {tile.q, size}, {tile.p, size, true}, 0.0f, scores, count);
+  gemm(n, count, size, {tile.q, tile.q_stride}, {tile.p, size, true}, 0.0f, scores, count);
   gemm(n, count, size, {dy, 2 * size}, {tile.p, size, true}, 0.0f, dscores, count);
   softmax_backward(log_sum_exp, n, count, scores, dscores);
   gemm(n, size, count, {dscores, count}, {tile.p, size}, 1.0f, dq, size);
   gemm(count, size, n, {scores, count, true}, {dy, 2 * size}, first ? 0.0f : 1.0f, dp, size);
-  gemm(count, size, n, {dscores, count, true}, {tile.q, size}, 1.0f, dp, size);
+  gemm(count, size, n, {dscores, count, true}, {tile.q, tile.q_stride}, 1.0f, dp, size);
 }
 
 /// dp (+)= the partial sums of every image that shares a set, in order of images and tasks.
@@ -164,8 +165,12 @@ void run(const PrototypeAttentionForward& args, Queue& queue) {
   parallel_for(queue, shape.images * tiles, [&](int64_t index) {
     const int64_t image = index / tiles, begin = index % tiles * kTile;
     const int64_t row = image * shape.positions + begin;
-    const Tile tile{std::min<int64_t>(kTile, shape.positions - begin), shape.size, presence.count(image),
-                    q + row * size, compacted + presence.first[image] * size};
+    const Tile tile{std::min<int64_t>(kTile, shape.positions - begin),
+                    shape.size,
+                    presence.count(image),
+                    q + row * size,
+                    size,
+                    compacted + presence.first[image] * size};
     forward_tile(tile, y + 2 * row * size, args.log_sum_exp + row,
                  compacted + kept + omp_get_thread_num() * stride);
   });
@@ -173,7 +178,7 @@ void run(const PrototypeAttentionForward& args, Queue& queue) {
 
 void run(const PrototypeAttentionBackward& args, Queue& queue) {
   require_f32(args.dtype, args.name);
-  const auto* q = static_cast<const float*>(args.q);
+  const auto* q = static_cast<const float*>(args.y) + args.shape.size;  // in the right half of y
   const auto* dy = static_cast<const float*>(args.dy);
   auto* dq = static_cast<float*>(args.dq);
   const PrototypeAttentionShape& shape = args.shape;
@@ -193,8 +198,9 @@ void run(const PrototypeAttentionBackward& args, Queue& queue) {
     float* dp = partials + (presence.first[image] * tasks + index % tasks * count) * size;
     for (int64_t begin = first; begin < end; begin += kTile) {
       const int64_t row = image * shape.positions + begin;
-      const Tile tile{std::min<int64_t>(kTile, end - begin), shape.size, count, q + row * size,
-                      compacted + presence.first[image] * size};
+      const Tile tile{
+          std::min<int64_t>(kTile, end - begin),   shape.size, count, q + 2 * row * size, 2 * size,
+          compacted + presence.first[image] * size};
       backward_tile(tile, dy + 2 * row * size, args.log_sum_exp + row, args.accumulate_dq, dq + row * size,
                     begin == first, dp, tiles + omp_get_thread_num() * stride);
     }

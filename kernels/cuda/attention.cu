@@ -64,7 +64,7 @@ struct BackwardSource {
     head.q = static_cast<const T*>(args.q) + query;
     head.k = static_cast<const T*>(args.kv) + key;
     head.v = head.k + stride;
-    head.q_stride = head.y_stride = static_cast<int>(stride);
+    head.q_stride = head.dq_stride = head.y_stride = static_cast<int>(stride);
     head.kv_stride = 2 * head.q_stride;
     head.queries = shape.queries;
     head.keys = shape.keys;

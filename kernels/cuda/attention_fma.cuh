@@ -295,7 +295,7 @@ __global__ void __launch_bounds__(kAttentionThreads, slabs == 2 ? 2 : 1)
   dq.for_each(head.size, [&](int row, int column, float value) {
     if (row >= queries) return;
     if (head.dq_more) value += as_float(head.dq_more[query(row) * head.y_stride + column]);
-    store_value(head.dq + query(row) * head.q_stride + column, value, head.accumulate_dq);
+    store_value(head.dq + query(row) * head.dq_stride + column, value, head.accumulate_dq);
   });
 }
 

@@ -38,7 +38,8 @@ struct BackwardHead : AttentionRows<T> {
   const float* log_sum_exp = nullptr;
   float* mean = nullptr;       // scratch of the multiply-add kernels: the mean of dP under P, for every query
   const T* dq_more = nullptr;  // if not null, is added to dq, rows y_stride apart; only where keys are values
-  T* dq = nullptr;             // rows q_stride apart
+  T* dq = nullptr;
+  int dq_stride = 0;
   bool accumulate_dq = false;
   float* dq_partial = nullptr;  // if not null, takes this block of keys' share of dq instead
 };

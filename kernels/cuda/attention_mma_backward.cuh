@@ -210,7 +210,7 @@ __device__ void add_query_gradients(const BackwardShared<D, keys_are_values>& me
       [&](int r, int c, Floats<8>& values) {
         const int64_t row = first + tile + r;
         if (row >= end || column + c >= head.size) return;
-        const int64_t at = row * head.q_stride + column + c;
+        const int64_t at = row * head.dq_stride + column + c;
         if (!keys_are_values && head.dq_partial) return store<8>(head.dq_partial + at, values);
         if (keys_are_values && head.dq_more && first_keys)
           add_stored(values, head.dq_more + row * head.y_stride + column + c);

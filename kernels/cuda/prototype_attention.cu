@@ -37,17 +37,17 @@ __device__ int list_present(const uint8_t* present, int classes, int slots, int*
   return count;
 }
 
-/// What forward and backward heads share.
-template <typename Head, typename Args>
-__device__ Head begin_head(const Args& args, int64_t image, int* list) {
-  using T = std::remove_cvref_t<decltype(*Head::q)>;
+/// What forward and backward heads share; rows of `q` are `q_stride` apart.
+template <typename Head, typename Args, typename T>
+__device__ Head begin_head(const Args& args, const T* q, int q_stride, int64_t image, int* list) {
   const PrototypeAttentionShape& shape = args.shape;
   Head head;
-  head.q = static_cast<const T*>(args.q) + image * shape.positions * shape.size;
+  head.q = q + image * shape.positions * q_stride;
+  head.q_stride = q_stride;
   head.k = static_cast<const T*>(args.p);
   if (shape.prototype_sets > 1) head.k += image * shape.prototypes() * shape.size;
   head.v = head.k;
-  head.q_stride = head.kv_stride = shape.size;
+  head.kv_stride = shape.size;
   head.y_stride = 2 * shape.size;
   head.listed = list;
   head.queries = shape.positions;
@@ -63,7 +63,7 @@ struct ForwardSource {
 
   __device__ ForwardHead<T> head(int64_t image, int* list) const {
     const int64_t first = image * args.shape.positions;
-    auto head = begin_head<ForwardHead<T>>(args, image, list);
+    auto head = begin_head<ForwardHead<T>>(args, static_cast<const T*>(args.q), args.shape.size, image, list);
     head.y = static_cast<T*>(args.y) + first * head.y_stride;
     head.log_sum_exp = args.log_sum_exp + first;
     head.q_copy = head.y + head.size;
@@ -81,13 +81,15 @@ struct BackwardSource {
 
   __device__ BackwardHead<T> head(int64_t image, int, int* list) const {
     const int64_t first = image * args.shape.positions;
-    auto head = begin_head<BackwardHead<T>>(args, image, list);
+    const T* const q = static_cast<const T*>(args.y) + args.shape.size;  // in the right half of y
+    auto head = begin_head<BackwardHead<T>>(args, q, 2 * args.shape.size, image, list);
     head.y = static_cast<const T*>(args.y) + first * head.y_stride;
     head.dy = static_cast<const T*>(args.dy) + first * head.y_stride;
     head.log_sum_exp = args.log_sum_exp + first;
     if (means) head.mean = means + first;
     head.dq_more = head.dy + head.size;  // the right half of y is q
-    head.dq = static_cast<T*>(args.dq) + first * head.q_stride;
+    head.dq_stride = args.shape.size;
+    head.dq = static_cast<T*>(args.dq) + first * head.dq_stride;
     head.accumulate_dq = args.accumulate_dq;
     return head;
   }
@@ -140,7 +142,7 @@ void run(const PrototypeAttentionBackward& args, Queue& queue) {
   const PrototypeAttentionShape& shape = args.shape;
   const int most = shape.prototypes();
   const bool mma = args.dtype == DType::bf16 && fits_fragments(shape.size) &&
-                   aligned({args.q, args.p, args.y, args.dy, args.dq}) &&
+                   aligned({args.p, args.y, args.dy, args.dq}) &&
                    backward_shared_bytes(shape.size, true, most) <= shared_memory_limit(queue);
   const QueryParts parts(shape.images, shape.positions, kFmaTile);
   const int64_t means = mma ? 0 : ceil_div(shape.images * shape.positions, 4) * 4;
