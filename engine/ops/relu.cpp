@@ -41,17 +41,22 @@ Tensor add_relu(Tape& tape, const Tensor& a, Tensor b) {
   tape.device().run(ReluForward{
       .dtype = a.dtype(), .x = a.raw(), .addend = b.raw(), .y = y.raw(), .elements = a.elements()});
 
-  tape.record(
-      y, {&a, &b},
-      [y = y.slice(0, y.shape()), &device = tape.device(), da = a.gradient(),
-       db = b.gradient()](const Tensor& dy) {
-        // The gradient of both.
-        const Tensor dsum = over(dy);
-        device.run(ReluBackward{
-            .dtype = y.dtype(), .y = y.raw(), .dy = dy.raw(), .dx = dsum.raw(), .elements = y.elements()});
-        pass_gradient(device, da, dsum);
-        pass_gradient(device, db, dsum);
-      });
+  tape.record(y, {&a, &b},
+              [y = y.slice(0, y.shape()), &device = tape.device(), da = a.gradient(),
+               db = b.gradient()](const Tensor& dy) {
+                const auto to_sum = row_sum_target(device, db, y.dim(-1));
+                const Tensor dsum = over(dy);  // the gradient of both
+                device.run(ReluBackward{.dtype = y.dtype(),
+                                        .y = y.raw(),
+                                        .dy = dy.raw(),
+                                        .dx = dsum.raw(),
+                                        .dx_sum = to_sum.f32(),
+                                        .elements = y.elements(),
+                                        .columns = static_cast<int>(y.dim(-1)),
+                                        .accumulate_sum = to_sum.accumulate});
+                pass_gradient(device, da, dsum);
+                pass_gradient(device, db, dsum);
+              });
   return y;
 }
 

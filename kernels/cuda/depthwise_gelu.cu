@@ -9,7 +9,7 @@
 // A block leaves one partial sum of dw and dbias; the last block of some channels adds theirs in order.
 // y and dx_sum are the backward pass's for a few instructions more, since it has all that they are made of.
 // Cost: one read and write of every map; each band reads up to two rows more forward, four backward.  In bf16
-// about 28 instructions a value forward and 53 backward, 59 with y and dx_sum (counted for compute capability
+// about 28 instructions a value forward and 53 backward, 60 with y and dx_sum (counted for compute capability
 // 9.0).  Backward takes all registers that two blocks leave each other: what could live in them is looked up
 // or computed anew instead, as noted in places.
 // Limits: channels that are not a multiple of 16 bytes are loaded one by one.
