@@ -141,4 +141,21 @@ void __tsan_write16(void* p) {
 void __tsan_write_range(void* p, size_t bytes) {
   scrawl::access(p, bytes, true);
 }
+
+// Atomic operations, of which the simulator has such of four bytes.  __ATOMIC_SEQ_CST is what it asks for.
+using Word = unsigned;
+Word __tsan_atomic32_load(const volatile Word* p, int) {
+  scrawl::access(const_cast<const Word*>(p), sizeof(Word), false);
+  return __atomic_load_n(p, __ATOMIC_SEQ_CST);
+}
+int __tsan_atomic32_compare_exchange_strong(volatile Word* p, Word* expected, Word value, int, int) {
+  scrawl::access(const_cast<Word*>(p), sizeof(Word), true);
+  return __atomic_compare_exchange_n(p, expected, value, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+}
+int __tsan_atomic32_compare_exchange_weak(volatile Word* p, Word* expected, Word value, int, int) {
+  return __tsan_atomic32_compare_exchange_strong(p, expected, value, 0, 0);
+}
+void __tsan_atomic_thread_fence(int) {
+  __atomic_thread_fence(__ATOMIC_SEQ_CST);
+}
 }
