@@ -122,7 +122,7 @@ void Parameters::round(const Tensor& values, const Tensor& rounded) {
 
 void Parameters::begin_step() {
   for (Parameter& parameter : parameters_)
-    if (parameter.value.gradient()) parameter.value.gradient()->written = false;
+    if (const auto& gradient = parameter.value.gradient()) gradient->written = gradient->beside = false;
 }
 
 void Parameters::update(const Update& update) {

@@ -102,8 +102,10 @@ GradientTarget gradient_target(Device& device, const std::shared_ptr<Gradient>& 
 
 GradientTarget row_sum_target(Device& device, const std::shared_ptr<Gradient>& slot, int64_t channels) {
   if (!slot || slot->written || !slot->row_sum || slot->pending != 1) return {};
-  slot->row_sum->yielded = true;
-  return gradient_target(device, slot->row_sum->target, {channels});
+  RowSum& sum = *slot->row_sum;
+  if (sum.target->beside) return {};
+  sum.yielded = true;
+  return gradient_target(device, sum.target, {channels});
 }
 
 void pass_gradient(Device& device, const std::shared_ptr<Gradient>& slot, const Tensor& dy) {

@@ -25,6 +25,7 @@ struct Gradient {
   Tensor value;
   bool written = false;  // false: the next kernel overwrites, true: it adds
   bool lent = false;     // the memory may serve other gradients too: copy before adding
+  bool beside = false;   // kernels that went aside add to it
   int pending = 0;       // recorded uses of the tensor whose share is not under way yet; see PendingUse
   std::shared_ptr<RowSum> row_sum{};  // null when nobody wishes for it
 };
@@ -120,8 +121,9 @@ class Tape {
 GradientTarget gradient_target(Device& device, const std::shared_ptr<Gradient>& slot, const Shape& shape,
                                DType dtype = DType::f32);
 
-/// Where the sum over rows of what is about to flow into `slot` goes, when that is wished for and is all that
-/// will flow in.  Call it ahead of gradient_target() and pass_gradient().
+/// Where the sum over rows of what is about to flow into `slot` goes, when that is wished for, is all that
+/// will flow in, and nothing beside this lane adds to the same.  Call it ahead of gradient_target() and
+/// pass_gradient().
 GradientTarget row_sum_target(Device& device, const std::shared_ptr<Gradient>& slot, int64_t channels);
 
 /// dx (+)= dy without a copy when nothing has flowed into dx yet: both then share memory until one is added

@@ -12,6 +12,7 @@ void weight_backward(Device& device, const Tensor& x, const Tensor& dy, const Te
   const int64_t out = weight.dim(0), in = weight.dim(1), rows = dy.shape().rows();
   const auto to_w = gradient_target(device, weight.gradient(), weight.shape());
   const auto to_b = gradient_target(device, bias, {out});
+  if (bias) bias->beside = true;
   const bool together = to_w.accumulate == to_b.accumulate;
   device.run(MatMul{.name = "linear.backward_weight",
                     .dtype = dy.dtype(),

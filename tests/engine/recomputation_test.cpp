@@ -133,6 +133,22 @@ TEST_F(RecomputationTest, TheSumIsTakenFromTheGradientWhereSeveralFlowTogether) 
   EXPECT_EQ(gradient_of(bias_), std::vector<float>{113.0f});
 }
 
+// A sum on this lane must not race with what has gone aside for the same bias.
+TEST_F(RecomputationTest, TheSumGoesAsideWhereAnotherOfTheSameBiasHasGone) {
+  const Tensor first = ops::linear(tape_, x_, weight_, bias_),
+               second = ops::linear(tape_, x_, weight_, bias_);
+  const Tensor loss_of_first = summing(first, {10.0f, 100.0f}, {7.0f});
+  tape_.backward(ops::weighted_sum(tape_, {{loss_of_first, 1.0f}, {summing(second, {1.0f, 2.0f}), 1.0f}}));
+  EXPECT_TRUE(yields_) << "the second layer has not gone back yet";
+  EXPECT_EQ(gradient_of(bias_), std::vector<float>{10.0f});
+
+  const Tensor third = ops::linear(tape_, x_, weight_, bias_);
+  yields_ = false;
+  tape_.backward(summing(third, {10.0f, 100.0f}, {7.0f}));
+  EXPECT_FALSE(yields_) << "the bias's gradient goes on from there, and some of it went aside";
+  EXPECT_EQ(gradient_of(bias_), std::vector<float>{120.0f});
+}
+
 // The bias's gradient has begun when the weight's begins: the first layer's weight gradient waits.
 TEST_F(RecomputationTest, AddsToABiassGradientBesideAWeightsThatBegins) {
   const Tensor first = ops::linear(tape_, computed_again(x_), weight_, bias_);
