@@ -77,9 +77,10 @@ class Parameters {
     const StepState* state = nullptr;
   };
   void update(const Update& update);
-  /// The same beside the backward pass, once that nears the parameters that were declared first: begin, then
-  /// at any time the parameters from the arena's end on whose gradients are finished, and in the end the
-  /// rest. Nothing that runs after update_finished() may read their values, gradients or rounded copies.
+  /// The same in parts, beside a backward pass: begin_update() ahead of it; update_finished(), as often as
+  /// one likes, for the parameters at the arena's end whose gradients nothing adds to any more; end_update()
+  /// for the rest.  What runs after update_finished() must not read their values, gradients or rounded
+  /// copies.
   void begin_update(const Update& update);
   void update_finished();
   void end_update();
@@ -113,8 +114,8 @@ class Parameters {
 
   std::deque<Parameter> parameters_;
   std::vector<const Parameter*> in_arena_;  // the learnt ones, by place
-  Update update_;                           // that is under way
-  int64_t updated_from_ = 0;                // by it, to the arena's end
+  Update update_;                           // the one under way
+  int64_t updated_from_ = 0;                // from here to the arena's end it is done
   std::vector<AdamWGroup> groups_;          // as the device's were when they were last uploaded
   Device* device_ = nullptr;
   DType storage_ = DType::f32;

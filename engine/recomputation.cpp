@@ -10,9 +10,9 @@ Tensor Recomputation::wanted_like(const Tensor& x) const {
 
 void Recomputation::arrive(const Tensor& values) {
   if (!wanted()) return;
-  const std::vector<Waiting> waiting = std::exchange(waiting_, {});
+  std::vector<Waiting> waiting = std::exchange(waiting_, {});  // pending until they are under way
   std::vector<Use> uses;
-  for (const Waiting& each : waiting) uses.push_back(each.use);
+  for (Waiting& each : waiting) uses.push_back(std::move(each.use));
   values.device().aside([uses = std::move(uses), values] {
     for (const Use& use : uses) use(values);
   });

@@ -1,4 +1,6 @@
 #pragma once
+#include <stdexcept>
+#include <string>
 #include <string_view>
 
 #include "kernels/cost.h"
@@ -51,6 +53,11 @@ struct DepthwiseGeluBackward {
     return {maps * elements() * size_of(dtype), operations * elements()};
   }
 };
+
+/// Throws std::invalid_argument when the sum of dx is wanted without dx.
+inline void check_results(const DepthwiseGeluBackward& args) {
+  if (args.dx_sum && !args.dx) throw std::invalid_argument(std::string(args.name) + ": dx_sum needs dx");
+}
 
 namespace cpu {
 void run(const DepthwiseGeluForward&, Queue&);

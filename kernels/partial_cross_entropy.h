@@ -9,7 +9,6 @@
 
 namespace scrawl {
 
-
 /// Cross-entropy over labelled pixels of bilinearly upsampled logits (align_corners = true), without ever
 /// writing the upsampled logits: each labelled pixel reads the four cells around it.
 /// logits [images, in_height, in_width, classes]; label [images, out_height, out_width], 255 = unlabelled.

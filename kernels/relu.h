@@ -1,4 +1,6 @@
 #pragma once
+#include <stdexcept>
+#include <string>
 #include <string_view>
 
 #include "kernels/cost.h"
@@ -34,6 +36,12 @@ struct ReluBackward {
   bool accumulate_sum = false;
   Cost cost() const { return {(accumulate ? 4 : 3) * elements * size_of(dtype), elements}; }
 };
+
+/// Throws std::invalid_argument when the sum is wanted of a gradient that is added to.
+inline void check_results(const ReluBackward& args) {
+  if (args.dx_sum && args.accumulate)
+    throw std::invalid_argument(std::string(args.name) + ": dx_sum is of a dx that is not added to");
+}
 
 namespace cpu {
 void run(const ReluForward&, Queue&);

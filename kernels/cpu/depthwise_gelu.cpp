@@ -3,15 +3,13 @@
 // border is a pixel of zeros that does not move.  Backward walks a band of rows once: it recomputes the value
 // ahead of GELU, keeps three rows of g = dy · gelu' in a ring, and convolves g with the turned weights for
 // dx; the same columns of g, times x, are the weight gradients.  y, if it is wanted again, costs a store, and
-// the sum of dx an addition.  Cost: bound by arithmetic, half of which is
-// GELU. Limits: a band recomputes one row of g above and one below; fewer channels than a vector leave lanes
-// idle.
+// the sum of dx an addition.
+// Cost: bound by arithmetic, half of which is GELU.
+// Limits: a band recomputes one row of g above and one below; fewer channels than a vector leave lanes idle.
 #include "kernels/depthwise_gelu.h"
 
 #include <algorithm>
 #include <array>
-#include <stdexcept>
-#include <string>
 #include <type_traits>
 
 #include "kernels/cpu/gemm.h"
@@ -265,7 +263,7 @@ void run(const DepthwiseGeluForward& args, Queue& queue) {
 
 void run(const DepthwiseGeluBackward& args, Queue& queue) {
   require_f32(args.dtype, args.name);
-  if (args.dx_sum && !args.dx) throw std::invalid_argument(std::string(args.name) + ": dx_sum needs dx");
+  check_results(args);
   const Cut cut{args.images, args.height, args.channels};
   const bool sums = args.dw || args.dx_sum;
   const int64_t channels = args.channels, part = kSums * channels;

@@ -23,8 +23,7 @@ void run(const ReluForward& args, Queue& queue) {
 
 void run(const ReluBackward& args, Queue& queue) {
   require_f32(args.dtype, args.name);
-  if (args.dx_sum && args.accumulate)
-    throw std::invalid_argument("relu.backward: the sum of a gradient that is added to");
+  check_results(args);
   const auto* y = static_cast<const float*>(args.y);
   const auto* dy = static_cast<const float*>(args.dy);
   auto* dx = static_cast<float*>(args.dx);

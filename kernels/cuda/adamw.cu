@@ -1,8 +1,9 @@
 // AdamW over a part of one flat arena, whatever groups lie in it, in one launch.  A block owns a span and
 // asks every group (there are a few) what it has of that span; threads take four values at a time where a
-// group covers all four, else value by value.  Bias corrections come from expm1, which keeps all digits of 1
-// − β^t when t is small, so that fp32 does. Bound by memory: four arrays read and three written, 28 bytes an
-// element, against some 45 instructions.
+// group covers all four, else value by value.  Bias corrections come from expm1, which keeps all digits of
+// 1 − β^t when t is small, so that fp32 does.
+// Cost: bound by memory: four arrays read and three written, 28 bytes an element, against some 45
+// instructions.
 #include "kernels/adamw.h"
 
 #include <cmath>

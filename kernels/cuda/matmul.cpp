@@ -1,8 +1,7 @@
-// Matrix products on the GPU, by cuBLASLt: plans are chosen once for each problem (matmul_plans.h), with an
-// order of summation that does not change from run to run.  A bias is
-// added where c is written; the sums of a's terms (a layer's bias gradient) take a pass over a: cuBLASLt
-// could take them from its own reads (BGRADB), but then chooses slow algorithms.  Shapes that it computes
-// badly have kernels of our own.
+// Matrix products on the GPU, by cuBLASLt: plans are chosen once for each problem (matmul_plans.h), in an order
+// of summation that does not change from run to run.  A bias is added where c is written; the sums of a's
+// terms (a layer's bias gradient) take a pass over a: cuBLASLt could take them from its own reads (BGRADB),
+// but then chooses slow algorithms.  Shapes that it computes badly have kernels of our own.
 #include "kernels/matmul.h"
 
 #include <stdexcept>

@@ -31,8 +31,7 @@ std::string absence(int device = 0);
 std::string library_versions();
 
 /// Where kernels of one GPU run: a cuBLASLt handle, and a lane of kernels that run one after another, so that
-/// what one works in may go to the next.  A second and a third take kernels that may run beside
-/// them.
+/// what one works in may go to the next.  Two more lanes take kernels that may run beside them.
 class Queue {
  public:
   /// `memory` is what its kernels work in, and outlives it.  Throws std::runtime_error when there is no such

@@ -80,7 +80,6 @@ __global__ void __launch_bounds__(kColumnThreads, 4)
 
 template <typename T>
 void launch_with_sum(const ReluBackward& args, Queue& queue) {
-  if (args.accumulate) throw std::invalid_argument("relu.backward: the sum of a gradient that is added to");
   with_pack_width<T>(packable(args.columns, {args.y, args.dy, args.dx}), [&](auto width) {
     const int64_t rows = args.elements / args.columns;
     const ColumnSumsLaunch sums(rows, args.columns, width, queue);
@@ -101,6 +100,7 @@ void run(const ReluForward& args, Queue& queue) {
 }
 
 void run(const ReluBackward& args, Queue& queue) {
+  check_results(args);
   with_storage(args.dtype, args.name, [&]<typename T>(Storage<T>) {
     if (args.dx_sum) return launch_with_sum<T>(args, queue);
     const Backward<T> body{static_cast<const T*>(args.y), static_cast<const T*>(args.dy),

@@ -5,15 +5,10 @@
 #include <utility>
 
 #include "engine/ops.h"
+#include "tests/engine/leaf.h"
 
 namespace scrawl {
 namespace {
-
-Tensor leaf(Device& device, const Shape& shape, const std::vector<float>& values) {
-  Tensor x = Tensor::from(device, shape, values);
-  x.set_gradient(std::make_shared<Gradient>());
-  return x;
-}
 
 std::vector<float> gradient_of(const Tensor& x) {
   return x.gradient()->value.to_host();
@@ -25,7 +20,8 @@ class RecomputationTest : public ::testing::Test {
 
   int64_t in_use() { return device_.memory().statistics().in_use; }
 
-  /// x as an operation that yields its values again while it goes back; `found` says whether that was wanted.
+  /// x as an operation that yields its values again while it goes back; `wanted_` says whether that was
+  /// wanted.
   Tensor computed_again(const Tensor& x) {
     Tensor y = Tensor::from(device_, x.shape(), x.to_host());
     const auto recomputation = std::make_shared<Recomputation>();
@@ -47,7 +43,7 @@ class RecomputationTest : public ::testing::Test {
     tape_.record(loss, {&x}, [this, slot = x.gradient(), cotangent, sum](const Tensor&) {
       const auto to = sum.empty() ? GradientTarget{} : row_sum_target(device_, slot, cotangent.dim(-1));
       yields_ |= to.data != nullptr;
-      if (yields_) device_.upload(to.data, sum.data(), sum.size() * sizeof(float));
+      if (to.data) device_.upload(to.data, sum.data(), sum.size() * sizeof(float));
       pass_gradient(device_, slot, cotangent);
     });
     return loss;

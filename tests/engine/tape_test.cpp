@@ -5,15 +5,10 @@
 #include <utility>
 
 #include "engine/ops.h"
+#include "tests/engine/leaf.h"
 
 namespace scrawl {
 namespace {
-
-Tensor leaf(Device& device, const Shape& shape, const std::vector<float>& values) {
-  Tensor x = Tensor::from(device, shape, values);
-  x.set_gradient(std::make_shared<Gradient>());
-  return x;
-}
 
 /// Σ weight · x as an operation: sends `weights` back to x.
 Tensor dot(Tape& tape, const Tensor& x, const std::vector<float>& weights) {

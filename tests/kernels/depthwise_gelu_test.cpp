@@ -1,5 +1,4 @@
-// What the backward kernel yields beside gradients of the operation, for callers that the engine need not
-// have: y once more, and the sum of dx.
+// What the backward kernel yields beside gradients: y once more, and the sum of dx.
 #include "kernels/depthwise_gelu.h"
 
 #include "tests/kernels/values.h"
@@ -90,21 +89,7 @@ class Case {
   const Sizes sizes_;
 };
 
-class DepthwiseGeluKernel : public ::testing::TestWithParam<std::tuple<DeviceKind, Sizes>> {
- protected:
-  void SetUp() override {
-    if (const std::string reason = Device::absence(kind()); !reason.empty()) GTEST_SKIP() << reason;
-  }
-  DeviceKind kind() const { return std::get<0>(GetParam()); }
-  Sizes sizes() const { return std::get<1>(GetParam()); }
-  template <typename Body>
-  void for_each_storage(Body body) const {
-    for (const DType dtype : storage_of(kind())) {
-      SCOPED_TRACE(name_of(dtype));
-      body(Case(kind(), dtype, sizes()));
-    }
-  }
-};
+class DepthwiseGeluKernel : public KernelTest<Case, Sizes> {};
 
 TEST_P(DepthwiseGeluKernel, YieldsTheForwardPassAgain) {
   const Inputs inputs = drawn(sizes());

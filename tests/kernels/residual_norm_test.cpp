@@ -144,21 +144,7 @@ class Case {
   const Sizes sizes_;
 };
 
-class ResidualNormKernel : public ::testing::TestWithParam<std::tuple<DeviceKind, Sizes>> {
- protected:
-  void SetUp() override {
-    if (const std::string reason = Device::absence(kind()); !reason.empty()) GTEST_SKIP() << reason;
-  }
-  DeviceKind kind() const { return std::get<0>(GetParam()); }
-  Sizes sizes() const { return std::get<1>(GetParam()); }
-  template <typename Body>
-  void for_each_storage(Body body) const {
-    for (const DType dtype : storage_of(kind())) {
-      SCOPED_TRACE(name_of(dtype));
-      body(Case(kind(), dtype, sizes()));
-    }
-  }
-};
+class ResidualNormKernel : public KernelTest<Case, Sizes> {};
 
 TEST_P(ResidualNormKernel, YieldsTheForwardPassAgain) {
   const Inputs inputs = drawn(sizes());

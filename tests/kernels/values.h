@@ -1,11 +1,12 @@
 #pragma once
-// For tests that run kernels by themselves: values on their way to a device and back.
+// For tests that run kernels by themselves: values on their way to a device and back, and a fixture.
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <bit>
 #include <cmath>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -91,5 +92,23 @@ inline std::vector<simt::Order> orders_of(DeviceKind kind) {
   using enum simt::Order;
   return kind == DeviceKind::simt ? std::vector{forward, shuffled, reverse} : std::vector{forward};
 }
+
+/// Cases of a kernel, Case(kind, dtype, sizes), in several sizes on every device of this build.
+template <typename Case, typename Sizes>
+class KernelTest : public ::testing::TestWithParam<std::tuple<DeviceKind, Sizes>> {
+ protected:
+  void SetUp() override {
+    if (const std::string reason = Device::absence(kind()); !reason.empty()) GTEST_SKIP() << reason;
+  }
+  DeviceKind kind() const { return std::get<0>(this->GetParam()); }
+  Sizes sizes() const { return std::get<1>(this->GetParam()); }
+  template <typename Body>
+  void for_each_storage(Body body) const {
+    for (const DType dtype : storage_of(kind())) {
+      SCOPED_TRACE(name_of(dtype));
+      body(Case(kind(), dtype, sizes()));
+    }
+  }
+};
 
 }  // namespace scrawl
