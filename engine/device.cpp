@@ -83,7 +83,9 @@ Device::Device(const Options& options)
     : kind_(options.kind),
       memory_(system_memory(options.kind), options.guard_memory),
       queue_(make_queue(options, memory_)),
-      synchronises_(options.synchronise_each_launch) {}
+      synchronises_(options.synchronise_each_launch) {
+  memory_.before_growing([this] { return join_oldest_aside(); });
+}
 
 int Device::threads() const {
   if (const auto* queue = std::get_if<std::unique_ptr<cpu::Queue>>(&queue_)) return (*queue)->threads();
@@ -146,12 +148,20 @@ void Device::download(void* host, const void* device, int64_t bytes) {
 }
 
 void Device::aside(std::function<void()> launches) {
-#ifdef SCRAWL_CUDA
-  if (cuda::Queue* queue = cuda_queue()) queue->join_aside();
-#endif
-  aside_ = nullptr;
+  if (aside_.size() == kMostAside) join_oldest_aside();
+  // Kept also if it fails, as the queue keeps its run.
+  const std::shared_ptr<void> keep(nullptr, [&](void*) { aside_.push_back(std::move(launches)); });
   beside(Lane::aside, launches);
-  aside_ = std::move(launches);
+}
+
+/// Whether there was one.
+bool Device::join_oldest_aside() {
+  if (aside_.empty() || launches_beside_) return false;
+#ifdef SCRAWL_CUDA
+  if (cuda::Queue* queue = cuda_queue()) queue->join_oldest_aside();
+#endif
+  aside_.pop_front();
+  return true;
 }
 
 void Device::in_background(const std::function<void()>& launches) {
@@ -159,6 +169,8 @@ void Device::in_background(const std::function<void()>& launches) {
 }
 
 void Device::beside([[maybe_unused]] Lane lane, const std::function<void()>& launches) {
+  launches_beside_ = true;
+  const std::shared_ptr<void> end(nullptr, [this](void*) { launches_beside_ = false; });
 #ifdef SCRAWL_CUDA
   if (cuda::Queue* queue = cuda_queue(); queue && !watches_each_launch()) {
     lane == Lane::aside ? queue->begin_aside() : queue->begin_background();
@@ -174,7 +186,7 @@ void Device::join() {
 #ifdef SCRAWL_CUDA
   if (cuda::Queue* queue = cuda_queue()) queue->join();
 #endif
-  aside_ = nullptr;
+  aside_.clear();
 }
 
 void Device::attach(Profiler* profiler) {

@@ -1,6 +1,7 @@
 #pragma once
 #include <chrono>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <string>
@@ -115,10 +116,13 @@ class Device {
                    std::visit(library, queue_));
   }
 
-  /// What `launches` runs may go on beside what is run after it, on a device that can: until join(), or until
-  /// more goes aside.  Neither may write what the other reads or writes.  What `launches` has captured by
-  /// value stays until then; nothing else that it uses may be released before.
+  /// What `launches` runs may go on beside what is run after it, on a device that can: until join(), until
+  /// kMostAside more have gone aside, or until memory is short.  Neither may write what the other reads or
+  /// writes.  What `launches` has captured by value stays until then; nothing else that it uses may be
+  /// released before join().
   void aside(std::function<void()> launches);
+  /// Enough for a block's weight gradients to wait while few threads are free; each keeps its operands.
+  static constexpr size_t kMostAside = 4;
   /// The same for what is in no hurry: it waits for all that was launched so far, aside or not, gives way to
   /// what comes after, and ends by the next join().  All that it uses must stay until then.
   void in_background(const std::function<void()>& launches);
@@ -169,6 +173,7 @@ class Device {
   static Queue make_queue(const Options& options, Allocator& memory);
   enum class Lane { aside, background };
   void beside(Lane lane, const std::function<void()>& launches);
+  bool join_oldest_aside();
   int64_t processor_scratch_bytes() const;
 
   /// Runs a kernel to its end; on a GPU by the GPU's own clock, without the time of launching.
@@ -190,7 +195,8 @@ class Device {
   DeviceKind kind_;
   Allocator memory_;  // asks for nothing until the queue, which gives back to it, has found the device
   Queue queue_;
-  std::function<void()> aside_;  // what has gone aside and was not joined, for what it captured
+  std::deque<std::function<void()>> aside_;  // what has gone aside and was not joined, for what it captured
+  bool launches_beside_ = false;             // just now
   bool synchronises_;
   Profiler* profiler_ = nullptr;
   Graph* capturing_ = nullptr;

@@ -81,6 +81,7 @@ Allocator::Place Allocator::find_block(int64_t size) {
   FreeBlocks& free = free_in(pool_);
   const auto best = [&] { return free.lower_bound({size, {}}); };
   const auto found = [&] { return best() != free.end() && fits(best()->first, size); };
+  while (!found() && release_some_()) continue;
   if (!found() && (pool_ != Pool::captured || !adopt_segment(size))) add_segment(size);
   return best()->second;
 }

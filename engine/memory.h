@@ -2,6 +2,7 @@
 #include <compare>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <set>
@@ -64,6 +65,9 @@ class Allocator final : public MemorySource {
   /// No captured kernels are left: what they used is ordinary memory again.
   void end_captures();
 
+  /// `release_some` is called, as often as it says that it has released blocks, before memory is asked for
+  /// that they might make unnecessary.
+  void before_growing(std::function<bool()> release_some) { release_some_ = std::move(release_some); }
   /// Gives ordinary segments without a block in use back to the system: worth it where others want the
   /// memory, or before work of other shapes.
   void trim();
@@ -118,6 +122,7 @@ class Allocator final : public MemorySource {
   int64_t live_[2] = {};       // bytes of blocks in use, by pool
   int64_t captured_peak_ = 0;  // high-water mark of the captured pool's
   Pool pool_ = Pool::ordinary;
+  std::function<bool()> release_some_ = [] { return false; };
   std::string damage_;
 };
 

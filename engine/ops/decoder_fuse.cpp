@@ -179,21 +179,18 @@ Tensor decoder_fuse(Tape& tape, const std::array<Tensor, 4>& maps, const std::ar
               {&maps[0], &maps[1], &maps[2], &maps[3], &weights[0], &weights[1], &weights[2], &weights[3],
                &biases[0], &biases[1], &biases[2], &biases[3], &fuse},
               [in, g = g, &device](const Tensor& dy) {
-                // Released together at the end, after all that runs aside.
                 const Tensor db(device, {in.width()});
-                std::array<Tensor, kLevels> dz, dg;
+                std::array<Tensor, kLevels> dg;
+                Tensor dz = dy;
                 for (int i = 0; i < kLevels; ++i) {
-                  dz[i] = i == 0                                  ? dy
-                          : same_grid(in.maps[i], in.maps[i - 1]) ? dz[i - 1]
-                                                                  : down(device, dy, in.maps[i]);
+                  if (i > 0 && !same_grid(in.maps[i], in.maps[i - 1])) dz = down(device, dy, in.maps[i]);
                   dg[i] = Tensor(device, g[i].shape());
-                  device.aside([&] {
-                    product_backward(device, in.maps[i], dz[i], dg[i], i == 0 ? db.data<float>() : nullptr);
+                  map_backward(device, in.maps[i], dz, g[i]);
+                  device.aside([=, &device, x = in.maps[i], dg = dg[i]] {
+                    product_backward(device, x, dz, dg, i == 0 ? db.data<float>() : nullptr);
                   });
-                  map_backward(device, in.maps[i], dz[i], g[i]);
                 }
-                device.aside([&] { parameters_backward(device, in, dg, db); });
-                device.join();
+                device.aside([=, &device] { parameters_backward(device, in, dg, db); });
               });
   return y;
 }

@@ -32,7 +32,9 @@ std::shared_ptr<Graph> Capture::finish() {
   cudaGraph_t graph = nullptr;
   check(cudaStreamEndCapture(queue_.stream(), &graph), "capturing a graph");
   cudaGraphExec_t executable = nullptr;
-  const cudaError_t status = cudaGraphInstantiate(&executable, graph, 0);
+  // Without the flag all nodes have the priority of the stream that the graph is launched on.
+  const cudaError_t status =
+      cudaGraphInstantiate(&executable, graph, cudaGraphInstantiateFlagUseNodePriority);
   cudaGraphDestroy(graph);
   check(status, "making a captured graph executable");
   return std::make_shared<Graph>(executable, queue_);

@@ -1,5 +1,7 @@
 #include "kernels/cuda/queue.h"
 
+#include <algorithm>
+
 #include "kernels/cuda/check.h"
 #include "kernels/cuda/matmul_plans.h"
 #include "kernels/queue.h"
@@ -65,7 +67,7 @@ Queue::Queue(MemorySource& memory, const Options& options) : options_(options), 
   memory_bytes_ = static_cast<int64_t>(properties.totalGlobalMem);
   shared_bytes_limit_ = static_cast<int64_t>(properties.sharedMemPerBlockOptin);
   check(cublasLtCreate(&blas_), device + ": cuBLASLt");
-  open(main_);
+  open(main_, Urgency::main);
   matmul_plans_ = std::make_unique<MatMulPlans>(blas_, kMostWorkspaceBytes, options.tf32);
 }
 
@@ -82,7 +84,10 @@ Queue::~Queue() {
   if (blas_) cublasLtDestroy(blas_);
 }
 
-void Queue::open(Lane& lane, int priority) {
+void Queue::open(Lane& lane, Urgency urgency) {
+  int lowest = 0, highest = 0;  // numbers fall as priorities rise
+  check(cudaDeviceGetStreamPriorityRange(&lowest, &highest), "priorities on " + device_name_);
+  const int priority = std::max(lowest - static_cast<int>(urgency), highest);
   // Not blocking: the legacy default stream must not serialise with ours.
   check(cudaStreamCreateWithPriority(&lane.stream, cudaStreamNonBlocking, priority),
         "stream of " + device_name_);
@@ -109,16 +114,12 @@ void Queue::turn_to(Lane& lane) {
 }
 
 void Queue::begin_aside() {
-  if (!aside_.stream) open(aside_);
+  if (!aside_.stream) open(aside_, Urgency::aside);
   turn_to(aside_);
 }
 
 void Queue::begin_background() {
-  if (!background_.stream) {
-    int lowest = 0, highest = 0;
-    check(cudaDeviceGetStreamPriorityRange(&lowest, &highest), "priorities on " + device_name_);
-    open(background_, lowest);
-  }
+  if (!background_.stream) open(background_, Urgency::background);
   turn_to(background_);
   if (!aside_.runs.empty())
     check(cudaStreamWaitEvent(background_.stream, aside_.runs.back().end, 0), "ordering kernels");
@@ -132,6 +133,13 @@ void Queue::join(Lane& lane) {
   if (lane.runs.empty()) return;
   check(cudaStreamWaitEvent(main_.stream, lane.runs.back().end, 0), "ordering kernels");  // and so for all
   forget(lane);
+}
+
+void Queue::join_oldest_aside() {
+  if (aside_.runs.empty()) return;
+  check(cudaStreamWaitEvent(main_.stream, aside_.runs.front().end, 0), "ordering kernels");
+  spare_.push_back(aside_.runs.front().end);
+  aside_.runs.pop_front();
 }
 
 void Queue::join() {

@@ -59,15 +59,17 @@ class Queue {
   Scratch scratch(int64_t elements);
 
   /// What is launched from here to end_beside() waits for what was launched before and may run beside what is
-  /// launched after turn_back(), until it is joined.  Of a failure turn_back() alone is told.
+  /// launched after turn_back(), until it is joined.  Runs aside follow one another.  Of a failure
+  /// turn_back() alone is told.
   void begin_aside();
   /// The same for what is in no hurry: it waits for kernels aside, too, and gives way to all others.
   void begin_background();
   void end_beside();
   void turn_back() { lane_ = &main_; }
-  /// What is launched from here on waits for all that was launched beside, or for what went aside alone.
+  /// What is launched from here on waits for all that was launched beside, or for the oldest run aside, if
+  /// there is one.
   void join();
-  void join_aside() { join(aside_); }
+  void join_oldest_aside();
   /// What was not joined is never waited for: it was captured, and the capture has been abandoned.
   void forget_beside();
 
@@ -91,7 +93,9 @@ class Queue {
     unsigned* counters = nullptr;
     std::deque<Run> runs;  // those that were not joined; none on the main lane
   };
-  void open(Lane& lane, int priority = 0);
+  /// Where there is room for one lane's kernels alone, it is for those of the higher urgency.
+  enum class Urgency { background, aside, main };
+  void open(Lane& lane, Urgency urgency);
   CUevent_st* new_event();
   /// What is launched from here on goes on a lane, and waits for the main one.
   void turn_to(Lane& lane);

@@ -157,16 +157,32 @@ TEST_F(RecomputationTest, AddsToABiassGradientBesideAWeightsThatBegins) {
   EXPECT_EQ(gradient_of(bias_), std::vector<float>{10.0f});
 }
 
-TEST(DeviceAside, KeepsWhatWasCapturedUntilMoreGoesAsideOrAllIsJoined) {
+TEST(DeviceAside, KeepsWhatWasCapturedUntilMuchMoreGoesAsideOrAllIsJoined) {
   Device device;
   const auto token = std::make_shared<int>(0);
   device.aside([token] {});
+  for (size_t more = 1; more < Device::kMostAside; ++more) device.aside([] {});
   EXPECT_EQ(token.use_count(), 2);
   device.aside([] {});
   EXPECT_EQ(token.use_count(), 1);
   device.aside([token] {});
   device.join();
   EXPECT_EQ(token.use_count(), 1);
+}
+
+TEST(DeviceAside, GivesUpWhatWasCapturedBeforeMemoryGrows) {
+  constexpr int64_t kFloats = int64_t{16} << 20;  // more than a segment has at least
+  Device device;
+  const auto reserved = [&] { return device.memory().statistics().reserved; };
+  device.aside([x = Tensor(device, {kFloats})] {});
+  const int64_t before = reserved();
+  const Tensor y(device, {kFloats});
+  EXPECT_EQ(reserved(), before);
+  device.aside([&, x = Tensor(device, {kFloats})] {
+    const int64_t with_x = reserved();
+    const Tensor z(device, {kFloats});
+    EXPECT_GT(reserved(), with_x) << "what is being launched keeps its own";
+  });
 }
 
 }  // namespace
