@@ -9,7 +9,7 @@ namespace scrawl::cuda {
 
 namespace {
 
-constexpr int kProposals = 8;  // of cuBLASLt, that are tried out
+constexpr int kProposals = 12;  // of cuBLASLt, that are tried out
 
 /// The largest power of two up to 256 that divides the addresses of rows that are `stride` bytes apart; 0 for
 /// null.  Told of the first row alone, cuBLASLt has taken algorithms that are hundreds of times slower.
