@@ -147,11 +147,13 @@ void Device::download(void* host, const void* device, int64_t bytes) {
   std::memcpy(host, device, bytes);
 }
 
-void Device::aside(std::function<void()> launches) {
+Device::Aside Device::aside(std::function<void()> launches) {
   if (aside_.size() == kMostAside) join_oldest_aside();
+  const Aside number = joined_ + static_cast<Aside>(aside_.size());
   // Kept also if it fails, as the queue keeps its run.
   const std::shared_ptr<void> keep(nullptr, [&](void*) { aside_.push_back(std::move(launches)); });
   beside(Lane::aside, launches);
+  return number;
 }
 
 /// Whether there was one.
@@ -161,7 +163,12 @@ bool Device::join_oldest_aside() {
   if (cuda::Queue* queue = cuda_queue()) queue->join_oldest_aside();
 #endif
   aside_.pop_front();
+  ++joined_;
   return true;
+}
+
+void Device::join(Aside last) {
+  while (joined_ <= last && join_oldest_aside()) continue;
 }
 
 void Device::in_background(const std::function<void()>& launches) {
@@ -186,6 +193,11 @@ void Device::join() {
 #ifdef SCRAWL_CUDA
   if (cuda::Queue* queue = cuda_queue()) queue->join();
 #endif
+  forget_asides();
+}
+
+void Device::forget_asides() {
+  joined_ += static_cast<Aside>(aside_.size());
   aside_.clear();
 }
 

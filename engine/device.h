@@ -120,13 +120,16 @@ class Device {
   /// kMostAside more have gone aside, or until memory is short.  Neither may write what the other reads or
   /// writes.  What `launches` has captured by value stays until then; nothing else that it uses may be
   /// released before join().
-  void aside(std::function<void()> launches);
+  using Aside = int64_t;  // a number that grows from one to the next
+  Aside aside(std::function<void()> launches);
   /// Enough for a block's weight gradients to wait while few threads are free; each keeps its operands.
   static constexpr size_t kMostAside = 4;
   /// The same for what is in no hurry: it waits for all that was launched so far, aside or not, gives way to
   /// what comes after, and ends by the next join().  All that it uses must stay until then.
   void in_background(const std::function<void()>& launches);
+  /// What is run from here on waits for all of that, or for what went aside up to one of them.
   void join();
+  void join(Aside last);
 
   /// Captures the kernels that `body` launches instead of running them.  It must not copy between host and
   /// device, and must have run once before for its shapes.  What it allocates is kept for captured kernels
@@ -174,6 +177,7 @@ class Device {
   enum class Lane { aside, background };
   void beside(Lane lane, const std::function<void()>& launches);
   bool join_oldest_aside();
+  void forget_asides();
   int64_t processor_scratch_bytes() const;
 
   /// Runs a kernel to its end; on a GPU by the GPU's own clock, without the time of launching.
@@ -196,6 +200,7 @@ class Device {
   Allocator memory_;  // asks for nothing until the queue, which gives back to it, has found the device
   Queue queue_;
   std::deque<std::function<void()>> aside_;  // what has gone aside and was not joined, for what it captured
+  Aside joined_ = 0;                         // how many were
   bool launches_beside_ = false;             // just now
   bool synchronises_;
   Profiler* profiler_ = nullptr;

@@ -23,7 +23,7 @@ Graph Device::capture(const std::function<void()>& body) {
   const std::shared_ptr<void> end(nullptr, [this](void*) {
     memory_.use(Allocator::Pool::ordinary);
     capturing_ = nullptr;
-    aside_.clear();  // there are some only when `body` failed
+    forget_asides();  // there are some only when `body` failed
   });
 #ifdef SCRAWL_CUDA
   if (cuda::Queue* queue = cuda_queue()) {

@@ -27,7 +27,10 @@ void Kept::use_aside(std::initializer_list<std::shared_ptr<Gradient>> gradients,
                      Recomputation::Use use) const {
   Tensor x = x_;
   if (x.recomputation()) x.buffer_ = memory_.lock();
-  if (x.buffer_) return x.device().aside([x, use = std::move(use)] { use(x); });
+  if (x.buffer_) {
+    x.device().aside([x, use = std::move(use)] { use(x); });
+    return;
+  }
   Recomputation::Waiting waiting{std::move(use), {}};
   for (const auto& gradient : gradients) waiting.of.emplace_back(gradient);
   x.recomputation()->waiting_.push_back(std::move(waiting));

@@ -62,12 +62,15 @@ LossParts Pfa::losses(Tape& tape, const DeviceBatch& batch, Phase phase, const L
   }
 
   parts.prototypes = ops::extract_prototypes(feat, logits, batch.present);
-  bank_.update(parts.prototypes, batch.present);
+  // The local branch does not look at the bank.
+  const Device::Aside banked = device_.aside(
+      [this, prototypes = parts.prototypes, present = batch.present] { bank_.update(prototypes, present); });
   const size_t local_branch = tape.position();
   parts.logits_local = augmented_local(tape, feat, parts.prototypes, batch.present);
   parts.con_local = ops::consistency(tape, logits, parts.logits_local);
   if (phase == Phase::local || all_parts)
     parts.pce_local = ops::partial_cross_entropy(tape, parts.logits_local, batch.label);
+  device_.join(banked);
   if (phase == Phase::local) {
     parts.total =
         ops::weighted_sum(tape, {{parts.pce_local, weights.local_pce}, {parts.con_local, weights.local_con}});

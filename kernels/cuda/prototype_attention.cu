@@ -100,24 +100,29 @@ struct BackwardSource {
   }
 };
 
-/// dp (+)= the sum over images that share a set, and parts.
-template <typename T>
-__global__ void __launch_bounds__(kPartColumns* kPartThreads)
+/// dp (+)= the sum over images that share a set, and parts.  A row of blocks for each prototype: those of
+/// absent classes have next to nothing to do.
+template <typename T, int width>
+__global__ void __launch_bounds__(kColumnThreads)
     add_parts(PrototypeAttentionBackward args, const float* partials, int parts) {
   const PrototypeAttentionShape& shape = args.shape;
-  const int64_t set_size = int64_t{shape.prototypes()} * shape.size, column = column_of_parts();
-  const bool exists = column < shape.prototype_sets * set_size;
-  const bool shared_by_all = shape.prototype_sets == 1;
-  const int64_t first_image = shared_by_all ? 0 : column / set_size,
-                images = shared_by_all ? shape.images : 1;
-  const int64_t at = column % set_size;
-  const int owner = static_cast<int>(at / shape.size / shape.slots);
-  const double total = sum_of_parts(exists ? images * parts : 0, [&](int64_t part) {
-    if (!args.present[(first_image + part / parts) * shape.classes + owner]) return 0.0;
-    return double{partials[(first_image * parts + part) * set_size + at]};
-  });
+  const int prototypes = shape.prototypes(), prototype = static_cast<int>(blockIdx.x % prototypes);
+  const int64_t column = my_column<width>(), set = blockIdx.x / prototypes;
+  const bool exists = column < shape.size;
+  const int64_t images = shape.prototype_sets == 1 ? shape.images : 1;
+  const uint8_t* const present = args.present + set * shape.classes + prototype / shape.slots;
+  const float* const part_sums = partials + (set * parts * prototypes + prototype) * shape.size + column;
+  Floats<width> total{};
+#pragma unroll 4
+  for (int part = static_cast<int>(threadIdx.y); part < images * parts; part += blockDim.y) {
+    if (!exists || !present[part / parts * shape.classes]) continue;
+    add_stored(total, part_sums + int64_t{part} * prototypes * shape.size);
+  }
+  add_over_groups(total);
   if (threadIdx.y > 0 || !exists) return;
-  store_value(static_cast<T*>(args.dp) + column, static_cast<float>(total), args.accumulate_dp);
+  T* const dp = static_cast<T*>(args.dp) + int64_t{blockIdx.x} * shape.size + column;
+  if (args.accumulate_dp) add_stored(total, dp);
+  store<width>(dp, total);
 }
 
 bool aligned(std::initializer_list<const void*> pointers) {
@@ -156,8 +161,11 @@ void run(const PrototypeAttentionBackward& args, Queue& queue) {
     if (!mma)
       launch_attend_backward_fma<T>(queue, args.name, source, shape.images, shape.positions, most, parts,
                                     shape.size, most);
-    launch(queue, shape_for_parts(args.name, shape.prototype_sets * most * shape.size), add_parts<T>, args,
-           partials, parts.count);
+    with_pack_width<float>(packable(shape.size, {args.dp}), [&](auto width) {
+      const ColumnBlock block(ceil_div(shape.size, width), /*most_lanes=*/16);
+      launch(queue, block.shape(args.name, shape.prototype_sets * most), add_parts<T, width>, args, partials,
+             parts.count);
+    });
   });
 }
 

@@ -170,6 +170,21 @@ TEST(DeviceAside, KeepsWhatWasCapturedUntilMuchMoreGoesAsideOrAllIsJoined) {
   EXPECT_EQ(token.use_count(), 1);
 }
 
+TEST(DeviceAside, IsJoinedInOrder) {
+  Device device;
+  const auto first = std::make_shared<int>(0), second = std::make_shared<int>(0);
+  const Device::Aside one = device.aside([first] {}), two = device.aside([second] {});
+  device.join(one);
+  EXPECT_EQ(first.use_count(), 1);
+  EXPECT_EQ(second.use_count(), 2);
+  const Device::Aside three = device.aside([first] {});
+  device.join(one);
+  EXPECT_EQ(first.use_count(), 2) << "joined long ago";
+  device.join(two);
+  device.join(three);
+  EXPECT_EQ(first.use_count() + second.use_count(), 2);
+}
+
 TEST(DeviceAside, GivesUpWhatWasCapturedBeforeMemoryGrows) {
   constexpr int64_t kFloats = int64_t{16} << 20;  // more than a segment has at least
   Device device;
