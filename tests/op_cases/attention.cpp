@@ -84,6 +84,8 @@ std::vector<OpCase> attention_cases() {
       attention_case("1025_queries", {1, 1025, 5, 1, 3}),
       attention_case("4500_queries", {1, 4500, 3, 1, 2}),
       attention_case("1025_keys", {1, 3, 1025, 1, 8}),
+      // On a GPU, gradients of both come in copies.
+      attention_case("132_queries_260_keys", {1, 132, 260, 1, 8}),
       attention_case("260_keys", {1, 5, 260, 2, 16}),
       attention_case("eight_heads_of_64", {1, 33, 12, 8, 64}),
       attention_case("head_size_16", {1, 21, 37, 2, 16}),
