@@ -105,7 +105,7 @@ void run(const AttentionForward& args, Queue& queue) {
   const int64_t heads = shape.images * shape.heads;
   if (args.dtype == DType::bf16 && fits_fragments(shape.head_size) && aligned({args.q, args.kv, args.y}))
     return launch_attend_mma(queue, args.name, ForwardSource<bf16>{args, scale_of(shape)}, heads,
-                             shape.queries, shape.head_size, 0);
+                             shape.queries, shape.keys, shape.head_size, 0);
   with_storage(args.dtype, args.name, [&]<typename T>(Storage<T>) {
     launch_attend_fma<T>(queue, args.name, ForwardSource<T>{args, scale_of(shape)}, heads, shape.queries,
                          shape.head_size, 0);
