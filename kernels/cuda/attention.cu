@@ -4,11 +4,10 @@
 
 #include <cmath>
 
+#include "kernels/cuda/attention_copies.cuh"
 #include "kernels/cuda/attention_fma.cuh"
 #include "kernels/cuda/attention_mma_backward.cuh"
 #include "kernels/cuda/attention_mma_forward.cuh"
-#include "kernels/cuda/device/elementwise.cuh"
-#include "kernels/cuda/device/storage.cuh"
 
 namespace scrawl::SCRAWL_GPU {
 
@@ -39,11 +38,6 @@ struct ForwardSource {
     return head;
   }
 };
-
-/// From one copy of a gradient to the next in scratch: every copy is aligned.
-__host__ __device__ constexpr int64_t copy_stride(int64_t elements) {
-  return (elements + 3) / 4 * 4;
-}
 
 template <typename T>
 struct BackwardSource {
@@ -96,37 +90,6 @@ struct BackwardSource {
   }
 };
 
-/// target (+)= Σ of `count` copies of it, in order.
-template <typename T>
-struct AddCopies {
-  const float* copies;
-  T* target;
-  int64_t elements;
-  int count;
-  bool accumulate;
-
-  template <int width>
-  __device__ void operator()(int64_t index) const {
-    Floats<width> sum{};
-    if (accumulate) sum = load<width>(target + index);
-#pragma unroll 4
-    for (int copy = 0; copy < count; ++copy) {
-      const auto values = load<width>(copies + copy * copy_stride(elements) + index);
-#pragma unroll
-      for (int i = 0; i < width; ++i) sum[i] += values[i];
-    }
-    store<width>(target + index, sum);
-  }
-};
-
-template <typename T>
-void add_copies(Queue& queue, std::string_view name, const float* copies, int count, int64_t elements,
-                void* target, bool accumulate) {
-  if (!copies) return;
-  launch_elementwise<T>(queue, name, elements, {copies, target},
-                        AddCopies<T>{copies, static_cast<T*>(target), elements, count, accumulate});
-}
-
 float scale_of(const AttentionShape& shape) {
   return 1.0f / std::sqrt(static_cast<float>(shape.head_size));
 }
@@ -142,7 +105,7 @@ void run(const AttentionForward& args, Queue& queue) {
   const int64_t heads = shape.images * shape.heads;
   if (args.dtype == DType::bf16 && fits_fragments(shape.head_size) && aligned({args.q, args.kv, args.y}))
     return launch_attend_mma(queue, args.name, ForwardSource<bf16>{args, scale_of(shape)}, heads,
-                             shape.queries, shape.head_size, 0);
+                             shape.queries, shape.keys, shape.head_size, 0);
   with_storage(args.dtype, args.name, [&]<typename T>(Storage<T>) {
     launch_attend_fma<T>(queue, args.name, ForwardSource<T>{args, scale_of(shape)}, heads, shape.queries,
                          shape.head_size, 0);
@@ -173,10 +136,10 @@ void run(const AttentionBackward& args, Queue& queue) {
     if (!mma)
       launch_attend_backward_fma<T>(queue, args.name, source, heads, shape.queries, shape.keys, parts,
                                     shape.head_size, 0);
-    add_copies<T>(queue, args.name, dq_partials, dq_copies, shape.query_elements(), args.dq,
-                  args.accumulate_dq);
-    add_copies<T>(queue, args.name, dkv_partials, dkv_copies, shape.key_elements(), args.dkv,
-                  args.accumulate_dkv);
+    launch_add_copies<T>(
+        queue, args.name,
+        {dq_partials, dq_copies, shape.query_elements(), static_cast<T*>(args.dq), args.accumulate_dq},
+        {dkv_partials, dkv_copies, shape.key_elements(), static_cast<T*>(args.dkv), args.accumulate_dkv});
   });
 }
 

@@ -45,6 +45,27 @@ __device__ __forceinline__ void copy_rows(bf16* target, const bf16* source, int 
   }
 }
 
+/// Adds up the results [16, D] of warps that share a tile, group by group; they arrive in group 0.  All
+/// threads of the block call it.
+template <int D>
+__device__ void add_groups(FragmentD* d, float* memory, int tiles, int tile, int group, int groups) {
+  constexpr int kWarpFloats = D / 8 * 4 * kWarpSize;
+  __syncthreads();  // the memory has served others
+  if (group > 0 && group < groups) {
+    float* mine = memory + ((group - 1) * tiles + tile) * kWarpFloats + lane_index();
+#pragma unroll
+    for (int i = 0; i < D / 2; ++i) mine[i * kWarpSize] = d[i / 4].values[i % 4];
+  }
+  __syncthreads();
+  if (group == 0)
+#pragma unroll 1
+    for (int other = 1; other < groups; ++other) {
+      const float* theirs = memory + ((other - 1) * tiles + tile) * kWarpFloats + lane_index();
+#pragma unroll
+      for (int i = 0; i < D / 2; ++i) d[i / 4].values[i % 4] += theirs[i * kWarpSize];
+    }
+}
+
 /// Calls body(std::integral_constant<int, D>) with the padded head size 32, 64 or 128.
 template <typename Body>
 void with_padded_size(int size, Body body) {

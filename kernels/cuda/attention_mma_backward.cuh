@@ -219,25 +219,6 @@ __device__ void add_query_gradients(const BackwardShared<D, keys_are_values>& me
       });
 }
 
-/// Adds up the sums of warps that share their keys, group by group; they arrive in group 0.
-template <int D>
-__device__ void add_groups(FragmentD* d, float* memory, int tiles, int tile, int group, int groups) {
-  constexpr int kWarpFloats = D / 8 * 4 * kWarpSize;
-  __syncthreads();  // the memory has served others
-  if (group > 0 && group < groups) {
-    float* mine = memory + ((group - 1) * tiles + tile) * kWarpFloats + lane_index();
-#pragma unroll
-    for (int i = 0; i < D / 2; ++i) mine[i * kWarpSize] = d[i / 4].values[i % 4];
-  }
-  __syncthreads();
-  if (group == 0)
-    for (int other = 1; other < groups; ++other) {
-      const float* theirs = memory + ((other - 1) * tiles + tile) * kWarpFloats + lane_index();
-#pragma unroll
-      for (int i = 0; i < D / 2; ++i) d[i / 4].values[i % 4] += theirs[i * kWarpSize];
-    }
-}
-
 /// Stores gradients of the 16 keys from `key` of the head on.
 template <int D>
 __device__ void store_key_gradients(const FragmentD* d, const BackwardHead<bf16>& head, int key, float scale,

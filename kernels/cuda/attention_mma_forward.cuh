@@ -1,21 +1,17 @@
 #pragma once
-// Attention forward on tensor cores (bf16).  A warp takes 16 or 32 queries, a block four warps.  Keys and
-// values come through shared memory in panels of 64, the next panel on its way while this one is used. Scores
-// stay in registers, with a running maximum and sum, so that every score is looked at once; 32 queries share
-// what is loaded of keys and values.
+// Attention forward on tensor cores (bf16).  A warp takes 16 or 32 queries, a block four warps, which may
+// share the keys of their queries (see attention_forward_plan.cuh).  Keys and values come through shared
+// memory in panels, the next panel on its way while this one is used.  Scores stay in registers, with a
+// running maximum and sum, so that every score is looked at once; 32 queries share what is loaded of keys and
+// values.
 // Cost: 2 products; every block reads K and V from the second-level cache.  Limits: head sizes are multiples
 // of 8 up to 128; sizes between 32, 64 and 128 are padded by zeros.
-#include "kernels/cuda/attention_fragments.cuh"
+#include "kernels/cuda/attention_forward_plan.cuh"
 #include "kernels/cuda/attention_head.cuh"
 #include "kernels/cuda/attention_panels.cuh"
 #include "kernels/cuda/device/math.cuh"
 
 namespace scrawl::SCRAWL_GPU {
-
-/// How many times 16 queries a warp takes: as many as registers hold the results of.
-template <int D>
-inline constexpr int kForwardTiles = D <= 64 ? 2 : 1;
-inline constexpr int kForwardKeys = 32;  // of one step
 
 /// The running softmax of 16 queries: o is Σ e^(s − top) v, a lane's sums cover its own columns of scores.
 template <int D>
@@ -110,9 +106,8 @@ __device__ __forceinline__ void attend(RunningSoftmax<D> (&softmax)[tiles], cons
 
 /// y and log Σ exp of 16 queries from `first` on; without keys y is zero and log Σ exp is −∞.
 template <int D>
-__device__ void store_result(RunningSoftmax<D>& softmax, const ForwardHead<bf16>& head, int first,
+__device__ void store_result(const RunningSoftmax<D>& softmax, const ForwardHead<bf16>& head, int first,
                              float log2_scale) {
-  softmax.finish();
   float share[2];
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
@@ -131,43 +126,113 @@ __device__ void store_result(RunningSoftmax<D>& softmax, const ForwardHead<bf16>
       });
 }
 
-/// Blocks of the grid are heads × `blocks` tiles of queries.
-template <int D, typename Source>
-__global__ void __launch_bounds__(kPanelThreads, 3) attend_mma(Source source, int64_t blocks) {
-  constexpr int kTiles = kForwardTiles<D>, kStride = D + kRowPadding;
-  auto& memory = *dynamic_shared<KeyPanels<D, Source::kKeysAreValues>>();
-  const ForwardHead<bf16> head = source.head(blockIdx.x / blocks, memory.list);
-  memory.start(head, 0);
-  memory.start(head, 1);
-  const int64_t first = (blockIdx.x % blocks * kPanelWarps + warp_index()) * (16 * kTiles);
-  const float log2_scale = head.scale * kLog2E;
-  RowsA<D> q[kTiles];
+/// Softmaxes of warps that took different keys of the same queries become one, in warps of share 0.  A warp
+/// without keys weighs nothing.
+template <int D>
+__device__ void combine_shares(RunningSoftmax<D>& softmax, float* memory, int share, int shares,
+                               float log2_scale) {
+  auto& tops = shared<float[kPanelWarps][16], struct ShareTops>();
+  auto& sums = shared<float[kPanelWarps][16], struct ShareSums>();
+  const int first = warp_index() - share;
+  softmax.finish();
 #pragma unroll
-  for (int tile = 0; tile < kTiles; ++tile) {
-    const int64_t row = first + 16 * tile;
-    q[tile].load(head.q + row * head.q_stride, head.q_stride, static_cast<int>(head.queries - row), head.size,
-                 head.q_copy ? head.q_copy + row * head.y_stride : nullptr, head.y_stride);
+  for (int half = 0; half < 2; ++half)
+    if (lane_index() % 4 == 0) {
+      const int row = lane_index() / 4 + 8 * half;
+      tops[warp_index()][row] = softmax.top[half];
+      sums[warp_index()][row] = softmax.sum[half];
+    }
+  __syncthreads();
+#pragma unroll
+  for (int half = 0; half < 2; ++half) {
+    const int row = lane_index() / 4 + 8 * half;
+    float top = softmax.top[half], sum = 0.0f;
+    const auto weight = [&](float own_top) { return fast_exp2((own_top - top) * log2_scale); };
+#pragma unroll
+    for (int i = 0; i < kPanelWarps; ++i)
+      if (i < shares) top = Larger{}(top, tops[first + i][row]);
+#pragma unroll
+    for (int i = 0; i < kPanelWarps; ++i)
+      if (i < shares) sum += sums[first + i][row] * weight(tops[first + i][row]);
+    const float keep = weight(softmax.top[half]);
+#pragma unroll
+    for (int i = 0; i < D / 8; ++i) {
+      softmax.o[i].values[2 * half] *= keep;
+      softmax.o[i].values[2 * half + 1] *= keep;
+    }
+    softmax.top[half] = top;
+    softmax.sum[half] = sum;
   }
-  RunningSoftmax<D> softmax[kTiles];
-  for_panels(memory, head, [&](const bf16* k, const bf16* v, int count) {
-    if (first >= head.queries) return;
-#pragma unroll 1
-    for (int at = 0; at < count; at += kForwardKeys)
-      attend(softmax, q, k + at * kStride, v + at * kStride, min(kForwardKeys, count - at), log2_scale);
-  });
-#pragma unroll
-  for (int tile = 0; tile < kTiles; ++tile)
-    store_result(softmax[tile], head, static_cast<int>(first + 16 * tile), log2_scale);
+  add_groups<D>(softmax.o, memory, kPanelWarps / shares, first / shares, share, shares);
 }
 
-/// `source` hands out `heads` heads.
+/// Blocks of the grid are heads × `plan.blocks` tiles of queries.
+template <int D, int tiles, typename Source>
+__global__ void __launch_bounds__(kPanelThreads, kForwardResident<D, tiles>)
+    attend_mma(Source source, ForwardPlan plan) {
+  constexpr bool kOne = Source::kKeysAreValues, kMayShare = tiles == 1 && !kOne;
+  constexpr int kStride = D + kRowPadding;
+  const int shares = kMayShare ? plan.shares : 1;
+  int* const list = dynamic_shared<int>();
+  bf16* const memory = reinterpret_cast<bf16*>(list + (kOne ? plan.list_entries : 0));
+  const KeyPanels<D, kOne> panels{memory, panel_room(shares)};
+  const ForwardHead<bf16> made = source.head(blockIdx.x / plan.blocks, list);
+  auto& head = shared<ForwardHead<bf16>, struct KeptHead>();
+  if (threadIdx.x == 0) head = made;
+  __syncthreads();
+#pragma unroll 1
+  for (int panel = 0; panel < 2; ++panel) panels.start(head, panel);
+  const int share = warp_index() % shares, group = warp_index() / shares;
+  const int first =
+      (static_cast<int>(blockIdx.x % plan.blocks) * (kPanelWarps / shares) + group) * (16 * tiles);
+  RowsA<D> q[tiles];
+#pragma unroll
+  for (int tile = 0; tile < tiles; ++tile) {
+    const int64_t row = first + 16 * tile;
+    q[tile].load(head.q + row * head.q_stride, head.q_stride, head.queries - first - 16 * tile, head.size,
+                 head.q_copy ? head.q_copy + row * head.y_stride : nullptr, head.y_stride);
+  }
+  RunningSoftmax<D> softmax[tiles];
+  panels.for_each(head, [&](const bf16* k, const bf16* v, int count) {
+    if (first >= head.queries) return;
+    const float log2_scale = head.scale * kLog2E;
+#pragma unroll 1
+    for (int at = share * kForwardKeys; at < count; at += shares * kForwardKeys)
+      attend(softmax, q, k + at * kStride, v + at * kStride, min(kForwardKeys, count - at), log2_scale);
+  });
+  const float log2_scale = head.scale * kLog2E;
+  if constexpr (kMayShare)
+    if (shares > 1) {
+      combine_shares(softmax[0], reinterpret_cast<float*>(memory), share, shares, log2_scale);
+      if (share > 0) return;
+    }
+#pragma unroll
+  for (int tile = 0; tile < tiles; ++tile) {
+    if (shares == 1) softmax[tile].finish();
+    store_result(softmax[tile], head, first + 16 * tile, log2_scale);
+  }
+}
+
+/// `source` hands out `heads` heads of up to `keys` keys, listed if there are `list_entries`.
 template <typename Source>
 void launch_attend_mma(Queue& queue, std::string_view name, const Source& source, int64_t heads, int queries,
-                       int size, int list_entries) {
+                       int keys, int size, int list_entries) {
+  constexpr bool kOne = Source::kKeysAreValues;
   with_padded_size(size, [&](auto padded) {
-    const int64_t blocks = ceil_div(queries, 16 * kForwardTiles<padded> * kPanelWarps);
-    launch(queue, panel_shape<padded, Source::kKeysAreValues>(name, heads * blocks, list_entries),
-           attend_mma<padded, Source>, source, blocks);
+    constexpr int kWide = kForwardTiles<padded>;
+    const int shares = kOne ? 1 : shares_of_keys<padded>(heads, queries, keys);
+    const int tiles = shares > 1 ? 1 : kWide;
+    const ForwardPlan plan{.shares = shares,
+                           .list_entries = (list_entries + 3) / 4 * 4,
+                           .blocks = static_cast<unsigned>(ceil_div(queries, block_queries(tiles, shares)))};
+    const LaunchShape shape{
+        .name = name,
+        .grid = {heads * plan.blocks},
+        .block = {kPanelThreads},
+        .shared_bytes = 4 * plan.list_entries + KeyPanels<padded, kOne>::bytes(keys, panel_room(shares))};
+    if constexpr (!kOne && kWide > 1)
+      if (tiles == 1) return launch(queue, shape, attend_mma<padded, 1, Source>, source, plan);
+    launch(queue, shape, attend_mma<padded, kWide, Source>, source, plan);
   });
 }
 

@@ -135,7 +135,7 @@ void run(const PrototypeAttentionForward& args, Queue& queue) {
   const PrototypeAttentionShape& shape = args.shape;
   const int most = shape.prototypes();
   if (args.dtype == DType::bf16 && fits_fragments(shape.size) && aligned({args.q, args.p, args.y}))
-    return launch_attend_mma(queue, args.name, ForwardSource<bf16>{args}, shape.images, shape.positions,
+    return launch_attend_mma(queue, args.name, ForwardSource<bf16>{args}, shape.images, shape.positions, most,
                              shape.size, most);
   with_storage(args.dtype, args.name, [&]<typename T>(Storage<T>) {
     launch_attend_fma<T>(queue, args.name, ForwardSource<T>{args}, shape.images, shape.positions, shape.size,

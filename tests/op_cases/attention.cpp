@@ -84,11 +84,19 @@ std::vector<OpCase> attention_cases() {
       attention_case("1025_queries", {1, 1025, 5, 1, 3}),
       attention_case("4500_queries", {1, 4500, 3, 1, 2}),
       attention_case("1025_keys", {1, 3, 1025, 1, 8}),
+      // On a GPU, gradients of both come in copies.
+      attention_case("132_queries_260_keys", {1, 132, 260, 1, 8}),
       attention_case("260_keys", {1, 5, 260, 2, 16}),
       attention_case("eight_heads_of_64", {1, 33, 12, 8, 64}),
       attention_case("head_size_16", {1, 21, 37, 2, 16}),
       attention_case("head_size_33", {2, 17, 11, 3, 33}),
       attention_case("head_size_40", {2, 35, 19, 1, 40}),
+      // On a GPU, two or four warps share keys, of which some get none.
+      attention_case("33_keys_head_size_64", {2, 35, 33, 1, 64}),
+      attention_case("75_keys_head_size_64", {1, 21, 75, 2, 64}),
+      attention_case("77_keys_head_size_40", {1, 37, 77, 1, 40}),
+      attention_case("137_keys_head_size_24", {1, 17, 137, 1, 24}),
+      attention_case("200_keys_head_size_64", {1, 19, 200, 1, 64}),
       attention_case("head_size_96", {1, 21, 27, 1, 96}),
       attention_case("head_size_104", {1, 5, 70, 2, 104}),
       attention_case("head_size_128", {1, 17, 9, 2, 128}),
@@ -98,9 +106,11 @@ std::vector<OpCase> attention_cases() {
       low_scores_case("low_scores", {2, 33, 21, 2, 32}),
       low_scores_case("low_scores_head_size_12", {2, 33, 21, 2, 12}),
       low_scores_case("low_scores_streamed", {1, 5, 321, 1, 128}),
+      low_scores_case("low_scores_100_keys", {1, 17, 100, 1, 64}),
       // Scores beyond ±80: one key takes all, and exp must not overflow.  A score of 100 is known to 1e-5
       // only.
       attention_case("saturated", {1, 33, 33, 2, 32}, 5.5, 20.0),
+      attention_case("saturated_100_keys", {1, 17, 100, 1, 32}, 5.5, 20.0),
   };
 }
 

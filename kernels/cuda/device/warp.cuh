@@ -2,6 +2,8 @@
 // Sums and maxima over a warp or block.  Shuffles and votes keep CUDA's names: __shfl_sync, __shfl_xor_sync,
 // __shfl_up_sync, __shfl_down_sync, __ballot_sync, __any_sync, __all_sync, __reduce_add/min/max/and/or_sync.
 // Every order of addition is fixed, so that two runs give the same bits.
+#include <cmath>
+
 #include "kernels/cuda/device/shared.cuh"
 #include "kernels/cuda/device/thread.cuh"
 #include "kernels/cuda/device/vector.cuh"
@@ -20,6 +22,8 @@ struct Larger {
   __device__ T operator()(T a, T b) const {
     return a > b || b != b ? a : b;
   }
+  /// One instruction instead of three.
+  __device__ float operator()(float a, float b) const { return fmaxf(a, b); }
 };
 
 /// Combines the values of `width` (a power of two up to 32) neighbouring lanes by a butterfly; each of them
