@@ -61,6 +61,7 @@ Allocator::~Allocator() {
 std::byte* Allocator::allocate(int64_t bytes) {
   require(bytes >= 0, "cannot allocate {} bytes", bytes);
   const int64_t size = rounded(bytes);
+  while (in_use_with(pool_, size) > statistics_.peak && release_some_()) continue;
   const Place place = find_block(size);
   cut(place, size);
   blocks_[place] = {.size = size, .requested = bytes, .used = true};
@@ -81,23 +82,23 @@ Allocator::Place Allocator::find_block(int64_t size) {
   FreeBlocks& free = free_in(pool_);
   const auto best = [&] { return free.lower_bound({size, {}}); };
   const auto found = [&] { return best() != free.end() && fits(best()->first, size); };
+  if (!found() && pool_ == Pool::captured) adopt_segment(size);
   while (!found() && release_some_()) continue;
-  if (!found() && (pool_ != Pool::captured || !adopt_segment(size))) add_segment(size);
+  if (!found()) add_segment(size);
   return best()->second;
 }
 
 /// Moves an ordinary segment without a block in use to the captured pool: so a capture gets the memory of the
 /// run ahead of it, which would otherwise be kept for nothing.
-bool Allocator::adopt_segment(int64_t size) {
+void Allocator::adopt_segment(int64_t size) {
   FreeBlocks& free = free_in(Pool::ordinary);
   for (auto it = free.lower_bound({size, {}}); it != free.end() && fits(it->first, size); ++it) {
     Segment& segment = segments_.at(it->second.segment);
     if (it->first != segment.size) continue;
     segment.pool = Pool::captured;
     free_in(Pool::captured).insert(free.extract(it));
-    return true;
+    return;
   }
-  return false;
 }
 
 /// A new segment that holds `size` bytes.
@@ -197,10 +198,16 @@ void Allocator::trim() {
   }
 }
 
+/// What would be in use with so many more bytes of a pool.
+int64_t Allocator::in_use_with(Pool pool, int64_t bytes) const {
+  if (pool == Pool::ordinary) return live_[0] + bytes + captured_peak_;
+  return live_[0] + std::max(captured_peak_, live_[1] + bytes);
+}
+
 void Allocator::count(Pool pool, int64_t bytes) {
+  statistics_.in_use = in_use_with(pool, bytes);
   live_[static_cast<int>(pool)] += bytes;
   captured_peak_ = std::max(captured_peak_, live_[static_cast<int>(Pool::captured)]);
-  statistics_.in_use = live_[static_cast<int>(Pool::ordinary)] + captured_peak_;
   statistics_.peak = std::max(statistics_.peak, statistics_.in_use);
 }
 

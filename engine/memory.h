@@ -65,8 +65,8 @@ class Allocator final : public MemorySource {
   /// No captured kernels are left: what they used is ordinary memory again.
   void end_captures();
 
-  /// `release_some` is called, as often as it says that it has released blocks, before memory is asked for
-  /// that they might make unnecessary.
+  /// `release_some` is called before either high-water mark rises, as long as it says that it has released
+  /// blocks.
   void before_growing(std::function<bool()> release_some) { release_some_ = std::move(release_some); }
   /// Gives ordinary segments without a block in use back to the system: worth it where others want the
   /// memory, or before work of other shapes.
@@ -101,10 +101,11 @@ class Allocator final : public MemorySource {
   FreeBlocks& free_in(Pool pool) { return free_[static_cast<int>(pool)]; }
   bool fits(int64_t block, int64_t size) const { return guard_ ? block == size : block >= size; }
   Place find_block(int64_t size);
-  bool adopt_segment(int64_t size);
+  void adopt_segment(int64_t size);
   void add_segment(int64_t size);
   std::byte* from_system(int64_t bytes);
   void cut(Place place, int64_t size);
+  int64_t in_use_with(Pool pool, int64_t bytes) const;
   void count(Pool pool, int64_t bytes);
   std::byte* address_of(Place place) const;
   void fill_band(std::byte* begin, std::byte* end);
