@@ -5,6 +5,7 @@
 
 #include "data/dataset.h"
 #include "kernels/augmentation.h"
+#include "kernels/dtype.h"
 
 namespace scrawl {
 
@@ -15,6 +16,7 @@ struct LoaderConfig {
   bool train = true;  // shuffled, augmented, full batches only; else in order, centre crops, last batch short
   bool shuffle = true;  // of training batches
   uint64_t seed = 100;
+  DType storage = DType::f32;  // of images that the device makes; the processor's are f32
 };
 
 /// InputError for a configuration that gives no batch of this data set.

@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include "kernels/cost.h"
+#include "kernels/dtype.h"
 #include "kernels/labels.h"
 #include "kernels/queue.h"
 
@@ -113,14 +114,15 @@ struct AugmentCrops {
   const CropPlan* plans = nullptr;  // [images], in device memory like the pixels that they point to
   int64_t images = 0;
   int height = 0, width = 0;
-  float* image = nullptr;
+  DType dtype = DType::f32;  // of the image
+  void* image = nullptr;
   uint8_t* label = nullptr;
   /// For scales drawn from U(0.5, 2), of which a crop covers as many pixels as it has in the mean, and half
   /// of the samples rotated and blurred.
   Cost cost() const {
     const int64_t pixels = images * height * width;
     const int64_t scaling = 9, rotation = 4 * scaling + 9, blur = 14, normalisation = 2;
-    return {pixels * static_cast<int64_t>(sizeof(LabelledPixel) + 3 * sizeof(float) + 1),
+    return {pixels * static_cast<int64_t>(sizeof(LabelledPixel) + 3 * size_of(dtype) + 1),
             3 * pixels * ((scaling + rotation + blur) / 2 + normalisation)};
   }
 };

@@ -6,8 +6,8 @@ namespace scrawl {
 
 /// The place of a batch in the device's memory.
 struct BatchMemory {
-  BatchMemory(Device& device, const LoaderConfig& config, int classes)
-      : image(device, {config.batch_size, config.crop_height, config.crop_width, 3}),
+  BatchMemory(Device& device, const LoaderConfig& config, int classes, DType storage)
+      : image(device, {config.batch_size, config.crop_height, config.crop_width, 3}, storage),
         label(device, {config.batch_size, config.crop_height, config.crop_width}, DType::u8),
         present(device, {config.batch_size, classes}, DType::u8) {}
 

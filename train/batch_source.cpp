@@ -11,7 +11,7 @@ namespace {
 class LoadedBatches : public BatchSource {
  public:
   LoadedBatches(Device& device, const Dataset& dataset, const LoaderConfig& config)
-      : device_(device), loader_(dataset, config), memory_(device, config, dataset.classes()) {}
+      : device_(device), loader_(dataset, config), memory_(device, config, dataset.classes(), DType::f32) {}
 
   int batches_per_epoch() const override { return loader_.batches_per_epoch(); }
   void start_epoch(int epoch) override { loader_.start_epoch(epoch); }

@@ -26,7 +26,8 @@ LoaderConfig loader_config(const Config& config, bool train) {
           .crop_width = config.crop.width,
           .workers = config.num_workers,
           .train = train,
-          .seed = config.seed};
+          .seed = config.seed,
+          .storage = config.precision};
 }
 
 void warn_about_scribbles(const Evaluation& evaluation, const Config& config) {

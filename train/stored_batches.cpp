@@ -12,7 +12,7 @@ StoredBatches::StoredBatches(Device& device, const Dataset& dataset, SampleStore
       config_(config),
       store_(std::move(store)),
       samples_(make_sample_memory(device, store_, home, config.batch_size)),
-      memory_(device, config, dataset.classes()),
+      memory_(device, config, dataset.classes(), config.storage),
       plans_(device, {static_cast<int64_t>(config.batch_size * sizeof(CropPlan))}, DType::u8) {}
 
 int StoredBatches::batches_per_epoch() const {
@@ -62,7 +62,8 @@ DeviceBatch StoredBatches::make() {
                            .images = count_,
                            .height = config_.crop_height,
                            .width = config_.crop_width,
-                           .image = batch.image.data<float>(),
+                           .dtype = batch.image.dtype(),
+                           .image = batch.image.raw(),
                            .label = batch.label.data<uint8_t>()});
   return batch;
 }

@@ -102,7 +102,7 @@ class Crop {
       : plan_(args.plans[index]),
         height_(args.height),
         width_(args.width),
-        image_(args.image + index * args.height * args.width * 3),
+        image_(static_cast<float*>(args.image) + index * args.height * args.width * 3),
         label_(args.label + index * args.height * args.width),
         shown_(shown(plan_, height_, width_)),
         turned_(blurred_from(plan_, shown_)),
@@ -226,6 +226,7 @@ class Crop {
 }  // namespace
 
 void run(const AugmentCrops& args, Queue& queue) {
+  require_f32(args.dtype, args.name);
   int64_t most = 0;
   for (int64_t i = 0; i < args.images; ++i) most = std::max(most, Crop(args, i).scratch());
   float* scratch = queue.scratch(most * queue.threads());

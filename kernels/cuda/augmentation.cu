@@ -9,6 +9,7 @@
 
 #include "kernels/cuda/device/launch.cuh"
 #include "kernels/cuda/device/shared.cuh"
+#include "kernels/cuda/device/storage.cuh"
 #include "kernels/cuda/device/thread.cuh"
 #include "kernels/cuda/device/vector.cuh"
 
@@ -123,6 +124,7 @@ class ColumnBlur {
   float rows_[5];
 };
 
+template <typename T>
 __global__ void __launch_bounds__(kThreads) make_crops(AugmentCrops args) {
   const int64_t image = blockIdx.z;
   const int left = blockIdx.x * kTileWidth, top = blockIdx.y * kTileHeight;
@@ -141,8 +143,8 @@ __global__ void __launch_bounds__(kThreads) make_crops(AugmentCrops args) {
       const int y = top + first + i;
       if (y >= args.height) return;
       const bool covered = plan.contains(plan.left + x, plan.top + y);
-      args.image[((image * args.height + y) * args.width + x) * 3 + colour] =
-          covered ? normalised(value, colour) : 0.0f;
+      static_cast<T*>(args.image)[((image * args.height + y) * args.width + x) * 3 + colour] =
+          as_storage<T>(covered ? normalised(value, colour) : 0.0f);
     }
   };
   if (plan.blurred) {
@@ -160,7 +162,8 @@ void run(const AugmentCrops& args, Queue& queue) {
       .name = args.name,
       .grid = {ceil_div(args.width, kTileWidth), ceil_div(args.height, kTileHeight), args.images},
       .block = {kThreads}};
-  launch(queue, shape, make_crops, args);
+  with_storage(args.dtype, args.name,
+               [&]<typename T>(Storage<T>) { launch(queue, shape, make_crops<T>, args); });
 }
 
 }  // namespace scrawl::SCRAWL_GPU

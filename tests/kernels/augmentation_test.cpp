@@ -4,8 +4,10 @@
 
 #include <cmath>
 
+#include "engine/ops.h"
 #include "engine/safetensors.h"
 #include "engine/tensor.h"
+#include "kernels/bf16.h"
 #include "tests/kernels/stepwise_augmentation.h"
 #include "tests/paths.h"
 
@@ -25,7 +27,7 @@ struct Crops {
 
 /// What a device makes of samples, each with its plan.
 Crops crops_of(const Device::Options& options, const std::vector<Source>& sources,
-               const std::vector<AugmentationPlan>& plans, int height, int width) {
+               const std::vector<AugmentationPlan>& plans, int height, int width, DType dtype = DType::f32) {
   Device device(options);
   std::vector<Tensor> samples;
   std::vector<CropPlan> crop_plans;
@@ -42,15 +44,17 @@ Crops crops_of(const Device::Options& options, const std::vector<Source>& source
                                    sample_height, sample_width));
   }
   const auto images = static_cast<int64_t>(sources.size());
-  const Tensor plan_table = upload(crop_plans), image(device, {images, height, width, 3}),
+  const Tensor plan_table = upload(crop_plans), image(device, {images, height, width, 3}, dtype),
                label(device, {images, height, width}, DType::u8);
   device.run(AugmentCrops{.plans = static_cast<const CropPlan*>(plan_table.raw()),
                           .images = images,
                           .height = height,
                           .width = width,
-                          .image = image.data<float>(),
+                          .dtype = dtype,
+                          .image = image.raw(),
                           .label = label.data<uint8_t>()});
-  Crops crops{image.to_host(), label.to_host<uint8_t>()};
+  Tape tape(device, Tape::Mode::evaluate);
+  Crops crops{ops::cast(tape, image, DType::f32).to_host(), label.to_host<uint8_t>()};
   EXPECT_EQ(device.memory().damage(), "");
   return crops;
 }
@@ -229,6 +233,20 @@ TEST_P(AugmentationKernel, GivesTheSameBitsOnEveryDeviceAndInEveryOrder) {
       EXPECT_EQ(crops.label, expected.label);
     }
 }
+
+#ifdef SCRAWL_SIMT
+TEST(AugmentationOnSimt, RoundsToTheTypeOfTheImage) {
+  Random random(5, 0);
+  const std::vector<Source> sources{random_source(random, 40, 30)};
+  const std::vector<AugmentationPlan> plans{draw_augmentation(random, 40, 30, 33, 35)};
+  const Crops exact = crops_of({.kind = DeviceKind::simt}, sources, plans, 33, 35);
+  const Crops rounded = crops_of({.kind = DeviceKind::simt}, sources, plans, 33, 35, DType::bf16);
+  EXPECT_EQ(rounded.label, exact.label);
+  std::vector<float> expected;
+  for (const float value : exact.image) expected.push_back(to_float(to_bf16(value)));
+  EXPECT_EQ(rounded.image, expected);
+}
+#endif
 
 std::vector<DeviceKind> devices() {
   std::vector<DeviceKind> kinds{DeviceKind::cpu};

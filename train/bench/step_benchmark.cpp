@@ -27,7 +27,7 @@ class Bench {
         phase_(settings.phase),
         model_(device, backbone(settings.backbone)),
         step_(model_, 1, {0.9, 0.999}, {}),
-        batches_(device, settings.batch, settings.crop, model_.config().classes) {
+        batches_(device, settings.batch, settings.crop, model_.config().classes, settings.storage) {
     model_.initialise(published_groups(6e-5f, 0.01f), 1, /*differentiate_frozen=*/false, settings.storage);
     step_.use_graphs(settings.graphs);
     if (phase_ == Phase::global) fill_bank();

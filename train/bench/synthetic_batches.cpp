@@ -2,12 +2,13 @@
 
 #include <algorithm>
 
+#include "engine/ops.h"
 #include "engine/random.h"
 #include "kernels/labels.h"
 
 namespace scrawl {
 
-SyntheticBatches::SyntheticBatches(Device& device, int images, int crop, int classes)
+SyntheticBatches::SyntheticBatches(Device& device, int images, int crop, int classes, DType storage)
     : tags_(size_t{1} * images * classes, 0) {
   Random random(1, 0);
   const int64_t pixels = int64_t{crop} * crop;
@@ -22,7 +23,8 @@ SyntheticBatches::SyntheticBatches(Device& device, int images, int crop, int cla
         std::fill_n(label.begin() + i * pixels + int64_t{y} * crop + crop / 4, crop / 2, k);
     }
   }
-  batch_ = {.image = Tensor::from(device, {images, crop, crop, 3}, image),
+  Tape tape(device, Tape::Mode::evaluate);
+  batch_ = {.image = ops::cast(tape, Tensor::from(device, {images, crop, crop, 3}, image), storage),
             .label = Tensor::from(device, {images, crop, crop}, label),
             .present = Tensor::from(device, {images, classes}, tags_)};
 }
