@@ -51,9 +51,9 @@ struct BatchNormReluForward {
   }
 };
 
-/// dx, dgamma, dbeta (+)= the gradients of a training step.  What ReLU and dropout let pass is found again
-/// from x and `dropout`: y is not needed.
-/// dx may be null, and so may dgamma and dbeta together.
+/// dx = and dgamma, dbeta (+)= the gradients of a training step.  What ReLU and dropout let pass is found
+/// again from x and `dropout`: y is not needed.  dx may be null, or dy itself; dgamma and dbeta may be null
+/// together.
 struct BatchNormReluBackward {
   static constexpr std::string_view name = "batch_norm_relu.backward";
   DType dtype = DType::f32;
@@ -69,14 +69,13 @@ struct BatchNormReluBackward {
   int64_t images = 0, positions = 0;
   int channels = 0;
   ChannelDropout dropout;
-  bool accumulate_dx = false;
   bool accumulate_parameters = false;
 
   int64_t rows() const { return images * positions; }
   Cost cost() const {
     const int64_t elements = rows() * channels;
     if (dx == nullptr) return {2 * elements * size_of(dtype), 7 * elements};
-    return {(accumulate_dx ? 6 : 5) * elements * size_of(dtype), 16 * elements};
+    return {5 * elements * size_of(dtype), 16 * elements};
   }
 };
 

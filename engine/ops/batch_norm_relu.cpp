@@ -1,6 +1,7 @@
 #include "kernels/batch_norm_relu.h"
 
 #include "engine/ops.h"
+#include "engine/ops/in_place.h"
 
 namespace scrawl::ops {
 
@@ -37,7 +38,7 @@ Tensor batch_norm_relu(Tape& tape, const Tensor& x, const Tensor& gamma, const T
                                          .training = training});
 
   tape.record(y, {&x, &gamma, &beta}, [=, &device = tape.device()](const Tensor& dy) {
-    const auto to_x = gradient_target(device, x.gradient(), x.shape(), x.dtype());
+    const Tensor dx = x.gradient() ? over(dy) : Tensor();
     const auto to_gamma = gradient_target(device, gamma.gradient(), channels);
     const auto to_beta = gradient_target(device, beta.gradient(), channels);
     device.run(BatchNormReluBackward{.dtype = x.dtype(),
@@ -47,15 +48,15 @@ Tensor batch_norm_relu(Tape& tape, const Tensor& x, const Tensor& gamma, const T
                                      .mean = mean.data<float>(),
                                      .rstd = rstd.data<float>(),
                                      .dy = dy.raw(),
-                                     .dx = to_x.data,
+                                     .dx = dx.defined() ? dx.raw() : nullptr,
                                      .dgamma = to_gamma.f32(),
                                      .dbeta = to_beta.f32(),
                                      .images = images,
                                      .positions = positions,
                                      .channels = static_cast<int>(channels[0]),
                                      .dropout = dropout,
-                                     .accumulate_dx = to_x.accumulate,
                                      .accumulate_parameters = to_gamma.accumulate});
+    pass_gradient(device, x.gradient(), dx);
   });
   return y;
 }

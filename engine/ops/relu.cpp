@@ -1,18 +1,9 @@
 #include "kernels/relu.h"
 
 #include "engine/ops.h"
+#include "engine/ops/in_place.h"
 
 namespace scrawl::ops {
-namespace {
-
-/// Memory for what is computed from `x` element by element: x's own when nobody else has it, or may come back
-/// to it (see Kept).
-Tensor over(const Tensor& x) {
-  return x.unique() && !x.recomputation() ? x.slice(0, x.shape()) : Tensor(x.device(), x.shape(), x.dtype());
-}
-
-}  // namespace
-
 Tensor relu(Tape& tape, Tensor x) {
   Tensor y = over(x);
   tape.device().run(ReluForward{.dtype = x.dtype(), .x = x.raw(), .y = y.raw(), .elements = x.elements()});

@@ -141,7 +141,6 @@ void input_gradient(const BatchNormReluBackward& args, const float* dropped, con
                     const float* factors, int64_t begin, int64_t end) {
   const int channels = args.channels;
   const float *mean = args.mean, *beta = args.beta, *shift = factors, *slope = factors + channels;
-  const bool accumulate = args.accumulate_dx;
   for (int64_t row = begin; row < end; ++row) {
     const float* x = static_cast<const float*>(args.x) + row * channels;
     const float* dy = static_cast<const float*>(args.dy) + row * channels;
@@ -151,7 +150,7 @@ void input_gradient(const BatchNormReluBackward& args, const float* dropped, con
     for (int c = 0; c < channels; ++c) {
       const float distance = x[c] - mean[c];
       const float dz = distance * scale[c] + beta[c] > 0.0f ? factor[c] * dy[c] : 0.0f;
-      to[c] = (accumulate ? to[c] : 0.0f) + scale[c] * (dz - shift[c] - distance * slope[c]);
+      to[c] = scale[c] * (dz - shift[c] - distance * slope[c]);
     }
   }
 }

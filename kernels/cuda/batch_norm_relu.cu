@@ -352,13 +352,12 @@ __global__ void __launch_bounds__(kColumnThreads, kResident)
   for (int step = 0; step < kSteps; ++step) {
     if (row + step * blockDim.y >= end) return;
     T* to = dx + (row + step * blockDim.y) * channels;
-    Floats<width> result{};
-    if (args.accumulate_dx) result = load<width>(to);
+    Floats<width> result;
 #pragma unroll
     for (int i = 0; i < width; ++i) {
       const float value = value_of(values[step], i);
       const float dz = normalise(i, value) > 0.0f ? factors[i] * value_of(gradients[step], i) : 0.0f;
-      result[i] += normalise.scale[i] * (dz - shift[i] - (value - normalise.mean[i]) * slope[i]);
+      result[i] = normalise.scale[i] * (dz - shift[i] - (value - normalise.mean[i]) * slope[i]);
     }
     store<width>(to, result);
   }

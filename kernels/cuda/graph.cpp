@@ -31,6 +31,7 @@ std::shared_ptr<Graph> Capture::finish() {
   open_ = false;
   cudaGraph_t graph = nullptr;
   check(cudaStreamEndCapture(queue_.stream(), &graph), "capturing a graph");
+  clear_by_kernels(graph);
   cudaGraphExec_t executable = nullptr;
   // Without the flag all nodes have the priority of the stream that the graph is launched on.
   const cudaError_t status =

@@ -6,16 +6,14 @@
 #include <random>
 
 #include "kernels/cuda/check.h"
+#include "kernels/cuda/graph.h"
 
 namespace scrawl::cuda {
 
 namespace {
 
 constexpr int kRounds = 3, kRunsOfRound = 8;
-constexpr float kGain = 0.97f;  // of the time: less than 3 % may be chance
-// Some algorithms clear a counter first, a node of its own.  In the graph of a step, which has branches, its
-// neighbours wait for it: some 9 µs on an H200, of which 4 show here.
-constexpr float kClear = 0.005f;
+constexpr float kGain = 0.97f;                    // of the time: less than 3 % may be chance
 constexpr int64_t kPatternBytes = (1 << 20) - 6;  // no multiple of a row's length
 constexpr int64_t kMostOffset = 12345;            // values by which the factors differ
 constexpr int64_t kComparedBytes = 1 << 18;       // at either end of the result
@@ -66,7 +64,7 @@ class Round {
     launches();
     cudaGraph_t graph = nullptr;
     check(cudaStreamEndCapture(stream, &graph), "capturing products");
-    clears_ = count_clears(graph);
+    clear_by_kernels(graph);
     const cudaError_t status = cudaGraphInstantiate(&executable_, graph, 0);
     cudaGraphDestroy(graph);
     check(status, "making captured products executable");
@@ -76,23 +74,9 @@ class Round {
   Round& operator=(const Round&) = delete;
 
   cudaGraphExec_t executable() const { return executable_; }
-  int clears() const { return clears_; }
 
  private:
-  static int count_clears(cudaGraph_t graph) {
-    size_t count = 0;
-    check(cudaGraphGetNodes(graph, nullptr, &count), "counting what is captured");
-    std::vector<cudaGraphNode_t> nodes(count);
-    check(cudaGraphGetNodes(graph, nodes.data(), &count), "counting what is captured");
-    return static_cast<int>(std::ranges::count_if(nodes, [](cudaGraphNode_t node) {
-      cudaGraphNodeType type{};
-      check(cudaGraphNodeGetType(node, &type), "counting what is captured");
-      return type == cudaGraphNodeTypeMemset;
-    }));
-  }
-
   cudaGraphExec_t executable_ = nullptr;
-  int clears_ = 0;
 };
 
 /// A product's own operands, and the stream that it is tried out on.
@@ -154,7 +138,7 @@ class Trial {
       check(cudaEventElapsedTime(&milliseconds, begin_, end_), "timing a product");
       least = std::min(least, milliseconds);
     }
-    return least + static_cast<float>(runs.clears()) * kClear;
+    return least;
   }
 
  private:
