@@ -1,6 +1,7 @@
 #include "kernels/cuda/graph.h"
 
 #include "kernels/cuda/check.h"
+#include "kernels/cuda/graph_clears.h"
 #include "kernels/cuda/queue.h"
 
 namespace scrawl::cuda {

@@ -1,7 +1,6 @@
 #pragma once
 #include <memory>
 
-struct CUgraph_st;
 struct CUgraphExec_st;
 
 namespace scrawl::cuda {
@@ -37,8 +36,5 @@ class Capture {
   Queue& queue_;
   bool open_ = true;
 };
-
-/// Makes kernels of nodes that clear a few bytes; see graph_clears.cu.
-void clear_by_kernels(CUgraph_st* graph);
 
 }  // namespace scrawl::cuda

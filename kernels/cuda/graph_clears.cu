@@ -1,81 +1,19 @@
-// cuBLASLt clears a counter of four bytes ahead of some products.  Captured, that is a memset node, and in a
-// graph with branches its neighbours wait for it: some 9 µs in all on an H200, where a kernel takes 2.
-#include <vector>
-
-#include "kernels/cuda/check.h"
-#include "kernels/cuda/graph.h"
+// The kernel of graph_clears.cpp.
+#include "kernels/cuda/graph_clears.h"
 
 namespace scrawl::cuda {
 
 namespace {
 
-constexpr unsigned kMostBytes = 1024;  // a block of threads sets
-
-/// Repeats the bytes of `value`, the lowest first.
+/// A thread sets a byte.
 __global__ void set_bytes(unsigned char* to, unsigned value, unsigned value_bytes) {
   to[threadIdx.x] = static_cast<unsigned char>(value >> 8 * (threadIdx.x % value_bytes));
 }
 
-std::vector<cudaGraphNode_t> nodes_of(cudaGraph_t graph) {
-  size_t count = 0;
-  check(cudaGraphGetNodes(graph, nullptr, &count), "nodes of a graph");
-  std::vector<cudaGraphNode_t> nodes(count);
-  check(cudaGraphGetNodes(graph, nodes.data(), &count), "nodes of a graph");
-  return nodes;
-}
-
-/// What a node waits for, or what waits for it.
-template <typename Get>
-std::vector<cudaGraphNode_t> neighbours(Get get, cudaGraphNode_t node) {
-  size_t count = 0;
-  check(get(node, nullptr, nullptr, &count), "edges of a graph");
-  std::vector<cudaGraphNode_t> nodes(count);
-  check(get(node, nodes.data(), nullptr, &count), "edges of a graph");
-  return nodes;
-}
-
-cudaGraphNodeType type_of(cudaGraphNode_t node) {
-  cudaGraphNodeType type{};
-  check(cudaGraphNodeGetType(node, &type), "type of a node");
-  return type;
-}
-
-/// The product's own.
-void take_priority(cudaGraphNode_t node, const std::vector<cudaGraphNode_t>& followers) {
-  if (followers.empty() || type_of(followers.front()) != cudaGraphNodeTypeKernel) return;
-  cudaKernelNodeAttrValue value{};
-  check(cudaGraphKernelNodeGetAttribute(followers.front(), cudaLaunchAttributePriority, &value),
-        "priority of a node");
-  check(cudaGraphKernelNodeSetAttribute(node, cudaLaunchAttributePriority, &value), "priority of a node");
-}
-
-void replace(cudaGraph_t graph, cudaGraphNode_t clear, cudaMemsetParams memory) {
-  const auto before = neighbours(cudaGraphNodeGetDependencies, clear),
-             after = neighbours(cudaGraphNodeGetDependentNodes, clear);
-  void* arguments[] = {&memory.dst, &memory.value, &memory.elementSize};
-  const cudaKernelNodeParams launch{.func = reinterpret_cast<void*>(set_bytes),
-                                    .gridDim = {1},
-                                    .blockDim = {static_cast<unsigned>(memory.width * memory.elementSize)},
-                                    .sharedMemBytes = 0,
-                                    .kernelParams = arguments,
-                                    .extra = nullptr};
-  cudaGraphNode_t kernel = nullptr;
-  check(cudaGraphAddKernelNode(&kernel, graph, before.data(), before.size(), &launch), "adding a node");
-  for (const cudaGraphNode_t follower : after)
-    check(cudaGraphAddDependencies(graph, &kernel, &follower, nullptr, 1), "adding an edge");
-  take_priority(kernel, after);
-  check(cudaGraphDestroyNode(clear), "removing a node");
-}
-
 }  // namespace
 
-void clear_by_kernels(cudaGraph_t graph) {
-  for (const cudaGraphNode_t node : nodes_of(graph)) {
-    if (type_of(node) != cudaGraphNodeTypeMemset) continue;
-    cudaMemsetParams memory{};
-    check(cudaGraphMemsetNodeGetParams(node, &memory), "a memset node");
-    if (memory.height == 1 && memory.width * memory.elementSize <= kMostBytes) replace(graph, node, memory);
-  }
+void* set_bytes_kernel() {
+  return reinterpret_cast<void*>(set_bytes);
 }
 
 }  // namespace scrawl::cuda

@@ -6,7 +6,7 @@
 #include <random>
 
 #include "kernels/cuda/check.h"
-#include "kernels/cuda/graph.h"
+#include "kernels/cuda/graph_clears.h"
 
 namespace scrawl::cuda {
 

@@ -29,6 +29,10 @@ run() {
 ours() { run "scrawl_$1" "$2" "$scrawl" bench "${@:3}" --device "$device" --json; }
 torch() { run "torch_$1" "$2" python3 "$root/tests/baseline/pfa_torch.py" bench "${@:3}"; }
 
+# PyTorch's compiler takes its matrix products and convolutions from cuBLAS and cuDNN at once: to try Triton's
+# beside them takes it longer than all of this may.
+export TORCHINDUCTOR_MAX_AUTOTUNE_GEMM_BACKENDS=ATEN TORCHINDUCTOR_MAX_AUTOTUNE_CONV_BACKENDS=ATEN
+
 phases=(without local global)
 has_torch=$(python3 -c 'import torch; print(torch.__version__)' 2>/dev/null)
 [[ -n $has_torch ]] || echo "python3 has no PyTorch here: measuring without it" >&2
@@ -42,31 +46,27 @@ if [[ $device == cpu ]]; then
   fi
   ours b1_kernels 100 kernels --batch 4 --phase global --warmup 1 --steps 5
 else
-  # What the targets speak of comes first, what else takes PyTorch minutes to compile last.
   ours b1 60 step --precision bf16 --phase "${phases[@]}" --warmup 10 --steps 50
-  if [[ -n $has_torch ]]; then
-    torch b1_amp 60 --variant amp --phase global
-    torch b1_published 60 --variant published --phase global
-  fi
   ours b1_batches 60 step --precision bf16 --phase without global --batch 1 4 48 --warmup 10 --steps 50
-  ours b1_kernels 60 kernels --precision bf16 --warmup 10 --steps 20
   ours b2 60 step --precision bf16 --backbone mit_b2 --crop 512 --batch 16 --warmup 10 --steps 30
-  if [[ -n $has_torch ]]; then
-    torch b2_amp 60 --variant amp --backbone mit_b2 --crop 512 --batch 16 --phase global
-    torch b1_graph 150 --variant graph --phase global
-  fi
-  ours growth_batch 60 step --precision bf16 --batch 2 8 24 96 --warmup 5 --steps 10
-  ours growth_crop 60 step --precision bf16 --batch 4 --crop 160 320 640 1024 --warmup 5 --steps 10
-  ours growth_backbone 90 step --precision bf16 --warmup 5 --steps 10 \
-    --backbone mit_b0 mit_b1 mit_b2 mit_b3 mit_b4 mit_b5
   ours b5 60 step --precision bf16 --backbone mit_b5 --crop 512 --batch 8 --warmup 10 --steps 30
   ours b0 30 step --precision bf16 --backbone mit_b0 --phase "${phases[@]}" --warmup 10 --steps 50
   ours b1_fp32 60 step --phase global --warmup 10 --steps 30
   ours b1_kernel_by_kernel 30 step --precision bf16 --no-graphs --warmup 10 --steps 30
+  ours b1_kernels 60 kernels --precision bf16 --warmup 10 --steps 20
+  ours growth_batch 60 step --precision bf16 --batch 2 8 24 96 --warmup 5 --steps 10
+  ours growth_crop 60 step --precision bf16 --batch 4 --crop 160 320 640 1024 --warmup 5 --steps 10
+  ours growth_backbone 90 step --precision bf16 --warmup 5 --steps 10 \
+    --backbone mit_b0 mit_b1 mit_b2 mit_b3 mit_b4 mit_b5
+  # What takes PyTorch minutes to compile comes last.
   if [[ -n $has_torch ]]; then
-    torch b1_amp_without 60 --variant amp --phase without
+    torch b1_published 60 --variant published --phase global
+    torch b1_amp 60 --variant amp --phase global
+    torch b1_graph 200 --variant graph --phase global
+    torch b2_amp 60 --variant amp --backbone mit_b2 --crop 512 --batch 16 --phase global
     torch b1_eager 60 --variant eager --phase global
-    torch b2_graph 150 --variant graph --backbone mit_b2 --crop 512 --batch 16 --phase global
+    torch b1_amp_without 60 --variant amp --phase without
+    torch b2_graph 200 --variant graph --backbone mit_b2 --crop 512 --batch 16 --phase global
     torch b1_compile 150 --variant compile --phase global
   fi
 fi
