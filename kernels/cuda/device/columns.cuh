@@ -80,16 +80,26 @@ __device__ void add_over_groups(Floats<N>& values) {
   }
 }
 
-/// Σ over this thread's share of rows [first, end), `stride` apart, of `width` neighbouring columns.
+/// Σ over this thread's share of rows [first, end), `stride` apart, of `width` neighbouring columns.  Eight
+/// rows are on their way at once: where a thread has few, waiting for them is most of the work.
 template <int width, typename T>
 __device__ __forceinline__ Floats<width> sum_of_my_rows(const T* column, int64_t stride, int64_t first,
                                                         int64_t end) {
+  constexpr int kAtOnce = 8;
   Floats<width> total{};
-#pragma unroll 4
-  for (int64_t row = first + threadIdx.y; row < end; row += blockDim.y) {
-    const auto values = load<width>(column + row * stride);
+  for (int64_t row = first + threadIdx.y; row < end; row += kAtOnce * blockDim.y) {
+    Pack<T, width> packs[kAtOnce];
 #pragma unroll
-    for (int i = 0; i < width; ++i) total[i] += values[i];
+    for (int step = 0; step < kAtOnce; ++step) {
+      const int64_t at = row + step * blockDim.y;
+      packs[step] = at < end ? load_pack<width>(column + at * stride) : Pack<T, width>{};
+    }
+#pragma unroll
+    for (int step = 0; step < kAtOnce; ++step) {
+      const auto values = to_floats(packs[step]);
+#pragma unroll
+      for (int i = 0; i < width; ++i) total[i] += values[i];
+    }
   }
   return total;
 }
