@@ -1,5 +1,6 @@
 // Efficient self-attention: heads and images handed to the kernels of attention_mma_*.cuh (bf16, head sizes
-// that are multiples of 8) or attention_fma.cuh (the rest), and the sums of what their blocks leave.
+// that are multiples of 8), attention_wgmma.cu (backward of such heads of 64 values, on Hopper) or
+// attention_fma.cuh (the rest), and the sums of what their blocks leave.
 #include "kernels/attention.h"
 
 #include <cmath>
@@ -8,6 +9,8 @@
 #include "kernels/cuda/attention_fma.cuh"
 #include "kernels/cuda/attention_mma_backward.cuh"
 #include "kernels/cuda/attention_mma_forward.cuh"
+#include "kernels/cuda/attention_source.cuh"
+#include "kernels/cuda/attention_wgmma.cuh"
 
 namespace scrawl::SCRAWL_GPU {
 
@@ -36,57 +39,6 @@ struct ForwardSource {
     head.y = static_cast<T*>(args.y) + image * shape.queries * stride + first;
     head.log_sum_exp = args.log_sum_exp + index * shape.queries;
     return head;
-  }
-};
-
-template <typename T>
-struct BackwardSource {
-  static constexpr bool kKeysAreValues = false;
-  AttentionBackward args;
-  float scale;
-  float* means;         // null: not needed
-  float* dq_partials;   // [blocks of keys] copies of dq; null: blocks write dq
-  float* dkv_partials;  // [parts of queries] copies of dkv; null: blocks write dkv
-
-  __device__ BackwardHead<T> head(int64_t index, int key_block, int*) const {
-    const AttentionShape& shape = args.shape;
-    const int64_t image = index / shape.heads, first = index % shape.heads * shape.head_size;
-    const int64_t stride = int64_t{shape.heads} * shape.head_size;
-    const int64_t query = image * shape.queries * stride + first;
-    const int64_t key = image * shape.keys * 2 * stride + first;
-    BackwardHead<T> head;
-    head.q = static_cast<const T*>(args.q) + query;
-    head.k = static_cast<const T*>(args.kv) + key;
-    head.v = head.k + stride;
-    head.q_stride = head.dq_stride = head.y_stride = static_cast<int>(stride);
-    head.kv_stride = 2 * head.q_stride;
-    head.queries = shape.queries;
-    head.keys = shape.keys;
-    head.size = shape.head_size;
-    head.scale = scale;
-    head.y = static_cast<const T*>(args.y) + query;
-    head.dy = static_cast<const T*>(args.dy) + query;
-    head.log_sum_exp = args.log_sum_exp + index * shape.queries;
-    if (means) head.mean = means + index * shape.queries;
-    head.dq = static_cast<T*>(args.dq) + query;
-    head.accumulate_dq = args.accumulate_dq;
-    if (dq_partials) head.dq_partial = dq_partials + key_block * copy_stride(shape.query_elements()) + query;
-    return head;
-  }
-  __device__ KeyTargets<T> key_targets(int64_t index, int part) const {
-    const AttentionShape& shape = args.shape;
-    const int64_t stride = int64_t{shape.heads} * shape.head_size;
-    const int64_t first = index % shape.heads * shape.head_size;
-    const int64_t key = index / shape.heads * shape.keys * 2 * stride + first;
-    KeyTargets<T> targets;
-    targets.accumulate = args.accumulate_dkv;
-    targets.dk = static_cast<T*>(args.dkv) + key;
-    targets.dv = targets.dk + stride;
-    if (dkv_partials) {
-      targets.dk_partial = dkv_partials + part * copy_stride(shape.key_elements()) + key;
-      targets.dv_partial = targets.dk_partial + stride;
-    }
-    return targets;
   }
 };
 
@@ -120,7 +72,8 @@ void run(const AttentionBackward& args, Queue& queue) {
                    backward_shared_bytes(shape.head_size, false, 0) <= shared_memory_limit(queue);
   const int block_keys = mma ? kBlockKeys : kFmaTile;
   const int blocks = static_cast<int>(ceil_div(shape.keys, block_keys));
-  const QueryParts parts(heads * blocks, shape.queries, kFmaTile);
+  const bool wgmma = mma && fits_wgmma(shape.head_size, queue.compute_capability());
+  const QueryParts parts(heads * blocks, shape.queries, kFmaTile, wgmma ? kWgmmaBlocks : kMmaBlocks);
   const int dq_copies = mma && blocks > 1 ? blocks : 0, dkv_copies = parts.count > 1 ? parts.count : 0;
   const int64_t means = mma ? 0 : copy_stride(heads * shape.queries);
   const int64_t dq_floats = dq_copies * copy_stride(shape.query_elements());
@@ -130,9 +83,12 @@ void run(const AttentionBackward& args, Queue& queue) {
   float* const dkv_partials = dkv_copies ? scratch.data() + means + dq_floats : nullptr;
   with_storage(args.dtype, args.name, [&]<typename T>(Storage<T>) {
     const BackwardSource<T> source{args, scale_of(shape), query_means, dq_partials, dkv_partials};
-    if constexpr (std::is_same_v<T, bf16>)
-      if (mma)
+    if constexpr (std::is_same_v<T, bf16>) {
+      if (wgmma)
+        launch_attend_backward_wgmma(queue, args.name, source, heads, {parts, blocks});
+      else if (mma)
         launch_attend_backward_mma(queue, args.name, source, heads, {parts, blocks}, shape.head_size, 0);
+    }
     if (!mma)
       launch_attend_backward_fma<T>(queue, args.name, source, heads, shape.queries, shape.keys, parts,
                                     shape.head_size, 0);

@@ -52,16 +52,25 @@ struct KeyTargets {
   float *dk_partial = nullptr, *dv_partial = nullptr;  // if not null, take this part's sums instead
 };
 
+/// Blocks that fill a large GPU once, of kernels of which two share a multiprocessor.
+inline constexpr int64_t kMmaBlocks = 256;
+
 /// How the queries of a head are cut into parts whose dk and dv are summed separately, in whole chunks, from
-/// sizes alone: enough to fill a large GPU once.
+/// sizes alone: enough to fill a large GPU once, which takes `blocks`.
 struct QueryParts {
   int count = 1, queries = 1;  // of all parts but the last
-  QueryParts(int64_t heads, int all_queries, int chunk) {
-    constexpr int64_t kBlocks = 256;
-    const int64_t wanted = std::max<int64_t>(1, kBlocks / std::max<int64_t>(1, heads));
+  QueryParts(int64_t heads, int all_queries, int chunk, int64_t blocks = kMmaBlocks) {
+    const int64_t wanted = std::max<int64_t>(1, blocks / std::max<int64_t>(1, heads));
     queries = static_cast<int>(ceil_div(std::max<int64_t>(1, ceil_div(all_queries, wanted)), chunk) * chunk);
     count = static_cast<int>(std::max<int64_t>(1, ceil_div(all_queries, queries)));
   }
+};
+
+/// How backward kernels on tensor cores cut their work into blocks.
+inline constexpr int kBlockKeys = 128;
+struct BackwardPlan {
+  QueryParts parts;
+  int key_blocks = 1;  // that the grid has; a block takes every key_blocks-th block of keys
 };
 
 /// How much shared memory a block should ask for at most: no more than data center GPUs since 2020 have.

@@ -21,7 +21,6 @@
 
 namespace scrawl::SCRAWL_GPU {
 
-inline constexpr int kBlockKeys = 128;
 template <int D>
 inline constexpr int kChunkQueries = D <= 64 ? 64 : 32;  // so that two blocks share a multiprocessor
 
@@ -233,11 +232,6 @@ __device__ void store_key_gradients(const FragmentD* d, const BackwardHead<bf16>
         store<8>(direct + at, values);
       });
 }
-
-struct BackwardPlan {
-  QueryParts parts;
-  int key_blocks = 1;  // that the grid has; a block takes every key_blocks-th block of keys
-};
 
 template <int D, typename Source>
 __global__ void __launch_bounds__(kAttentionThreads, D <= 64 || Source::kKeysAreValues ? 2 : 1)

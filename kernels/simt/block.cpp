@@ -62,8 +62,9 @@ void Block::run(const Job& job, int64_t index) {
   prepare(job, index);
   try {
     for (uint64_t round = 0; ended_ < std::ssize(threads_); ++round) {
-      turns_ = Turns(job.order, std::ssize(threads_), mix(job.seed + index) + round);
-      take_turns();
+      const uint64_t seed = mix(job.seed + index);
+      turns_ = Turns(job.order, std::ssize(threads_), seed + round);
+      take_turns(seed, round);
     }
     shared_memory_.check_guards();
   } catch (...) {
@@ -96,19 +97,25 @@ void Block::prepare(const Job& job, int64_t index) {
     warps_[i].lanes = static_cast<unsigned>((uint64_t{1} << lanes) - 1);
     warps_[i].ended = 0;
   }
+  warpgroups_.resize((count + kWarpgroup - 1) / kWarpgroup);
+  for (Warpgroup& warpgroup : warpgroups_) {
+    warpgroup.arrived = warpgroup.ended = 0;
+    warpgroup.products.clear();
+  }
   shared_memory_.begin_block(job.shape.shared_bytes);
 }
 
-/// One round: every thread that can go on does so once.
-void Block::take_turns() {
+/// One round: every thread that can go on does so once, unless its warp rests.
+void Block::take_turns(uint64_t seed, uint64_t round) {
   bool progress = false;
   while (!turns_.done()) {
     const int number = static_cast<int>(turns_.peek());
     const Thread::State state = threads_[number].state;
     if (state != Thread::State::fresh) turns_.take();
     if (state == Thread::State::waiting || state == Thread::State::ended) continue;
-    switch_to(number);
     progress = true;
+    if (state == Thread::State::ready && rests(job_->order, seed, round, number / 32)) continue;
+    switch_to(number);
     if (fault_) std::rethrow_exception(fault_);
   }
   if (!progress) fail_stuck();
@@ -151,11 +158,13 @@ void Block::run_thread(int number) {
   try {
     job_->call(job_->arguments);
     threads_[number].copies.check_none_open();
+    products().check_none_open();
   } catch (const std::exception&) {
     fault_ = std::current_exception();
   }
   threads_[number].state = Thread::State::ended;
   warps_[number / 32].ended |= 1u << number % 32;
+  ++warpgroups_[number / kWarpgroup].ended;
   ++ended_;
 }
 
@@ -171,12 +180,13 @@ void Block::abandon() {
 
 // --- waiting ----------------------------------------------------------------------------------------------
 
-void Block::wait(const char* what, std::source_location where, unsigned mask) {
+void Block::wait(const char* what, std::source_location where, unsigned mask, bool in_warpgroup) {
   Thread& thread = threads_[running_];
   thread.state = Thread::State::waiting;
   thread.what = what;
   thread.where = where;
   thread.mask = mask;
+  thread.in_warpgroup = in_warpgroup;
   if (!thread.fiber) thread.fiber = running_fiber_;
   thread.fiber->suspend();
 }
@@ -245,6 +255,31 @@ void Block::end_meeting(unsigned mask) {
     if (mask >> i & 1) release(running_ / 32 * 32 + i);
 }
 
+void* const* Block::join_warpgroup(const char* what, void* operand, std::source_location where) {
+  const int number = running_ / kWarpgroup, first = number * kWarpgroup;
+  Warpgroup& warpgroup = warpgroups_[number];
+  const auto call = [&] { return "calls " + std::string(what) + " at " + text(where); };
+  if (first + kWarpgroup > std::ssize(threads_))
+    fail(call() + ", but its warpgroup has less than four warps");
+  if (warpgroup.ended > 0) fail(call() + ", but a thread of its warpgroup has ended");
+  if (warpgroup.arrived == 0) {
+    warpgroup.what = what;
+    warpgroup.first = running_;
+  } else if (!same(warpgroup.what, what)) {
+    fail(call() + ", while " + describe(warpgroup.first));
+  }
+  warpgroup.operands[running_ - first] = operand;
+  if (++warpgroup.arrived == kWarpgroup) return warpgroup.operands;
+  wait(what, where, 0, true);
+  return nullptr;
+}
+
+void Block::end_warpgroup_meeting() {
+  const int number = running_ / kWarpgroup;
+  warpgroups_[number].arrived = 0;
+  for (int i = 0; i < kWarpgroup; ++i) release(number * kWarpgroup + i);
+}
+
 // --- messages ---------------------------------------------------------------------------------------------
 
 std::string Block::thread_name(int number) const {
@@ -268,9 +303,10 @@ void Block::fail_stuck() const {
   }
   for (int i = 0; i < std::ssize(threads_); ++i) {
     if (threads_[i].state != Thread::State::waiting) continue;
-    for (int lane = 0; lane < 32; ++lane) {
-      const int other = i / 32 * 32 + lane;
-      if (threads_[i].mask >> lane & 1 && !waits_with(other, i))
+    const int width = threads_[i].in_warpgroup ? kWarpgroup : 32;
+    for (int j = 0; j < width; ++j) {
+      const int other = i / width * width + j;
+      if ((threads_[i].in_warpgroup || threads_[i].mask >> j & 1) && !waits_with(other, i))
         fail(describe(i) + ", but " + describe(other));
     }
   }
@@ -300,6 +336,14 @@ void* const* join(const char* what, unsigned mask, void* operand, std::source_lo
 
 void end_meeting(unsigned mask) {
   Block::current().end_meeting(mask);
+}
+
+void* const* join_warpgroup(const char* what, void* operand, std::source_location where) {
+  return Block::current().join_warpgroup(what, operand, where);
+}
+
+void end_warpgroup_meeting() {
+  Block::current().end_warpgroup_meeting();
 }
 
 }  // namespace detail

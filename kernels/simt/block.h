@@ -12,9 +12,11 @@
 #include "kernels/launch_shape.h"
 #include "kernels/simt/async_copy.h"
 #include "kernels/simt/fiber.h"
+#include "kernels/simt/meeting.h"
 #include "kernels/simt/order.h"
 #include "kernels/simt/shared_memory.h"
 #include "kernels/simt/thread.h"
+#include "kernels/simt/wgmma.h"
 
 namespace scrawl::simt {
 
@@ -41,6 +43,9 @@ class Block {
   int barrier(const char* what, bool vote, std::source_location where);
   void* const* join(const char* what, unsigned mask, void* operand, std::source_location where);
   void end_meeting(unsigned mask);
+  void* const* join_warpgroup(const char* what, void* operand, std::source_location where);
+  void end_warpgroup_meeting();
+  AsyncProducts& products() { return warpgroups_[running_ / kWarpgroup].products; }
   int lane() const { return running_ % 32; }
   AsyncCopies& copies() { return threads_[running_].copies; }
   SharedMemory& shared_memory() { return shared_memory_; }
@@ -54,7 +59,8 @@ class Block {
     Fiber* fiber = nullptr;      // on which it waits, from its first wait on
     const char* what = nullptr;  // it waits for, and where
     std::source_location where;
-    unsigned mask = 0;  // of the lanes that it waits for; 0 at a barrier
+    unsigned mask = 0;          // of the lanes that it waits for; 0 at a barrier
+    bool in_warpgroup = false;  // waits for its warpgroup
     AsyncCopies copies;
   };
   /// Lanes that have come to a warp instruction.
@@ -69,21 +75,30 @@ class Block {
     std::vector<Meeting> meetings;
   };
 
+  /// Threads that have come to a warpgroup's instruction, and the products that it has under way.
+  struct Warpgroup {
+    const char* what = nullptr;
+    int arrived = 0, first = 0, ended = 0;
+    void* operands[kWarpgroup] = {};
+    AsyncProducts products;
+  };
+
   void prepare(const Job& job, int64_t index);
-  void take_turns();
+  void take_turns(uint64_t seed, uint64_t round);
   void run_fresh_threads();
   void run_thread(int number);
   void switch_to(int number);
   void enter(int number);
-  void wait(const char* what, std::source_location where, unsigned mask);
+  void wait(const char* what, std::source_location where, unsigned mask, bool in_warpgroup = false);
   void release(int number);
   void abandon();
   bool at_barrier(const Thread& thread) const {
-    return thread.state == Thread::State::waiting && thread.mask == 0;
+    return thread.state == Thread::State::waiting && thread.mask == 0 && !thread.in_warpgroup;
   }
-  /// Whether thread a waits in the same meeting as thread b of its warp.
+  /// Whether thread a waits in the same meeting as thread b of its warp or warpgroup.
   bool waits_with(int a, int b) const {
-    return threads_[a].state == Thread::State::waiting && threads_[a].mask == threads_[b].mask;
+    return threads_[a].state == Thread::State::waiting && threads_[a].mask == threads_[b].mask &&
+           threads_[a].in_warpgroup == threads_[b].in_warpgroup;
   }
   Meeting& meeting_of(unsigned mask);
   [[noreturn]] void fail_stuck() const;
@@ -97,6 +112,7 @@ class Block {
   std::vector<Fiber*> idle_;
   std::vector<Thread> threads_;
   std::vector<Warp> warps_;
+  std::vector<Warpgroup> warpgroups_;
   Turns turns_{Order::forward, 0, 0};
   int running_ = -1, ended_ = 0;
   Fiber* running_fiber_ = nullptr;

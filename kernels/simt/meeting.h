@@ -1,5 +1,6 @@
 #pragma once
-// How threads wait for one another: at a barrier all threads of a block, in a meeting some lanes of a warp.
+// How threads wait for one another: at a barrier all threads of a block, in a meeting some lanes of a warp or
+// the threads of a warpgroup.
 #include <source_location>
 
 namespace scrawl::simt {
@@ -18,6 +19,9 @@ namespace detail {
 /// outside the mask) if it is the last one to come; else null, after the last one has ended the meeting.
 void* const* join(const char* what, unsigned mask, void* operand, std::source_location where);
 void end_meeting(unsigned mask);
+/// The same for the 128 threads of a warpgroup.
+void* const* join_warpgroup(const char* what, void* operand, std::source_location where);
+void end_warpgroup_meeting();
 }  // namespace detail
 
 /// A warp's instruction: all lanes of `mask` come here, each with its operand; the last one to come calls
@@ -30,6 +34,19 @@ void meet(const char* what, unsigned mask, Operand& mine, Complete complete, std
   for (int i = 0; i < 32; ++i) lanes[i] = static_cast<Operand*>(operands[i]);
   complete(lanes);
   detail::end_meeting(mask);
+}
+
+inline constexpr int kWarpgroup = 128;
+
+/// A warpgroup's instruction: the threads of four neighbouring warps come here.
+template <typename Operand, typename Complete>
+void meet_warpgroup(const char* what, Operand& mine, Complete complete, std::source_location where) {
+  void* const* operands = detail::join_warpgroup(what, &mine, where);
+  if (!operands) return;
+  Operand* threads[kWarpgroup];
+  for (int i = 0; i < kWarpgroup; ++i) threads[i] = static_cast<Operand*>(operands[i]);
+  complete(threads);
+  detail::end_warpgroup_meeting();
 }
 
 }  // namespace scrawl::simt

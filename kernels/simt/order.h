@@ -45,4 +45,11 @@ class Turns {
   int64_t count_, left_, next_ = 0, step_ = 1;
 };
 
+/// Whether a warp rests in a round: under the shuffled order a quarter of them does for some rounds, so that
+/// others get ahead of them, farther than to the next waiting place.
+constexpr bool rests(Order order, uint64_t seed, uint64_t round, uint64_t warp) {
+  constexpr uint64_t kRounds = 8, kShare = 4;
+  return order == Order::shuffled && mix(mix(seed + round / kRounds) + warp) % kShare == 0;
+}
+
 }  // namespace scrawl::simt

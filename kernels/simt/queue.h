@@ -20,6 +20,7 @@ class Queue {
   /// Operating system threads that run blocks.
   int threads() const { return threads_; }
   int multiprocessors() const { return options_.multiprocessors; }
+  int compute_capability() const { return options_.compute_capability; }
   /// Aligned to 256 bytes, for kernels that are launched while it is held.  Filled with NaN, so that reads of
   /// what no kernel wrote show in the results.
   Scratch scratch(int64_t elements);

@@ -19,6 +19,7 @@ namespace scrawl::simt {
 namespace {
 
 constexpr size_t kCapacity = 512 * 1024, kAlignment = 128, kGuard = 128, kStaticLimit = 48 * 1024;
+constexpr size_t kDynamicAlignment = 1024;  // what the swizzle of matrix descriptors wants
 constexpr unsigned char kGuardByte = 0xFB;
 
 size_t aligned(size_t bytes) {
@@ -32,7 +33,7 @@ void SharedMemory::Free::operator()(unsigned char* pointer) const {
 }
 
 SharedMemory::SharedMemory()
-    : memory_(static_cast<unsigned char*>(std::aligned_alloc(kAlignment, kCapacity))) {
+    : memory_(static_cast<unsigned char*>(std::aligned_alloc(kDynamicAlignment, kCapacity))) {
   if (!memory_) throw std::bad_alloc();
 }
 
@@ -43,10 +44,10 @@ SharedMemory::~SharedMemory() {
 void SharedMemory::begin_block(int64_t dynamic_bytes) {
   ASAN_UNPOISON_MEMORY_REGION(memory_.get(), used_);
   arrays_.clear();
-  used_ = kGuard;
+  used_ = kDynamicAlignment;
   static_bytes_ = 0;
-  std::memset(memory_.get(), kGuardByte, kGuard);
-  ASAN_POISON_MEMORY_REGION(memory_.get(), kGuard);
+  std::memset(memory_.get(), kGuardByte, used_);
+  ASAN_POISON_MEMORY_REGION(memory_.get(), used_);
   append(nullptr, dynamic_bytes);
 }
 
@@ -76,6 +77,16 @@ bool SharedMemory::contains(const void* address, size_t bytes) const {
         static_cast<const unsigned char*>(address) + bytes <= array.data + array.bytes)
       return true;
   return false;
+}
+
+uint32_t SharedMemory::offset_of(const void* address) const {
+  return static_cast<uint32_t>(static_cast<const unsigned char*>(address) - memory_.get());
+}
+
+const unsigned char* SharedMemory::at(uint32_t offset, size_t bytes) const {
+  if (offset + bytes > used_) return nullptr;
+  const unsigned char* address = memory_.get() + offset;
+  return contains(address, bytes) ? address : nullptr;
 }
 
 void SharedMemory::check_guards() const {

@@ -25,6 +25,10 @@ class SharedMemory {
   void* array(const void* key, size_t bytes);
   void* dynamic() const { return arrays_.front().data; }
   bool contains(const void* address, size_t bytes) const;
+  /// Where `address` lies in shared memory, as matrix descriptors name it; and back, null where `bytes` from
+  /// there on are not those of an array.
+  uint32_t offset_of(const void* address) const;
+  const unsigned char* at(uint32_t offset, size_t bytes) const;
   /// Fails if a guard was written to.
   void check_guards() const;
 

@@ -88,6 +88,7 @@ std::vector<OpCase> attention_cases() {
       attention_case("132_queries_260_keys", {1, 132, 260, 1, 8}),
       attention_case("260_keys", {1, 5, 260, 2, 16}),
       attention_case("eight_heads_of_64", {1, 33, 12, 8, 64}),
+      attention_case("head_size_64", {1, 66, 130, 1, 64}),  // chunks of queries and blocks of keys
       attention_case("head_size_16", {1, 21, 37, 2, 16}),
       attention_case("head_size_33", {2, 17, 11, 3, 33}),
       attention_case("head_size_40", {2, 35, 19, 1, 40}),

@@ -18,11 +18,18 @@ __device__ __forceinline__ T& shared() {
   return storage;
 }
 
-/// The launch's shared_bytes, aligned to 128 bytes.  The same memory for every type.
+/// The launch's shared_bytes, aligned to 128 bytes, or to 1024 for types that need more.  The same memory for
+/// every type.
 template <typename T>
 __device__ __forceinline__ T* dynamic_shared() {
-  extern __shared__ __align__(128) unsigned char scrawl_dynamic_shared[];
-  return reinterpret_cast<T*>(scrawl_dynamic_shared);
+  if constexpr (alignof(T) <= 128) {
+    extern __shared__ __align__(128) unsigned char scrawl_dynamic_shared[];
+    return reinterpret_cast<T*>(scrawl_dynamic_shared);
+  } else {
+    static_assert(alignof(T) <= 1024);
+    extern __shared__ __align__(1024) unsigned char scrawl_dynamic_shared_1024[];
+    return reinterpret_cast<T*>(scrawl_dynamic_shared_1024);
+  }
 }
 
 #else

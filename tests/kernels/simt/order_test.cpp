@@ -73,6 +73,18 @@ void warp_without_sync(int* x) {
   x[blockIdx.x * kThreads + t] = tile[t ^ 1];
 }
 
+/// Warps that meet only among themselves get ahead of each other by more than one meeting.
+template <bool with_barrier>
+void warps_without_barrier(int* x) {
+  auto& tile = shared<int[kThreads], struct Tile>();
+  const int t = threadIdx.x;
+  for (int i = 0; i < 3; ++i) __syncwarp();
+  tile[t] = x[blockIdx.x * kThreads + t];
+  for (int i = 0; i < 3; ++i) __syncwarp();
+  if (with_barrier) __syncthreads();
+  x[blockIdx.x * kThreads + t] = tile[(t + kThreads / 2) % kThreads];
+}
+
 TEST(SimtOrder, RacesShow) {
   EXPECT_EQ(different_results(rotate<true>), 1);
   EXPECT_GT(different_results(rotate<false>), 1);
@@ -80,6 +92,8 @@ TEST(SimtOrder, RacesShow) {
   EXPECT_GT(different_results(use_tile_twice<false>), 1);
   EXPECT_EQ(different_results(warp_without_sync<true>), 1);
   EXPECT_GT(different_results(warp_without_sync<false>), 1);
+  EXPECT_EQ(different_results(warps_without_barrier<true>), 1);
+  EXPECT_GT(different_results(warps_without_barrier<false>), 1);
   EXPECT_EQ(different_results(blocks_read_each_other<false>), 1);
   EXPECT_GT(different_results(blocks_read_each_other<true>), 1);
   EXPECT_GT(different_results(last_writer), 1);
