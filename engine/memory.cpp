@@ -18,6 +18,7 @@ namespace {
 constexpr int64_t kAlignment = 256;
 constexpr int64_t kPage = int64_t{2} << 20;  // of a GPU's memory
 constexpr int64_t kLeastSegment = int64_t{32} << 20;
+constexpr int64_t kWorthWaiting = int64_t{8} << 20;
 constexpr int64_t kBand = 256;  // bytes on either side of a guarded block
 constexpr auto kBandByte = std::byte{0xA5};
 constexpr auto kNanByte = std::byte{0xFF};  // all ones is NaN in f32 and bf16, and -1 or 255 as an integer
@@ -61,7 +62,7 @@ Allocator::~Allocator() {
 std::byte* Allocator::allocate(int64_t bytes) {
   require(bytes >= 0, "cannot allocate {} bytes", bytes);
   const int64_t size = rounded(bytes);
-  while (in_use_with(pool_, size) > statistics_.peak && release_some_()) continue;
+  while (size >= kWorthWaiting && in_use_with(pool_, size) > statistics_.peak && release_some_()) continue;
   const Place place = find_block(size);
   cut(place, size);
   blocks_[place] = {.size = size, .requested = bytes, .used = true};
