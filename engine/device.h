@@ -116,14 +116,15 @@ class Device {
                    std::visit(library, queue_));
   }
 
-  /// What `launches` runs may go on beside what is run after it, on a device that can: until join(), until
-  /// kMostAside more have gone aside, or until memory is short.  Neither may write what the other reads or
-  /// writes.  What `launches` has captured by value stays until then; nothing else that it uses may be
-  /// released before join().
-  using Aside = int64_t;  // a number that grows from one to the next
-  Aside aside(std::function<void()> launches);
+  /// Names what went aside, one more than the one before.
+  using Aside = int64_t;
   /// Enough for a block's weight gradients to wait while few threads are free; each keeps its operands.
   static constexpr size_t kMostAside = 4;
+  /// What `launches` runs may go on beside what is run after it, on a device that can: until join(), until
+  /// kMostAside more have gone aside, or until its memory is needed.  Neither may write what the other reads
+  /// or writes.  What `launches` has captured by value stays until then; nothing else that it uses may be
+  /// released before join().
+  Aside aside(std::function<void()> launches);
   /// The same for what is in no hurry: it waits for all that was launched so far, aside or not, gives way to
   /// what comes after, and ends by the next join().  All that it uses must stay until then.
   void in_background(const std::function<void()>& launches);
