@@ -18,8 +18,8 @@ namespace {
 constexpr int64_t kAlignment = 256;
 constexpr int64_t kPage = int64_t{2} << 20;  // of a GPU's memory
 constexpr int64_t kLeastSegment = int64_t{32} << 20;
-constexpr int64_t kWorthWaiting = int64_t{8} << 20;
-constexpr int64_t kBand = 256;  // bytes on either side of a guarded block
+constexpr int64_t kWorthWaiting = int64_t{8} << 20;  // for what runs beside: a block of so many bytes
+constexpr int64_t kBand = 256;                       // bytes on either side of a guarded block
 constexpr auto kBandByte = std::byte{0xA5};
 constexpr auto kNanByte = std::byte{0xFF};  // all ones is NaN in f32 and bf16, and -1 or 255 as an integer
 
@@ -201,8 +201,9 @@ void Allocator::trim() {
 
 /// What would be in use with so many more bytes of a pool.
 int64_t Allocator::in_use_with(Pool pool, int64_t bytes) const {
-  if (pool == Pool::ordinary) return live_[0] + bytes + captured_peak_;
-  return live_[0] + std::max(captured_peak_, live_[1] + bytes);
+  const int64_t ordinary = live_[static_cast<int>(Pool::ordinary)];
+  if (pool == Pool::ordinary) return ordinary + bytes + captured_peak_;
+  return ordinary + std::max(captured_peak_, live_[static_cast<int>(Pool::captured)] + bytes);
 }
 
 void Allocator::count(Pool pool, int64_t bytes) {

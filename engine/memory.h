@@ -65,8 +65,8 @@ class Allocator final : public MemorySource {
   /// No captured kernels are left: what they used is ordinary memory again.
   void end_captures();
 
-  /// `release_some` is called before either high-water mark rises by much, as long as it says that it has
-  /// released blocks.
+  /// `release_some` is called before memory is asked of the system, and before a large block raises the
+  /// high-water mark of what is in use, as long as it says that it has released blocks.
   void before_growing(std::function<bool()> release_some) { release_some_ = std::move(release_some); }
   /// Gives ordinary segments without a block in use back to the system: worth it where others want the
   /// memory, or before work of other shapes.

@@ -185,7 +185,7 @@ Tensor decoder_fuse(Tape& tape, const std::array<Tensor, 4>& maps, const std::ar
                 for (int i = 0; i < kLevels; ++i) {
                   if (i > 0 && !same_grid(in.maps[i], in.maps[i - 1])) dz = down(device, dy, in.maps[i]);
                   dg[i] = Tensor(device, g[i].shape());
-                  map_backward(device, in.maps[i], dz, g[i]);
+                  map_backward(device, in.maps[i], dz, g[i]);  // first: others wait for it
                   device.aside([=, &device, x = in.maps[i], dg = dg[i]] {
                     product_backward(device, x, dz, dg, i == 0 ? db.data<float>() : nullptr);
                   });

@@ -4,6 +4,7 @@
 #include "engine/ops/in_place.h"
 
 namespace scrawl::ops {
+
 Tensor relu(Tape& tape, Tensor x) {
   Tensor y = over(x);
   tape.device().run(ReluForward{.dtype = x.dtype(), .x = x.raw(), .y = y.raw(), .elements = x.elements()});
