@@ -9,6 +9,7 @@
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/partial_sums.h"
 #include "kernels/cpu/transpose.h"
+#include "kernels/matmul_group.h"
 
 namespace scrawl::cpu {
 
@@ -145,6 +146,10 @@ void run(const MatMul& args, Queue& queue) {
   if (split) reduce_products(args, products, tiling.depth_parts, c, queue);
   if (args.a_sum)
     reduce_partials(queue, a_sums, tiling.depth_parts, args.m, args.m, args.a_sum, args.accumulate);
+}
+
+void run(const MatMulGroup& args, Queue& queue) {
+  for (const MatMul& product : args.products) run(product, queue);
 }
 
 }  // namespace scrawl::cpu

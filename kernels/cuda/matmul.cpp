@@ -1,15 +1,19 @@
-// Matrix products on the GPU, by cuBLASLt: plans are chosen once for each problem (matmul_plans.h), in an order
-// of summation that does not change from run to run.  A bias is added where c is written; the sums of a's
-// terms (a layer's bias gradient) take a pass over a: cuBLASLt could take them from its own reads (BGRADB),
-// but then chooses slow algorithms.  Shapes that it computes badly have kernels of our own.
+// Matrix products on the GPU, by cuBLASLt: plans are chosen once for each problem (matmul_plans.h), in an
+// order of summation that does not change from run to run.  A bias is added where c is written; the sums of
+// a's terms (a layer's bias gradient) take a pass over a: cuBLASLt could take them from its own reads
+// (BGRADB), but then chooses slow algorithms.  Shapes that it computes badly have kernels of our own, and so
+// have groups.
 #include "kernels/matmul.h"
 
+#include <algorithm>
 #include <stdexcept>
+#include <vector>
 
 #include "kernels/cuda/check.h"
 #include "kernels/cuda/matmul_parts.h"
 #include "kernels/cuda/matmul_plans.h"
 #include "kernels/cuda/queue.h"
+#include "kernels/matmul_group.h"
 
 namespace scrawl::cuda {
 
@@ -49,6 +53,10 @@ bool is_ours(const MatMul& args, const Queue& queue) {
   return !queue.options().cublas_only && (is_deep(args) || is_narrow(args));
 }
 
+bool joins_group(const MatMul& args, const Queue& queue) {
+  return !queue.options().cublas_only && queue.compute_capability() == 90 && fits_group(args);
+}
+
 }  // namespace
 
 std::string_view library_of(const MatMul& args, const Queue& queue) {
@@ -65,6 +73,23 @@ void run(const MatMul& args, Queue& queue) {
   else if (args.n > 0)
     multiply(args, queue);
   if (args.a_sum) sum_terms(args, queue);
+}
+
+std::string_view library_of(const MatMulGroup& args, const Queue& queue) {
+  const auto alone = [&](const MatMul& product) {
+    return !joins_group(product, queue) && !library_of(product, queue).empty();
+  };
+  return std::ranges::all_of(args.products, alone) ? "cuBLASLt" : "";
+}
+
+void run(const MatMulGroup& args, Queue& queue) {
+  std::vector<MatMul> together;
+  for (const MatMul& product : args.products)
+    if (joins_group(product, queue))
+      together.push_back(product);
+    else
+      run(product, queue);
+  multiply_group(args.name, together, queue);
 }
 
 }  // namespace scrawl::cuda

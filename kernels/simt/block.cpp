@@ -66,6 +66,7 @@ void Block::run(const Job& job, int64_t index) {
       turns_ = Turns(job.order, std::ssize(threads_), seed + round);
       take_turns(seed, round);
     }
+    bulk_copies_.check_none_open();
     shared_memory_.check_guards();
   } catch (...) {
     abandon();
@@ -89,6 +90,7 @@ void Block::prepare(const Job& job, int64_t index) {
     thread.state = Thread::State::fresh;
     thread.index = {i % blockDim.x, i / blockDim.x % blockDim.y, i / (blockDim.x * blockDim.y)};
     thread.fiber = nullptr;
+    thread.copies_of = nullptr;
     thread.copies.clear();
   }
   warps_.resize((count + 31) / 32);
@@ -102,6 +104,7 @@ void Block::prepare(const Job& job, int64_t index) {
     warpgroup.arrived = warpgroup.ended = 0;
     warpgroup.products.clear();
   }
+  bulk_copies_.clear();
   shared_memory_.begin_block(job.shape.shared_bytes);
 }
 
@@ -280,6 +283,18 @@ void Block::end_warpgroup_meeting() {
   for (int i = 0; i < kWarpgroup; ++i) release(number * kWarpgroup + i);
 }
 
+void Block::wait_for(const void* barrier, std::source_location where) {
+  Thread& thread = threads_[running_];
+  thread.copies_of = barrier;
+  wait("mbarrier.try_wait", where, 0);
+  thread.copies_of = nullptr;
+}
+
+void Block::release_waiting_for(const void* barrier) {
+  for (int i = 0; i < std::ssize(threads_); ++i)
+    if (threads_[i].state == Thread::State::waiting && threads_[i].copies_of == barrier) release(i);
+}
+
 // --- messages ---------------------------------------------------------------------------------------------
 
 std::string Block::thread_name(int number) const {
@@ -303,6 +318,7 @@ void Block::fail_stuck() const {
   }
   for (int i = 0; i < std::ssize(threads_); ++i) {
     if (threads_[i].state != Thread::State::waiting) continue;
+    if (threads_[i].copies_of) fail(describe(i) + ", but the barrier's bytes do not come");
     const int width = threads_[i].in_warpgroup ? kWarpgroup : 32;
     for (int j = 0; j < width; ++j) {
       const int other = i / width * width + j;

@@ -11,6 +11,7 @@
 
 #include "kernels/launch_shape.h"
 #include "kernels/simt/async_copy.h"
+#include "kernels/simt/bulk_copy.h"
 #include "kernels/simt/fiber.h"
 #include "kernels/simt/meeting.h"
 #include "kernels/simt/order.h"
@@ -46,6 +47,10 @@ class Block {
   void* const* join_warpgroup(const char* what, void* operand, std::source_location where);
   void end_warpgroup_meeting();
   AsyncProducts& products() { return warpgroups_[running_ / kWarpgroup].products; }
+  BulkCopies& bulk_copies() { return bulk_copies_; }
+  /// Waits until release_waiting_for() the same.
+  void wait_for(const void* barrier, std::source_location where);
+  void release_waiting_for(const void* barrier);
   int lane() const { return running_ % 32; }
   AsyncCopies& copies() { return threads_[running_].copies; }
   SharedMemory& shared_memory() { return shared_memory_; }
@@ -59,8 +64,9 @@ class Block {
     Fiber* fiber = nullptr;      // on which it waits, from its first wait on
     const char* what = nullptr;  // it waits for, and where
     std::source_location where;
-    unsigned mask = 0;          // of the lanes that it waits for; 0 at a barrier
-    bool in_warpgroup = false;  // waits for its warpgroup
+    unsigned mask = 0;                // of the lanes that it waits for; else 0
+    bool in_warpgroup = false;        // waits for its warpgroup
+    const void* copies_of = nullptr;  // the barrier whose copies it waits for
     AsyncCopies copies;
   };
   /// Lanes that have come to a warp instruction.
@@ -93,12 +99,14 @@ class Block {
   void release(int number);
   void abandon();
   bool at_barrier(const Thread& thread) const {
-    return thread.state == Thread::State::waiting && thread.mask == 0 && !thread.in_warpgroup;
+    return thread.state == Thread::State::waiting && thread.mask == 0 && !thread.in_warpgroup &&
+           !thread.copies_of;
   }
   /// Whether thread a waits in the same meeting as thread b of its warp or warpgroup.
   bool waits_with(int a, int b) const {
     return threads_[a].state == Thread::State::waiting && threads_[a].mask == threads_[b].mask &&
-           threads_[a].in_warpgroup == threads_[b].in_warpgroup;
+           threads_[a].in_warpgroup == threads_[b].in_warpgroup &&
+           threads_[a].copies_of == threads_[b].copies_of;
   }
   Meeting& meeting_of(unsigned mask);
   [[noreturn]] void fail_stuck() const;
@@ -113,6 +121,7 @@ class Block {
   std::vector<Thread> threads_;
   std::vector<Warp> warps_;
   std::vector<Warpgroup> warpgroups_;
+  BulkCopies bulk_copies_;
   Turns turns_{Order::forward, 0, 0};
   int running_ = -1, ended_ = 0;
   Fiber* running_fiber_ = nullptr;

@@ -8,6 +8,7 @@
 #include "kernels/bf16.h"
 #include "kernels/cpu/queue.h"
 #include "kernels/cuda/matmul_parts.h"
+#include "kernels/matmul_group.h"
 #include "kernels/simt/queue.h"
 
 namespace scrawl::simt {
@@ -56,6 +57,16 @@ void run(const MatMul& args, Queue& queue) {
   cpu::run(product, processor);
   if (args.c_dtype == DType::bf16) round_product(c.data(), args, queue);
   if (args.a_sum && args.m > 0) sum_terms(args, queue);
+}
+
+void run(const MatMulGroup& args, Queue& queue) {
+  std::vector<MatMul> together;
+  for (const MatMul& product : args.products)
+    if (queue.compute_capability() == 90 && fits_group(product))
+      together.push_back(product);
+    else
+      run(product, queue);
+  multiply_group(args.name, together, queue);
 }
 
 }  // namespace scrawl::simt

@@ -2,6 +2,7 @@
 #include "kernels/matmul.h"
 
 #include "kernels/column_sum.h"
+#include "kernels/matmul_group.h"
 #include "tests/op_cases/draws.h"
 
 namespace scrawl::op_table {
@@ -39,34 +40,77 @@ Outputs reference(const Product& p, const std::vector<Numbers>& v) {
   return {c, sum};
 }
 
+std::vector<Input> inputs_of(const Product& p) {
+  return {{"a", stored(p.m, p.k, p.transpose_a, p.gap), normal(), constant, p.factors_dtype},
+          {"b", stored(p.k, p.n, p.transpose_b, p.gap), normal(), constant, p.factors_dtype},
+          {"bias", {p.n}, normal(), constant, p.c_dtype},
+          {"c", {p.m, p.n + p.gap}, normal(), state, p.c_dtype},
+          {"a_sum", {p.m}, normal(), state, DType::f32}};
+}
+
+/// t: as the inputs.
+MatMul arguments_of(const Product& p, const Tensor* t) {
+  return {.dtype = t[0].dtype(),
+          .c_dtype = t[3].dtype(),
+          .transpose_a = p.transpose_a,
+          .transpose_b = p.transpose_b,
+          .m = p.m,
+          .n = p.n,
+          .k = p.k,
+          .a = t[0].raw(),
+          .lda = t[0].dim(1),
+          .b = t[1].raw(),
+          .ldb = t[1].dim(1),
+          .c = t[3].raw(),
+          .ldc = t[3].dim(1),
+          .bias = p.bias ? t[2].raw() : nullptr,
+          .a_sum = p.sum ? t[4].data<float>() : nullptr,
+          .accumulate = p.accumulate};
+}
+
 OpCase matmul_case(std::string name, const Product& p) {
   return {.name = "matmul_" + name,
-          .inputs = {{"a", stored(p.m, p.k, p.transpose_a, p.gap), normal(), constant, p.factors_dtype},
-                     {"b", stored(p.k, p.n, p.transpose_b, p.gap), normal(), constant, p.factors_dtype},
-                     {"bias", {p.n}, normal(), constant, p.c_dtype},
-                     {"c", {p.m, p.n + p.gap}, normal(), state, p.c_dtype},
-                     {"a_sum", {p.m}, normal(), state, DType::f32}},
+          .inputs = inputs_of(p),
           .run =
               [=](Tape& tape, const std::vector<Tensor>& t) {
-                tape.device().run(MatMul{.dtype = t[0].dtype(),
-                                         .c_dtype = t[3].dtype(),
-                                         .transpose_a = p.transpose_a,
-                                         .transpose_b = p.transpose_b,
-                                         .m = p.m,
-                                         .n = p.n,
-                                         .k = p.k,
-                                         .a = t[0].raw(),
-                                         .lda = t[0].dim(1),
-                                         .b = t[1].raw(),
-                                         .ldb = t[1].dim(1),
-                                         .c = t[3].raw(),
-                                         .ldc = t[3].dim(1),
-                                         .bias = p.bias ? t[2].raw() : nullptr,
-                                         .a_sum = p.sum ? t[4].data<float>() : nullptr,
-                                         .accumulate = p.accumulate});
+                tape.device().run(arguments_of(p, t.data()));
                 return std::vector{t[3], t[4]};
               },
           .reference = [=](const std::vector<Numbers>& v) { return reference(p, v); }};
+}
+
+OpCase group_case(std::string name, const std::vector<Product>& products) {
+  constexpr size_t kInputs = 5;
+  OpCase op{.name = "matmul_group_" + name,
+            .inputs = {},
+            .run =
+                [=](Tape& tape, const std::vector<Tensor>& t) {
+                  MatMulGroup group;
+                  std::vector<Tensor> results;
+                  for (size_t i = 0; i < products.size(); ++i) {
+                    const Tensor* operands = &t[i * kInputs];
+                    group.products.push_back(arguments_of(products[i], operands));
+                    results.insert(results.end(), {operands[3], operands[4]});
+                  }
+                  tape.device().run(group);
+                  return results;
+                },
+            .reference =
+                [=](const std::vector<Numbers>& v) {
+                  Outputs all;
+                  for (size_t i = 0; i < products.size(); ++i) {
+                    const auto first = v.begin() + static_cast<int64_t>(i * kInputs);
+                    const Outputs results = reference(products[i], {first, first + kInputs});
+                    all.insert(all.end(), results.begin(), results.end());
+                  }
+                  return all;
+                }};
+  for (size_t i = 0; i < products.size(); ++i)
+    for (Input& input : inputs_of(products[i])) {
+      input.name += std::to_string(i);
+      op.inputs.push_back(input);
+    }
+  return op;
 }
 
 OpCase column_sum_case(std::string name, int64_t rows, int64_t columns, bool accumulate) {
@@ -153,6 +197,27 @@ std::vector<OpCase> matmul_cases() {
       matmul_case("few_terms", {.m = 145, .n = 64, .k = 21, .accumulate = true}),
       matmul_case("few_terms_32", {.m = 129, .n = 96, .k = 32}),
       matmul_case("f32_to_bf16", {.m = 33, .n = 21, .k = 132, .factors_dtype = DType::f32}),
+      group_case("of_one", {{.m = 8, .n = 8, .k = 1, .transpose_a = true, .c_dtype = DType::f32}}),
+      // One tile in several parts; whole tiles; parts of tiles, in both directions; what no group takes.
+      group_case(
+          "of_weight_gradients",
+          {{.m = 64, .n = 40, .k = 2085, .transpose_a = true, .sum = true, .c_dtype = DType::f32},
+           {.m = 128, .n = 128, .k = 64, .transpose_a = true, .accumulate = true, .c_dtype = DType::f32},
+           {.m = 200,
+            .n = 136,
+            .k = 97,
+            .transpose_a = true,
+            .sum = true,
+            .accumulate = true,
+            .gap = 8,
+            .c_dtype = DType::f32},
+           {.m = 21, .n = 16, .k = 300, .transpose_a = true, .sum = true, .c_dtype = DType::f32},
+           {.m = 72, .n = 320, .k = 300, .transpose_a = true, .sum = true, .c_dtype = DType::f32}}),
+      // More than one launch takes.
+      group_case(
+          "of_many",
+          std::vector<Product>(
+              13, {.m = 16, .n = 24, .k = 40, .transpose_a = true, .sum = true, .c_dtype = DType::f32})),
       column_sum_case("1x1", 1, 1, false),
       column_sum_case("1025x33", 1025, 33, false),
       column_sum_case("33x1025", 33, 1025, true),

@@ -40,27 +40,30 @@ struct TileOperand {
   }
 };
 
-__device__ __forceinline__ TileOperand tile_operand(const bf16* tile) {
+/// `next_tile`: how many values further on the tile lies that continues an operand of more than 64 rows of A
+/// or columns of B; operands along mn alone may be so large.
+__device__ __forceinline__ TileOperand tile_operand(const bf16* tile, int next_tile = 8) {
 #ifdef __CUDACC__
   const unsigned address = static_cast<unsigned>(__cvta_generic_to_shared(tile));
 #else
   const unsigned address = shared_address(tile);
 #endif
-  // The stride from 8 rows to the next 8; the leading offset does not matter for operands one tile wide.
+  // The stride leads from 8 rows to the next 8, the leading offset from a tile to the next.
   constexpr uint64_t kStride = 8 * kTileColumns * sizeof(bf16), kSwizzle128 = uint64_t{1} << 62;
-  return {(address & 0x3FFFF) >> 4 | uint64_t{1} << 16 | kStride >> 4 << 32 | kSwizzle128};
+  const uint64_t leading = next_tile * sizeof(bf16) >> 4;
+  return {(address & 0x3FFFF) >> 4 | leading << 16 | kStride >> 4 << 32 | kSwizzle128};
 }
 
 #ifdef __CUDACC__
 
 /// Keeps what is done with accumulators on its side of this place.
+__device__ __forceinline__ void pin(FragmentD& d) {
+  asm volatile("" : "+f"(d.values[0]), "+f"(d.values[1]), "+f"(d.values[2]), "+f"(d.values[3])::"memory");
+}
 template <int count>
 __device__ __forceinline__ void pin(FragmentD (&d)[count]) {
 #pragma unroll
-  for (int i = 0; i < count; ++i)
-    asm volatile(""
-                 : "+f"(d[i].values[0]), "+f"(d[i].values[1]), "+f"(d[i].values[2]),
-                   "+f"(d[i].values[3])::"memory");
+  for (int i = 0; i < count; ++i) pin(d[i]);
 }
 
 /// Comes before the products that follow a wait or another use of their registers: wgmma.fence.
@@ -123,6 +126,71 @@ __device__ __forceinline__ void start_product(FragmentD (&d)[4], TileOperand a, 
       : "l"(a.descriptor), "l"(b.descriptor), "r"(int{accumulate}), "n"(static_cast<int>(of_a)),
         "n"(static_cast<int>(of_b)));
 }
+/// D[64, 8] (+)= A · B: wgmma.mma_async.m64n8k16.
+template <Major of_a, Major of_b>
+__device__ __forceinline__ void start_product(FragmentD& d, TileOperand a, TileOperand b,
+                                              bool accumulate = true) {
+  asm volatile(
+      "{\n.reg .pred p;\nsetp.ne.b32 p, %6, 0;\n"
+      "wgmma.mma_async.sync.aligned.m64n8k16.f32.bf16.bf16 "
+      "{%0,%1,%2,%3}, "
+      "%4, %5, p, 1, 1, %7, %8;\n}"
+      : "+f"(d.values[0]), "+f"(d.values[1]), "+f"(d.values[2]), "+f"(d.values[3])
+      : "l"(a.descriptor), "l"(b.descriptor), "r"(int{accumulate}), "n"(static_cast<int>(of_a)),
+        "n"(static_cast<int>(of_b)));
+}
+/// D[64, 64] (+)= A · B: wgmma.mma_async.m64n64k16.
+template <Major of_a, Major of_b>
+__device__ __forceinline__ void start_product(FragmentD (&d)[8], TileOperand a, TileOperand b,
+                                              bool accumulate = true) {
+  asm volatile(
+      "{\n.reg .pred p;\nsetp.ne.b32 p, %34, 0;\n"
+      "wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 "
+      "{%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,"
+      "%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31}, "
+      "%32, %33, p, 1, 1, %35, %36;\n}"
+      : "+f"(d[0].values[0]), "+f"(d[0].values[1]), "+f"(d[0].values[2]), "+f"(d[0].values[3]),
+        "+f"(d[1].values[0]), "+f"(d[1].values[1]), "+f"(d[1].values[2]), "+f"(d[1].values[3]),
+        "+f"(d[2].values[0]), "+f"(d[2].values[1]), "+f"(d[2].values[2]), "+f"(d[2].values[3]),
+        "+f"(d[3].values[0]), "+f"(d[3].values[1]), "+f"(d[3].values[2]), "+f"(d[3].values[3]),
+        "+f"(d[4].values[0]), "+f"(d[4].values[1]), "+f"(d[4].values[2]), "+f"(d[4].values[3]),
+        "+f"(d[5].values[0]), "+f"(d[5].values[1]), "+f"(d[5].values[2]), "+f"(d[5].values[3]),
+        "+f"(d[6].values[0]), "+f"(d[6].values[1]), "+f"(d[6].values[2]), "+f"(d[6].values[3]),
+        "+f"(d[7].values[0]), "+f"(d[7].values[1]), "+f"(d[7].values[2]), "+f"(d[7].values[3])
+      : "l"(a.descriptor), "l"(b.descriptor), "r"(int{accumulate}), "n"(static_cast<int>(of_a)),
+        "n"(static_cast<int>(of_b)));
+}
+/// D[64, 128] (+)= A · B, B in two tiles: wgmma.mma_async.m64n128k16.
+template <Major of_a, Major of_b>
+__device__ __forceinline__ void start_product(FragmentD (&d)[2][8], TileOperand a, TileOperand b,
+                                              bool accumulate = true) {
+  asm volatile(
+      "{\n.reg .pred p;\nsetp.ne.b32 p, %66, 0;\n"
+      "wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 "
+      "{%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,"
+      "%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31,"
+      "%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47,"
+      "%48,%49,%50,%51,%52,%53,%54,%55,%56,%57,%58,%59,%60,%61,%62,%63}, "
+      "%64, %65, p, 1, 1, %67, %68;\n}"
+      : "+f"(d[0][0].values[0]), "+f"(d[0][0].values[1]), "+f"(d[0][0].values[2]), "+f"(d[0][0].values[3]),
+        "+f"(d[0][1].values[0]), "+f"(d[0][1].values[1]), "+f"(d[0][1].values[2]), "+f"(d[0][1].values[3]),
+        "+f"(d[0][2].values[0]), "+f"(d[0][2].values[1]), "+f"(d[0][2].values[2]), "+f"(d[0][2].values[3]),
+        "+f"(d[0][3].values[0]), "+f"(d[0][3].values[1]), "+f"(d[0][3].values[2]), "+f"(d[0][3].values[3]),
+        "+f"(d[0][4].values[0]), "+f"(d[0][4].values[1]), "+f"(d[0][4].values[2]), "+f"(d[0][4].values[3]),
+        "+f"(d[0][5].values[0]), "+f"(d[0][5].values[1]), "+f"(d[0][5].values[2]), "+f"(d[0][5].values[3]),
+        "+f"(d[0][6].values[0]), "+f"(d[0][6].values[1]), "+f"(d[0][6].values[2]), "+f"(d[0][6].values[3]),
+        "+f"(d[0][7].values[0]), "+f"(d[0][7].values[1]), "+f"(d[0][7].values[2]), "+f"(d[0][7].values[3]),
+        "+f"(d[1][0].values[0]), "+f"(d[1][0].values[1]), "+f"(d[1][0].values[2]), "+f"(d[1][0].values[3]),
+        "+f"(d[1][1].values[0]), "+f"(d[1][1].values[1]), "+f"(d[1][1].values[2]), "+f"(d[1][1].values[3]),
+        "+f"(d[1][2].values[0]), "+f"(d[1][2].values[1]), "+f"(d[1][2].values[2]), "+f"(d[1][2].values[3]),
+        "+f"(d[1][3].values[0]), "+f"(d[1][3].values[1]), "+f"(d[1][3].values[2]), "+f"(d[1][3].values[3]),
+        "+f"(d[1][4].values[0]), "+f"(d[1][4].values[1]), "+f"(d[1][4].values[2]), "+f"(d[1][4].values[3]),
+        "+f"(d[1][5].values[0]), "+f"(d[1][5].values[1]), "+f"(d[1][5].values[2]), "+f"(d[1][5].values[3]),
+        "+f"(d[1][6].values[0]), "+f"(d[1][6].values[1]), "+f"(d[1][6].values[2]), "+f"(d[1][6].values[3]),
+        "+f"(d[1][7].values[0]), "+f"(d[1][7].values[1]), "+f"(d[1][7].values[2]), "+f"(d[1][7].values[3])
+      : "l"(a.descriptor), "l"(b.descriptor), "r"(int{accumulate}), "n"(static_cast<int>(of_a)),
+        "n"(static_cast<int>(of_b)));
+}
 
 #else
 
@@ -151,16 +219,31 @@ void start_product(FragmentD (&d)[8], const FragmentA& a, TileOperand b, bool ac
                  .where = where});
 }
 template <Major of_a, Major of_b>
-void start_product(FragmentD (&d)[4], TileOperand a, TileOperand b, bool accumulate = true,
-                   std::source_location where = std::source_location::current()) {
-  start_product({.d = d[0].values,
-                 .columns = 32,
+void start_product_of_tiles(float* d, int columns, TileOperand a, TileOperand b, bool accumulate,
+                            std::source_location where) {
+  start_product({.d = d,
+                 .columns = columns,
                  .a_descriptor = a.descriptor,
                  .a_transposed = of_a == Major::mn,
                  .b_descriptor = b.descriptor,
                  .b_transposed = of_b == Major::mn,
                  .accumulate = accumulate,
                  .where = where});
+}
+template <Major of_a, Major of_b>
+void start_product(FragmentD& d, TileOperand a, TileOperand b, bool accumulate = true,
+                   std::source_location where = std::source_location::current()) {
+  start_product_of_tiles<of_a, of_b>(d.values, 8, a, b, accumulate, where);
+}
+template <Major of_a, Major of_b, int count>
+void start_product(FragmentD (&d)[count], TileOperand a, TileOperand b, bool accumulate = true,
+                   std::source_location where = std::source_location::current()) {
+  start_product_of_tiles<of_a, of_b>(d[0].values, 8 * count, a, b, accumulate, where);
+}
+template <Major of_a, Major of_b>
+void start_product(FragmentD (&d)[2][8], TileOperand a, TileOperand b, bool accumulate = true,
+                   std::source_location where = std::source_location::current()) {
+  start_product_of_tiles<of_a, of_b>(d[0][0].values, 128, a, b, accumulate, where);
 }
 
 #endif

@@ -1,0 +1,102 @@
+#include "kernels/simt/bulk_copy.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "kernels/simt/block.h"
+#include "kernels/simt/fault.h"
+
+namespace scrawl::simt {
+
+namespace {
+
+constexpr int kRowBytes = kTensorMapColumns * sizeof(bf16);
+constexpr int kTileAlignment = 1024;  // that swizzling repeats after
+
+}  // namespace
+
+void BulkCopies::start_barrier(const void* barrier, std::source_location where) {
+  if (!Block::current().shared_memory().contains(barrier, sizeof(uint64_t)))
+    fail("starts a barrier at " + text(where) + " in something else than shared memory");
+  barriers_.push_back({.address = barrier});
+}
+
+BulkCopies::Barrier& BulkCopies::find(const void* address, std::source_location where) {
+  const auto found = std::find_if(barriers_.begin(), barriers_.end(),
+                                  [&](const Barrier& barrier) { return barrier.address == address; });
+  if (found == barriers_.end()) fail("uses a barrier at " + text(where) + " that was not started");
+  return *found;
+}
+
+void BulkCopies::expect(const void* barrier, int64_t bytes, std::source_location where) {
+  Barrier& found = find(barrier, where);
+  if (found.expecting)
+    fail("expects bytes at " + text(where) + " in a phase of a barrier that has been told already");
+  found.expecting = true;
+  found.bytes += bytes;
+}
+
+void BulkCopies::start(bf16* tile, const TensorMap& map, int row, int column, const void* barrier,
+                       std::source_location where) {
+  SharedMemory& memory = Block::current().shared_memory();
+  const int64_t bytes = int64_t{map.tile_rows} * kRowBytes;
+  if (!memory.contains(tile, bytes))
+    fail("copies at " + text(where) + " to something else than shared memory");
+  if (memory.offset_of(tile) % kTileAlignment != 0)
+    fail("copies at " + text(where) + " to a tile that is not aligned");
+  Barrier& found = find(barrier, where);
+  std::memset(tile, kUnwritten, bytes);
+  found.copies.push_back({tile, map, row, column, where});
+  found.bytes -= bytes;
+}
+
+/// Row by row, pieces of 16 bytes swizzled within 128.
+void BulkCopies::Copy::arrive() const {
+  constexpr int kPiece = 8;
+  for (int i = 0; i < map.tile_rows; ++i)
+    for (int j = 0; j < kTensorMapColumns; ++j) {
+      const bool exists = row + i < map.rows && column + j < map.columns;
+      tile[i * kTensorMapColumns + ((j / kPiece ^ i % 8) * kPiece + j % kPiece)] =
+          exists ? map.matrix[(row + i) * map.ld + column + j] : bf16{};
+    }
+}
+
+bool BulkCopies::try_wait(const void* barrier, unsigned parity, std::source_location where) {
+  Barrier& found = find(barrier, where);
+  if (found.phase % 2 != parity) return true;
+  if (!found.expecting || found.bytes != 0) return false;
+  for (const Copy& copy : found.copies) copy.arrive();
+  found.copies.clear();
+  found.expecting = false;
+  ++found.phase;
+  return true;
+}
+
+void BulkCopies::check_none_open() const {
+  for (const Barrier& barrier : barriers_)
+    if (!barrier.copies.empty())
+      fail("ends without anybody having waited for the copy started at " +
+           text(barrier.copies.front().where));
+}
+
+void start_copy_barrier(const void* barrier, std::source_location where) {
+  Block::current().bulk_copies().start_barrier(barrier, where);
+}
+
+void expect_copies(const void* barrier, int64_t bytes, std::source_location where) {
+  Block::current().bulk_copies().expect(barrier, bytes, where);
+  Block::current().release_waiting_for(barrier);
+}
+
+void start_bulk_copy(bf16* tile, const TensorMap& map, int row, int column, const void* barrier,
+                     std::source_location where) {
+  Block::current().bulk_copies().start(tile, map, row, column, barrier, where);
+  Block::current().release_waiting_for(barrier);
+}
+
+void wait_for_bulk_copies(const void* barrier, unsigned parity, std::source_location where) {
+  while (!Block::current().bulk_copies().try_wait(barrier, parity, where))
+    Block::current().wait_for(barrier, where);
+}
+
+}  // namespace scrawl::simt
