@@ -9,13 +9,8 @@ Tensor Recomputation::wanted_like(const Tensor& x) const {
 }
 
 void Recomputation::arrive(const Tensor& values) {
-  if (!wanted()) return;
-  std::vector<Waiting> waiting = std::exchange(waiting_, {});  // pending until they are under way
-  std::vector<Use> uses;
-  for (Waiting& each : waiting) uses.push_back(std::move(each.use));
-  values.device().aside([uses = std::move(uses), values] {
-    for (const Use& use : uses) use(values);
-  });
+  const std::vector<Waiting> waiting = std::exchange(waiting_, {});  // pending until they are under way
+  for (const Waiting& each : waiting) each.use(values);
 }
 
 Kept::Kept(const Tensor& x) : x_(x) {
@@ -23,14 +18,10 @@ Kept::Kept(const Tensor& x) : x_(x) {
   if (x.recomputation()) memory_ = std::exchange(x_.buffer_, nullptr);
 }
 
-void Kept::use_aside(std::initializer_list<std::shared_ptr<Gradient>> gradients,
-                     Recomputation::Use use) const {
+void Kept::use(std::initializer_list<std::shared_ptr<Gradient>> gradients, Recomputation::Use use) const {
   Tensor x = x_;
   if (x.recomputation()) x.buffer_ = memory_.lock();
-  if (x.buffer_) {
-    x.device().aside([x, use = std::move(use)] { use(x); });
-    return;
-  }
+  if (x.buffer_) return use(x);
   Recomputation::Waiting waiting{std::move(use), {}};
   for (const auto& gradient : gradients) waiting.of.emplace_back(gradient);
   x.recomputation()->waiting_.push_back(std::move(waiting));

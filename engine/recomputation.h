@@ -16,7 +16,7 @@ class Recomputation {
   bool wanted() const { return !waiting_.empty(); }
   /// Where to compute the values to: memory like `x`, or an undefined tensor when nobody waits.
   Tensor wanted_like(const Tensor& x) const;
-  /// The values are under way: what has waited for them goes aside.
+  /// The values are under way: calls who has waited for them.
   void arrive(const Tensor& values);
 
  private:
@@ -33,9 +33,9 @@ class Recomputation {
 class Kept {
  public:
   explicit Kept(const Tensor& x);
-  /// Runs `use`, which adds to these gradients, beside what follows (Device::aside): now or, if the values
-  /// are gone, when they are back.  What it has captured stays as long as it needs.
-  void use_aside(std::initializer_list<std::shared_ptr<Gradient>> gradients, Recomputation::Use use) const;
+  /// Calls `use`, which has the values' share of these gradients computed: now or, if the values are gone,
+  /// when they are back.
+  void use(std::initializer_list<std::shared_ptr<Gradient>> gradients, Recomputation::Use use) const;
 
  private:
   Tensor x_;

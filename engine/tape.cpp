@@ -2,21 +2,10 @@
 
 #include <algorithm>
 
-#include "kernels/cast.h"
 #include "kernels/elementwise.h"
 
 namespace scrawl {
 namespace {
-
-/// y (+)= x.
-void copy(Device& device, const Tensor& x, const GradientTarget& y) {
-  device.run(Cast{.from = x.dtype(),
-                  .to = x.dtype(),
-                  .x = x.raw(),
-                  .y = y.data,
-                  .elements = x.elements(),
-                  .accumulate = y.accumulate});
-}
 
 bool any_differentiated(std::initializer_list<const Tensor*> tensors) {
   return std::any_of(tensors.begin(), tensors.end(),
@@ -67,6 +56,7 @@ void Tape::backward(const Tensor& loss, float weight, size_t down_to) {
   device_.run(Fill{.y = loss.gradient()->value.data<float>(), .elements = 1, .value = weight});
   loss.gradient()->written = true;
   walk(down_to);
+  weight_gradients_.start();
   device_.join();
 }
 
@@ -74,47 +64,14 @@ void Tape::walk(size_t down_to) {
   while (nodes_.size() > down_to) {
     while (!marks_.empty() && marks_.back() >= nodes_.size()) {
       marks_.pop_back();
-      if (at_mark_) at_mark_();
+      if (!at_mark_) continue;
+      weight_gradients_.start();
+      at_mark_();
     }
     Node node = std::move(nodes_.back());
     nodes_.pop_back();
     const Tensor dy = node.first.take_gradient(), dz = node.second.take_gradient();
     if (dy.defined() || dz.defined()) node.backward(dy, dz);  // else it did not reach the loss
-  }
-}
-
-GradientTarget gradient_target(Device& device, const std::shared_ptr<Gradient>& slot, const Shape& shape,
-                               DType dtype) {
-  if (!slot) return {};
-  if (!slot->written) {
-    if (!slot->value.defined()) slot->value = Tensor(device, shape, dtype);
-    slot->written = true;
-    return {slot->value.raw(), false};
-  }
-  if (slot->lent && !slot->value.unique()) {
-    Tensor own(device, slot->value.shape(), slot->value.dtype());
-    copy(device, slot->value, {own.raw()});
-    slot->value = own;
-  }
-  slot->lent = false;
-  return {slot->value.raw(), true};
-}
-
-GradientTarget row_sum_target(Device& device, const std::shared_ptr<Gradient>& slot, int64_t channels) {
-  if (!slot || slot->written || !slot->row_sum || slot->pending != 1) return {};
-  RowSum& sum = *slot->row_sum;
-  if (sum.target->beside) return {};
-  sum.yielded = true;
-  return gradient_target(device, sum.target, {channels});
-}
-
-void pass_gradient(Device& device, const std::shared_ptr<Gradient>& slot, const Tensor& dy) {
-  if (!slot) return;
-  if (!slot->written && !slot->value.defined()) {
-    slot->value = dy;
-    slot->written = slot->lent = true;
-  } else {
-    copy(device, dy, gradient_target(device, slot, dy.shape(), dy.dtype()));
   }
 }
 

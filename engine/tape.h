@@ -5,53 +5,10 @@
 #include <utility>
 #include <vector>
 
-#include "engine/tensor.h"
+#include "engine/weight_gradients.h"
 #include "kernels/step_state.h"
 
 namespace scrawl {
-
-struct Gradient;
-
-/// An operation's wish for the sum over rows of its output's gradient, which is its bias's gradient: who
-/// computes that gradient has its values in hand and may yield their sum, too.
-struct RowSum {
-  std::shared_ptr<Gradient> target;
-  bool yielded = false;  // the target has it: no need to take it from the gradient
-};
-
-/// The gradient of one tensor.  `value` stays undefined until something flows in; a parameter's is a place in
-/// the arena of gradients, there from the start.
-struct Gradient {
-  Tensor value;
-  bool written = false;  // false: the next kernel overwrites, true: it adds
-  bool lent = false;     // the memory may serve other gradients too: copy before adding
-  bool beside = false;   // kernels that went aside add to it
-  int pending = 0;       // recorded uses of the tensor whose share is not under way yet; see PendingUse
-  std::shared_ptr<RowSum> row_sum{};  // null when nobody wishes for it
-};
-
-/// Counts in a gradient's slot, which may be null, as long as it lives.
-class PendingUse {
- public:
-  explicit PendingUse(std::shared_ptr<Gradient> slot) : slot_(std::move(slot)) {
-    if (slot_) ++slot_->pending;
-  }
-  ~PendingUse() {
-    if (slot_) --slot_->pending;
-  }
-  PendingUse(PendingUse&&) = default;
-  PendingUse& operator=(PendingUse&&) = delete;
-
- private:
-  std::shared_ptr<Gradient> slot_;
-};
-
-/// Where a backward kernel writes: nowhere (data null), over or onto what is there.
-struct GradientTarget {
-  void* data = nullptr;
-  bool accumulate = false;
-  float* f32() const { return static_cast<float*>(data); }
-};
 
 /// One forward pass and, when it records, the list of what to do backwards.
 /// Every operation takes the tape first: it knows the device, whether the model trains (batch statistics,
@@ -67,7 +24,7 @@ class Tape {
 
   /// `state` lies in device memory and gives seed and step to random operations; null when none is used.
   Tape(Device& device, Mode mode, const StepState* state = nullptr)
-      : device_(device), mode_(mode), state_(state) {}
+      : device_(device), mode_(mode), state_(state), weight_gradients_(device) {}
 
   Device& device() const { return device_; }
   bool training() const { return mode_ == Mode::train; }
@@ -79,6 +36,9 @@ class Tape {
   void record(Tensor& y, std::initializer_list<const Tensor*> inputs, Backward backward);
   /// The same from two outputs.  The gradient of one that did not reach the loss is undefined.
   void record(Tensor& y, Tensor& z, std::initializer_list<const Tensor*> inputs, BackwardOfTwo backward);
+
+  /// Those of linear layers, as far as the list has been walked back.
+  WeightGradients& weight_gradients() { return weight_gradients_; }
 
   /// Where the list ends now.
   size_t position() const { return nodes_.size(); }
@@ -112,22 +72,9 @@ class Tape {
   const StepState* state_;
   uint32_t next_stream_ = 0;
   std::vector<Node> nodes_;
+  WeightGradients weight_gradients_;
   std::vector<size_t> marks_;
   std::function<void()> at_mark_;
 };
-
-/// A place for the gradient of a tensor with this shape and type: allocated at first use.  `slot` may be
-/// null.
-GradientTarget gradient_target(Device& device, const std::shared_ptr<Gradient>& slot, const Shape& shape,
-                               DType dtype = DType::f32);
-
-/// Where the sum over rows of what is about to flow into `slot` goes, when that is wished for, is all that
-/// will flow in, and nothing beside this lane adds to the same.  Call it ahead of gradient_target() and
-/// pass_gradient().
-GradientTarget row_sum_target(Device& device, const std::shared_ptr<Gradient>& slot, int64_t channels);
-
-/// dx (+)= dy without a copy when nothing has flowed into dx yet: both then share memory until one is added
-/// to.
-void pass_gradient(Device& device, const std::shared_ptr<Gradient>& slot, const Tensor& dy);
 
 }  // namespace scrawl

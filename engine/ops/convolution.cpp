@@ -4,6 +4,22 @@
 #include "engine/recomputation.h"
 
 namespace scrawl::ops {
+namespace {
+
+void weight_backward(Device& device, const ConvolutionShape& shape, const Tensor& x, const Tensor& dy,
+                     const Tensor& weight, const std::shared_ptr<Gradient>& bias) {
+  const auto to_w = gradient_target(device, weight.gradient(), weight.shape());
+  const auto to_b = gradient_target(device, bias, {weight.dim(0)});
+  device.run(ConvolutionBackwardWeight{.dtype = dy.dtype(),
+                                       .shape = shape,
+                                       .x = x.raw(),
+                                       .dy = dy.raw(),
+                                       .dw = to_w.f32(),
+                                       .dbias = to_b.f32(),
+                                       .accumulate = to_w.accumulate});
+}
+
+}  // namespace
 
 Tensor convolution(Tape& tape, const Tensor& x, const Tensor& weight, const Tensor& bias, int stride,
                    int padding) {
@@ -38,16 +54,8 @@ Tensor convolution(Tape& tape, const Tensor& x, const Tensor& weight, const Tens
                                                       .dx = to.data,
                                                       .accumulate = to.accumulate});
                 if (weight.gradient())
-                  kept.use_aside({weight.gradient(), db}, [=, &device](const Tensor& values) {
-                    const auto to_w = gradient_target(device, weight.gradient(), weight.shape());
-                    const auto to_b = gradient_target(device, db, {weight.dim(0)});
-                    device.run(ConvolutionBackwardWeight{.dtype = dy.dtype(),
-                                                         .shape = shape,
-                                                         .x = values.raw(),
-                                                         .dy = dy.raw(),
-                                                         .dw = to_w.f32(),
-                                                         .dbias = to_b.f32(),
-                                                         .accumulate = to_w.accumulate});
+                  kept.use({weight.gradient(), db}, [=, &device](const Tensor& values) {
+                    device.aside([=, &device] { weight_backward(device, shape, values, dy, weight, db); });
                   });
               });
   return y;

@@ -1,41 +1,9 @@
 #include "engine/ops.h"
 #include "engine/recomputation.h"
-#include "kernels/column_sum.h"
 #include "kernels/matmul.h"
 
 namespace scrawl::ops {
 namespace {
-
-/// dW (+)= dyᵀ x, and db (+)= Σ_rows dy unless its slot is null.
-void weight_backward(Device& device, const Tensor& x, const Tensor& dy, const Tensor& weight,
-                     const std::shared_ptr<Gradient>& bias) {
-  const int64_t out = weight.dim(0), in = weight.dim(1), rows = dy.shape().rows();
-  const auto to_w = gradient_target(device, weight.gradient(), weight.shape());
-  const auto to_b = gradient_target(device, bias, {out});
-  if (bias) bias->beside = true;
-  const bool together = to_w.accumulate == to_b.accumulate;
-  device.run(MatMul{.name = "linear.backward_weight",
-                    .dtype = dy.dtype(),
-                    .transpose_a = true,
-                    .m = out,
-                    .n = in,
-                    .k = rows,
-                    .a = dy.raw(),
-                    .lda = out,
-                    .b = x.raw(),
-                    .ldb = in,
-                    .c = to_w.data,
-                    .ldc = in,
-                    .a_sum = together ? to_b.f32() : nullptr,
-                    .accumulate = to_w.accumulate});
-  if (to_b.data && !together)
-    device.run(ColumnSum{.dtype = dy.dtype(),
-                         .x = dy.raw(),
-                         .sum = to_b.f32(),
-                         .rows = rows,
-                         .columns = static_cast<int>(out),
-                         .accumulate = to_b.accumulate});
-}
 
 /// dx (+)= dy W.
 void input_backward(Device& device, const Tensor& dy, const Tensor& weight, const GradientTarget& dx) {
@@ -80,18 +48,18 @@ Tensor linear(Tape& tape, const Tensor& x, const Tensor& weight, const Tensor& b
                            .bias = bias.defined() ? bias.raw() : nullptr});
 
   const auto bias_sum = std::make_shared<RowSum>(RowSum{.target = bias.gradient()});
-  tape.record(
-      y, {&x, &weight, &bias},
-      [=, &device = tape.device(), kept = Kept(x), shape = x.shape(), dx = x.gradient()](const Tensor& dy) {
-        // The input's gradient goes first: others wait for it.
-        if (const auto to = gradient_target(device, dx, shape, dy.dtype()); to.data)
-          input_backward(device, dy, weight, to);
-        if (!weight.gradient()) return;
-        const auto db = bias_sum->yielded ? nullptr : bias_sum->target;
-        kept.use_aside({weight.gradient(), db}, [=, &device](const Tensor& values) {
-          weight_backward(device, values, dy, weight, db);
-        });
-      });
+  tape.record(y, {&x, &weight, &bias},
+              [=, &tape, kept = Kept(x), shape = x.shape(), dx = x.gradient()](const Tensor& dy) {
+                Device& device = tape.device();
+                // The input's gradient goes first: others wait for it.
+                if (const auto to = gradient_target(device, dx, shape, dy.dtype()); to.data)
+                  input_backward(device, dy, weight, to);
+                if (!weight.gradient()) return;
+                const auto db = bias_sum->yielded ? nullptr : bias_sum->target;
+                kept.use({weight.gradient(), db}, [=, &tape](const Tensor& values) {
+                  tape.weight_gradients().add(values, dy, weight, db);
+                });
+              });
   if (y.gradient() && bias_sum->target) y.gradient()->row_sum = bias_sum;
   return y;
 }

@@ -1,0 +1,55 @@
+#include "engine/gradient.h"
+
+#include "kernels/cast.h"
+
+namespace scrawl {
+namespace {
+
+/// y (+)= x.
+void copy(Device& device, const Tensor& x, const GradientTarget& y) {
+  device.run(Cast{.from = x.dtype(),
+                  .to = x.dtype(),
+                  .x = x.raw(),
+                  .y = y.data,
+                  .elements = x.elements(),
+                  .accumulate = y.accumulate});
+}
+
+}  // namespace
+
+GradientTarget gradient_target(Device& device, const std::shared_ptr<Gradient>& slot, const Shape& shape,
+                               DType dtype) {
+  if (!slot) return {};
+  if (!slot->written) {
+    if (!slot->value.defined()) slot->value = Tensor(device, shape, dtype);
+    slot->written = true;
+    return {slot->value.raw(), false};
+  }
+  if (slot->lent && !slot->value.unique()) {
+    Tensor own(device, slot->value.shape(), slot->value.dtype());
+    copy(device, slot->value, {own.raw()});
+    slot->value = own;
+  }
+  slot->lent = false;
+  return {slot->value.raw(), true};
+}
+
+GradientTarget row_sum_target(Device& device, const std::shared_ptr<Gradient>& slot, int64_t channels) {
+  if (!slot || slot->written || !slot->row_sum || slot->pending != 1) return {};
+  RowSum& sum = *slot->row_sum;
+  if (sum.target->beside) return {};
+  sum.yielded = true;
+  return gradient_target(device, sum.target, {channels});
+}
+
+void pass_gradient(Device& device, const std::shared_ptr<Gradient>& slot, const Tensor& dy) {
+  if (!slot) return;
+  if (!slot->written && !slot->value.defined()) {
+    slot->value = dy;
+    slot->written = slot->lent = true;
+  } else {
+    copy(device, dy, gradient_target(device, slot, dy.shape(), dy.dtype()));
+  }
+}
+
+}  // namespace scrawl
