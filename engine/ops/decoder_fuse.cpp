@@ -6,7 +6,7 @@
 
 #include "engine/ops.h"
 #include "kernels/decoder_weights.h"
-#include "kernels/matmul.h"
+#include "kernels/matmul_group.h"
 #include "kernels/upsample.h"
 
 namespace scrawl::ops {
@@ -118,21 +118,27 @@ void map_backward(Device& device, const Tensor& x, const Tensor& dz, const Tenso
 }
 
 /// dG_i = dz_iᵀ x_i, in fp32.  Level 0 also makes db: its product reads dy anyway.
-void product_backward(Device& device, const Tensor& x, const Tensor& dz, const Tensor& dg, float* db) {
-  const int64_t width = dg.dim(0), channels = dg.dim(1);
-  device.run(MatMul{.name = "decoder_fuse.backward_weight",
-                    .dtype = x.dtype(),
-                    .transpose_a = true,
-                    .m = width,
-                    .n = channels,
-                    .k = x.shape().rows(),
-                    .a = dz.raw(),
-                    .lda = width,
-                    .b = x.raw(),
-                    .ldb = channels,
-                    .c = dg.raw(),
-                    .ldc = channels,
-                    .a_sum = db});
+void products_backward(Device& device, const Inputs& in, const std::array<Tensor, kLevels>& dz,
+                       const std::array<Tensor, kLevels>& dg, const Tensor& db) {
+  MatMulGroup group{.name = "decoder_fuse.backward_weight", .products = {}};
+  for (int i = 0; i < kLevels; ++i) {
+    const Tensor& x = in.maps[i];
+    const int64_t width = dg[i].dim(0), channels = dg[i].dim(1);
+    group.products.push_back({.name = group.name,
+                              .dtype = x.dtype(),
+                              .transpose_a = true,
+                              .m = width,
+                              .n = channels,
+                              .k = x.shape().rows(),
+                              .a = dz[i].raw(),
+                              .lda = width,
+                              .b = x.raw(),
+                              .ldb = channels,
+                              .c = dg[i].raw(),
+                              .ldc = channels,
+                              .a_sum = i == 0 ? db.data<float>() : nullptr});
+  }
+  device.run(group);
 }
 
 /// dF_i, dW_i and db_i of all levels.
@@ -180,17 +186,17 @@ Tensor decoder_fuse(Tape& tape, const std::array<Tensor, 4>& maps, const std::ar
                &biases[0], &biases[1], &biases[2], &biases[3], &fuse},
               [in, g = g, &device](const Tensor& dy) {
                 const Tensor db(device, {in.width()});
-                std::array<Tensor, kLevels> dg;
-                Tensor dz = dy;
+                std::array<Tensor, kLevels> dz, dg;
                 for (int i = 0; i < kLevels; ++i) {
-                  if (i > 0 && !same_grid(in.maps[i], in.maps[i - 1])) dz = down(device, dy, in.maps[i]);
+                  const bool shared = i > 0 && same_grid(in.maps[i], in.maps[i - 1]);
+                  dz[i] = i == 0 ? dy : shared ? dz[i - 1] : down(device, dy, in.maps[i]);
                   dg[i] = Tensor(device, g[i].shape());
-                  map_backward(device, in.maps[i], dz, g[i]);  // first: others wait for it
-                  device.aside([=, &device, x = in.maps[i], dg = dg[i]] {
-                    product_backward(device, x, dz, dg, i == 0 ? db.data<float>() : nullptr);
-                  });
+                  map_backward(device, in.maps[i], dz[i], g[i]);
                 }
-                device.aside([=, &device] { parameters_backward(device, in, dg, db); });
+                device.aside([=, &device] {
+                  products_backward(device, in, dz, dg, db);
+                  parameters_backward(device, in, dg, db);
+                });
               });
   return y;
 }
