@@ -22,10 +22,18 @@ namespace {
 struct Backend {
   DeviceKind kind = DeviceKind::cpu;
   bool cudnn = false, cublas_only = false;
+  bool hopper = true;  // where it is simulated
+
+  Device::Options options() const {
+    return {.kind = kind,
+            .simt = {.compute_capability = hopper ? 90 : 80},
+            .cudnn = cudnn,
+            .cublas_only = cublas_only};
+  }
 };
 void PrintTo(const Backend& backend, std::ostream* out) {
   *out << name_of(backend.kind) << (backend.cudnn ? " with cuDNN" : "")
-       << (backend.cublas_only ? " with cuBLASLt only" : "");
+       << (backend.cublas_only ? " with cuBLASLt only" : "") << (backend.hopper ? "" : " of 8.0");
 }
 
 using Parameters = std::tuple<Backend, DType, OpCase>;
@@ -37,13 +45,17 @@ TEST_P(OpTable, MatchesDoublePrecision) {
   if (const std::string reason = Device::absence(backend.kind); !reason.empty()) GTEST_SKIP() << reason;
   if (const std::string reason = backend.cudnn ? Device::cudnn_absence() : ""; !reason.empty())
     GTEST_SKIP() << reason;
-  check(op, {.kind = backend.kind, .cudnn = backend.cudnn, .cublas_only = backend.cublas_only}, storage,
-        backend.cudnn ? cudnn_tolerance(storage) : Tolerance{});
+  check(op, backend.options(), storage, backend.cudnn ? cudnn_tolerance(storage) : Tolerance{});
 }
 
 auto table(Backend backend, DType storage, const std::vector<OpCase>& cases) {
   return ::testing::Combine(::testing::Values(backend), ::testing::Values(storage),
                             ::testing::ValuesIn(cases));
+}
+
+std::vector<OpCase> joined(std::vector<OpCase> cases, const std::vector<OpCase>& more) {
+  cases.insert(cases.end(), more.begin(), more.end());
+  return cases;
 }
 
 auto table(Backend backend, DType storage) {
@@ -59,6 +71,12 @@ INSTANTIATE_TEST_SUITE_P(Cpu, OpTable, table({DeviceKind::cpu}, DType::f32), nam
 // The kernels of the GPU, run by the simulator.
 INSTANTIATE_TEST_SUITE_P(Simt, OpTable, table({DeviceKind::simt}, DType::f32), name_of_test);
 INSTANTIATE_TEST_SUITE_P(SimtBf16, OpTable, table({DeviceKind::simt}, DType::bf16), name_of_test);
+// The portable forms of what has one for Hopper.
+constexpr Backend kAmpere{.kind = DeviceKind::simt, .hopper = false};
+INSTANTIATE_TEST_SUITE_P(SimtAmpereBf16, OpTable,
+                         table(kAmpere, DType::bf16,
+                               joined(joined(convolution_cases(), matmul_cases()), attention_cases())),
+                         name_of_test);
 #endif
 #ifdef SCRAWL_CUDA
 INSTANTIATE_TEST_SUITE_P(Cuda, OpTable, table({DeviceKind::cuda}, DType::f32), name_of_test);
@@ -68,12 +86,8 @@ constexpr Backend kCublas{.kind = DeviceKind::cuda, .cublas_only = true};
 INSTANTIATE_TEST_SUITE_P(CublasBf16, OpTable, table(kCublas, DType::bf16, matmul_cases()), name_of_test);
 #endif
 #ifdef SCRAWL_CUDNN
-/// The cases of operations that have a second implementation.
-std::vector<OpCase> cudnn_cases() {
-  std::vector<OpCase> cases = convolution_cases();
-  for (OpCase& op : batch_norm_relu_cases()) cases.push_back(std::move(op));
-  return cases;
-}
+// Operations that have a second implementation.
+const auto cudnn_cases = [] { return joined(convolution_cases(), batch_norm_relu_cases()); };
 constexpr Backend kCudnn{.kind = DeviceKind::cuda, .cudnn = true};
 INSTANTIATE_TEST_SUITE_P(Cudnn, OpTable, table(kCudnn, DType::f32, cudnn_cases()), name_of_test);
 INSTANTIATE_TEST_SUITE_P(CudnnBf16, OpTable, table(kCudnn, DType::bf16, cudnn_cases()), name_of_test);

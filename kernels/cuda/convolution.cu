@@ -9,7 +9,8 @@
 // that no patch reaches.  Where patches overlap, their columns stay in fp32 until they are added; but for
 // 3 × 3 of stride 1 in bf16 the product adds them up itself: a row of columns then holds, for each output, dy
 // of the nine patches that saw a cell, since w is a matrix [outputs · taps, channels] as it lies.
-// Where convolution_direct.h has a kernel that reads patches where they lie, it takes the work instead.
+// Where convolution_direct.h or weight_gradients_wgmma.cuh has a kernel that reads patches where they lie, it
+// takes the work instead.
 // Cost: besides the product, writing and reading the columns, kernel² / stride² times the input.
 // Limits: 2³¹ positions; one image's columns and values, in packs, below 2³¹.
 #include "kernels/convolution.h"
@@ -26,6 +27,7 @@
 #include "kernels/cuda/device/shared.cuh"
 #include "kernels/cuda/device/storage.cuh"
 #include "kernels/cuda/device/vector.cuh"
+#include "kernels/cuda/weight_gradients_wgmma.cuh"
 #include "kernels/matmul.h"
 
 namespace scrawl::SCRAWL_GPU {
@@ -354,6 +356,7 @@ void run(const ConvolutionBackwardInput& args, Queue& queue) {
 }
 
 void run(const ConvolutionBackwardWeight& args, Queue& queue) {
+  if (queue.compute_capability() == 90 && fits_group(args)) return multiply_group(args, queue);
   if (convolve_weight_directly(args, queue) || convolve_image_weight_directly(args, queue)) return;
   const int64_t outputs = args.shape.out_channels;
   if (args.dbias)

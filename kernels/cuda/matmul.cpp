@@ -13,6 +13,7 @@
 #include "kernels/cuda/matmul_parts.h"
 #include "kernels/cuda/matmul_plans.h"
 #include "kernels/cuda/queue.h"
+#include "kernels/cuda/weight_gradients_wgmma.cuh"
 #include "kernels/matmul_group.h"
 
 namespace scrawl::cuda {

@@ -1,8 +1,5 @@
 #pragma once
 // What a matrix product of ours needs beside the product itself.
-#include <span>
-#include <string_view>
-
 #include "kernels/matmul.h"
 
 namespace scrawl::cuda {
@@ -18,10 +15,6 @@ void multiply_deep(const MatMul&, Queue&);
 /// Whether multiply_narrow() takes a product.
 bool is_narrow(const MatMul&);
 void multiply_narrow(const MatMul&, Queue&);
-/// Whether multiply_group(), which only compute capability 9.0 has, takes a product: one that is not so large
-/// that it fills a GPU by itself.  It computes a_sum too.
-bool fits_group(const MatMul&);
-void multiply_group(std::string_view name, std::span<const MatMul> products, Queue&);
 }  // namespace scrawl::cuda
 
 namespace scrawl::simt {
@@ -30,7 +23,5 @@ bool is_narrow(const MatMul&);
 void multiply_narrow(const MatMul&, Queue&);
 bool is_deep(const MatMul&);
 void multiply_deep(const MatMul&, Queue&);
-bool fits_group(const MatMul&);
-void multiply_group(std::string_view name, std::span<const MatMul> products, Queue&);
 void round_product(const float* from, const MatMul&, Queue&);
 }  // namespace scrawl::simt

@@ -1,6 +1,7 @@
 #include "kernels/cuda/tensor_map.h"
 
 #include <cuda.h>
+#include <fmt/ranges.h>
 
 #include <cstring>
 
@@ -23,22 +24,29 @@ auto encoder() {
 
 }  // namespace
 
-TensorMap tensor_map(const bf16* matrix, int64_t rows, int64_t columns, int64_t ld, int tile_rows) {
+TensorMap tensor_map(const TiledTensor& tensor) {
   static const auto encode = encoder();
   static_assert(sizeof(TensorMap) == sizeof(CUtensorMap) && alignof(TensorMap) >= 64);
-  const cuuint64_t sizes[] = {static_cast<cuuint64_t>(columns), static_cast<cuuint64_t>(rows)};
-  const cuuint64_t row_bytes = ld * sizeof(bf16);
-  const cuuint32_t tile[] = {kTensorMapColumns, static_cast<cuuint32_t>(tile_rows)}, steps[] = {1, 1};
+  constexpr int kDimensions = 5;
+  cuuint64_t sizes[kDimensions], row_bytes[kDimensions - 1];
+  cuuint32_t tile[kDimensions] = {64}, steps[kDimensions];
+  for (int i = 0; i < kDimensions; ++i) {
+    sizes[i] = static_cast<cuuint64_t>(tensor.sizes[i]);
+    steps[i] = 1;
+    if (i == 0) continue;
+    row_bytes[i - 1] = tensor.strides[i - 1] * sizeof(bf16);
+    tile[i] = static_cast<cuuint32_t>(tensor.tile[i - 1]);
+  }
   CUtensorMap encoded;
   const CUresult status =
-      encode(&encoded, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 2, const_cast<bf16*>(matrix), sizes, &row_bytes,
-             tile, steps, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
+      encode(&encoded, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, kDimensions, const_cast<bf16*>(tensor.values), sizes,
+             row_bytes, tile, steps, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
              CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
   if (status != CUDA_SUCCESS)
     throw std::runtime_error(
-        fmt::format("the driver refuses a map of a matrix of {} rows {} apart and {} "
-                    "columns (error {})",
-                    rows, ld, columns, static_cast<int>(status)));
+        fmt::format("the driver refuses a map of a tensor {} with strides {}, in tiles "
+                    "of {} (error {})",
+                    tensor.sizes, tensor.strides, tensor.tile, static_cast<int>(status)));
   TensorMap map;
   std::memcpy(&map, &encoded, sizeof map);
   return map;

@@ -1,13 +1,22 @@
 #pragma once
-// What a GPU's unit for copies of tiles knows of a matrix; see device/bulk_copy.cuh.
+// What a GPU's unit for copies of tiles knows of a tensor; see device/bulk_copy.cuh.
+#include <array>
 #include <cstdint>
 
 #include "kernels/bf16.h"
 
 namespace scrawl {
 
-/// Tiles are 64 columns wide, 128 bytes.
-inline constexpr int kTensorMapColumns = 64;
+/// A tensor of five dimensions, the first of which is dense, and the part of it that is copied at once: a
+/// tile of 64 columns, 128 bytes, of the first dimension, and of as many rows as the others make together.
+struct TiledTensor {
+  const bf16* values;
+  std::array<int64_t, 5> sizes;
+  std::array<int64_t, 4> strides;  // of all dimensions but the first, in values: multiples of 8
+  std::array<int, 4> tile;         // sizes of its part but for the first dimension's
+
+  int tile_rows() const { return tile[0] * tile[1] * tile[2] * tile[3]; }
+};
 
 namespace cuda {
 
@@ -15,23 +24,18 @@ namespace cuda {
 struct alignas(64) TensorMap {
   uint64_t words[16];
 };
-
-/// Of a matrix [rows, columns] whose rows lie `ld` values apart, for tiles of `tile_rows`.  Rows begin at
-/// multiples of 16 bytes.  Throws std::runtime_error when the driver refuses.
-TensorMap tensor_map(const bf16* matrix, int64_t rows, int64_t columns, int64_t ld, int tile_rows);
+/// Throws std::runtime_error when the driver refuses.
+TensorMap tensor_map(const TiledTensor& tensor);
 
 }  // namespace cuda
 
 namespace simt {
 
-struct alignas(64) TensorMap {
-  const bf16* matrix;
-  int64_t rows, columns, ld;
-  int tile_rows;
+struct TensorMap {
+  TiledTensor tensor;
 };
-
-inline TensorMap tensor_map(const bf16* matrix, int64_t rows, int64_t columns, int64_t ld, int tile_rows) {
-  return {matrix, rows, columns, ld, tile_rows};
+inline TensorMap tensor_map(const TiledTensor& tensor) {
+  return {tensor};
 }
 
 }  // namespace simt

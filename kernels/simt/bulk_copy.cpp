@@ -10,7 +10,7 @@ namespace scrawl::simt {
 
 namespace {
 
-constexpr int kRowBytes = kTensorMapColumns * sizeof(bf16);
+constexpr int kColumns = 64, kRowBytes = kColumns * sizeof(bf16);
 constexpr int kTileAlignment = 1024;  // that swizzling repeats after
 
 }  // namespace
@@ -36,28 +36,42 @@ void BulkCopies::expect(const void* barrier, int64_t bytes, std::source_location
   found.bytes += bytes;
 }
 
-void BulkCopies::start(bf16* tile, const TensorMap& map, int row, int column, const void* barrier,
+void BulkCopies::start(bf16* tile, const TensorMap& map, const int (&place)[5], const void* barrier,
                        std::source_location where) {
   SharedMemory& memory = Block::current().shared_memory();
-  const int64_t bytes = int64_t{map.tile_rows} * kRowBytes;
+  const int64_t bytes = int64_t{map.tensor.tile_rows()} * kRowBytes;
   if (!memory.contains(tile, bytes))
     fail("copies at " + text(where) + " to something else than shared memory");
   if (memory.offset_of(tile) % kTileAlignment != 0)
     fail("copies at " + text(where) + " to a tile that is not aligned");
   Barrier& found = find(barrier, where);
   std::memset(tile, kUnwritten, bytes);
-  found.copies.push_back({tile, map, row, column, where});
+  found.copies.push_back({tile, map.tensor, std::to_array(place), where});
   found.bytes -= bytes;
+}
+
+/// Null beyond the tensor.
+const bf16* BulkCopies::Copy::source(int row, int column) const {
+  const auto inside = [&](int dimension, int64_t at) { return at >= 0 && at < tensor.sizes[dimension]; };
+  const int64_t first = place[0] + column;
+  if (!inside(0, first)) return nullptr;
+  const bf16* value = tensor.values + first;
+  for (int i = 0; i < 4; ++i) {
+    const int64_t at = place[i + 1] + row % tensor.tile[i];
+    if (!inside(i + 1, at)) return nullptr;
+    value += at * tensor.strides[i];
+    row /= tensor.tile[i];
+  }
+  return value;
 }
 
 /// Row by row, pieces of 16 bytes swizzled within 128.
 void BulkCopies::Copy::arrive() const {
   constexpr int kPiece = 8;
-  for (int i = 0; i < map.tile_rows; ++i)
-    for (int j = 0; j < kTensorMapColumns; ++j) {
-      const bool exists = row + i < map.rows && column + j < map.columns;
-      tile[i * kTensorMapColumns + ((j / kPiece ^ i % 8) * kPiece + j % kPiece)] =
-          exists ? map.matrix[(row + i) * map.ld + column + j] : bf16{};
+  for (int i = 0; i < tensor.tile_rows(); ++i)
+    for (int j = 0; j < kColumns; ++j) {
+      const bf16* value = source(i, j);
+      tile[i * kColumns + (j / kPiece ^ i % 8) * kPiece + j % kPiece] = value ? *value : bf16{};
     }
 }
 
@@ -88,9 +102,9 @@ void expect_copies(const void* barrier, int64_t bytes, std::source_location wher
   Block::current().release_waiting_for(barrier);
 }
 
-void start_bulk_copy(bf16* tile, const TensorMap& map, int row, int column, const void* barrier,
+void start_bulk_copy(bf16* tile, const TensorMap& map, const int (&place)[5], const void* barrier,
                      std::source_location where) {
-  Block::current().bulk_copies().start(tile, map, row, column, barrier, where);
+  Block::current().bulk_copies().start(tile, map, place, barrier, where);
   Block::current().release_waiting_for(barrier);
 }
 

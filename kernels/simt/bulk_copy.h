@@ -2,6 +2,7 @@
 // Copies of tiles that a barrier in shared memory counts (cp.async.bulk.tensor with an mbarrier).  The
 // simulator is unkind within the rules: from its start on, a copy has destroyed what was in its target, and
 // it arrives as late as it may, when a thread waits for its phase.
+#include <array>
 #include <cstdint>
 #include <source_location>
 #include <vector>
@@ -16,7 +17,7 @@ class BulkCopies {
  public:
   void start_barrier(const void* barrier, std::source_location where);
   void expect(const void* barrier, int64_t bytes, std::source_location where);
-  void start(bf16* tile, const TensorMap& map, int row, int column, const void* barrier,
+  void start(bf16* tile, const TensorMap& map, const int (&place)[5], const void* barrier,
              std::source_location where);
   /// Whether a phase of this parity has ended, or ends now: when all of its bytes have been started.
   bool try_wait(const void* barrier, unsigned parity, std::source_location where);
@@ -27,10 +28,11 @@ class BulkCopies {
  private:
   struct Copy {
     bf16* tile;
-    TensorMap map;
-    int row, column;
+    TiledTensor tensor;
+    std::array<int, 5> place;
     std::source_location where;
     void arrive() const;
+    const bf16* source(int row, int column) const;
   };
   struct Barrier {
     const void* address;
@@ -47,7 +49,7 @@ class BulkCopies {
 /// For the running thread; see device/bulk_copy.cuh.
 void start_copy_barrier(const void* barrier, std::source_location where);
 void expect_copies(const void* barrier, int64_t bytes, std::source_location where);
-void start_bulk_copy(bf16* tile, const TensorMap& map, int row, int column, const void* barrier,
+void start_bulk_copy(bf16* tile, const TensorMap& map, const int (&place)[5], const void* barrier,
                      std::source_location where);
 void wait_for_bulk_copies(const void* barrier, unsigned parity, std::source_location where);
 

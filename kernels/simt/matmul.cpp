@@ -8,6 +8,7 @@
 #include "kernels/bf16.h"
 #include "kernels/cpu/queue.h"
 #include "kernels/cuda/matmul_parts.h"
+#include "kernels/cuda/weight_gradients_wgmma.cuh"
 #include "kernels/matmul_group.h"
 #include "kernels/simt/queue.h"
 

@@ -72,6 +72,9 @@ std::vector<OpCase> convolution_cases() {
       // and positions in parts.
       convolution_case("packs_embed_3x3_stride_2", {2, 13, 9, 24, 72, 3, 2, 1}),
       convolution_case("packs_embed_3x3_stride_1", {1, 7, 5, 16, 40, 3, 1, 1}),
+      // Maps that the stride divides, in windows of 8 × 8 and of 6 × 8 positions, and several of them.
+      convolution_case("packs_embed_3x3_stride_2_even", {3, 12, 16, 24, 72, 3, 2, 1}),
+      convolution_case("packs_embed_3x3_stride_2_windows", {1, 20, 44, 72, 24, 3, 2, 1}),
       convolution_case("packs_reduce_8", {2, 17, 11, 64, 64, 8, 8, 0}),
       convolution_case("packs_reduce_4", {3, 16, 12, 32, 136, 4, 4, 0}),
       convolution_case("packs_reduce_2", {3, 20, 14, 48, 80, 2, 2, 0}),

@@ -1,7 +1,7 @@
 #pragma once
-// Copies of whole tiles from a matrix in global memory to shared memory, which one thread starts and a unit
+// Copies of whole tiles from a tensor in global memory to shared memory, which one thread starts and a unit
 // of the multiprocessor carries out (cp.async.bulk.tensor, compute capability 9.0).  They arrive as operands
-// of wgmma lie (tile_offset() in device/wgmma.cuh); what is beyond the matrix arrives as zeros.  A barrier
+// of wgmma lie (tile_offset() in device/wgmma.cuh); what is beyond the tensor arrives as zeros.  A barrier
 // in shared memory counts the bytes: for each of its phases one thread says how many are to come and starts
 // the copies, and any thread may wait for the phase's end.
 #include <cstdint>
@@ -13,6 +13,11 @@
 #endif
 
 namespace scrawl::SCRAWL_GPU {
+
+/// Where a tile begins, in the tensor's dimensions; may be outside of it.
+struct TilePlace {
+  int at[5];
+};
 
 /// For phase 0, 1, 2 …, of which only the one that runs and the one before can be told apart.
 struct CopyBarrier {
@@ -36,13 +41,14 @@ __device__ __forceinline__ void expect_bytes(CopyBarrier& barrier, unsigned byte
                "r"(bytes)
                : "memory");
 }
-/// Starts the copy of the map's tile whose first value is at (row, column), for the phase that runs.
-__device__ __forceinline__ void copy_tile_bulk(bf16* tile, const TensorMap& map, int row, int column,
+/// Starts the copy of a tile, for the phase that runs.
+__device__ __forceinline__ void copy_tile_bulk(bf16* tile, const TensorMap& map, const TilePlace& place,
                                                CopyBarrier& barrier) {
+  const int(&at)[5] = place.at;
   asm volatile(
-      "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%2, %3}], "
-      "[%4];" ::"r"(shared_address_of(tile)),
-      "l"(&map), "r"(column), "r"(row), "r"(shared_address_of(&barrier))
+      "cp.async.bulk.tensor.5d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%2, %3, %4, "
+      "%5, %6}], [%7];" ::"r"(shared_address_of(tile)),
+      "l"(&map), "r"(at[0]), "r"(at[1]), "r"(at[2]), "r"(at[3]), "r"(at[4]), "r"(shared_address_of(&barrier))
       : "memory");
 }
 /// Waits for the end of a phase.
@@ -66,9 +72,9 @@ inline void expect_bytes(CopyBarrier& barrier, unsigned bytes,
                          std::source_location where = std::source_location::current()) {
   expect_copies(&barrier, bytes, where);
 }
-inline void copy_tile_bulk(bf16* tile, const TensorMap& map, int row, int column, CopyBarrier& barrier,
+inline void copy_tile_bulk(bf16* tile, const TensorMap& map, const TilePlace& place, CopyBarrier& barrier,
                            std::source_location where = std::source_location::current()) {
-  start_bulk_copy(tile, map, row, column, &barrier, where);
+  start_bulk_copy(tile, map, place.at, &barrier, where);
 }
 inline void wait_for_phase(CopyBarrier& barrier, unsigned phase,
                            std::source_location where = std::source_location::current()) {

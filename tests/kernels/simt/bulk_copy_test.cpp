@@ -21,14 +21,16 @@ struct alignas(1024) Tiles {
 
 constexpr int kThreads = 64;
 
-/// Copies the matrix's tiles from (row, column) on, one below the other, through two places in turn: [steps ·
-/// kTileRows, 64].
-void copy_tiles(TensorMap map, int row, int column, int steps, bf16* copied) {
+/// Copies tiles from one place on, each a step further along the second dimension, through two places in
+/// turn: [steps · kTileRows, 64].
+void copy_tiles(TensorMap map, TilePlace place, int step_size, int steps, bf16* copied) {
   auto& memory = *dynamic_shared<Tiles>();
   const auto start = [&](int step) {
     if (threadIdx.x != 0 || step >= steps) return;
     expect_bytes(memory.arrived[step % 2], sizeof memory.tiles[0]);
-    copy_tile_bulk(memory.tiles[step % 2], map, row + step * kTileRows, column, memory.arrived[step % 2]);
+    TilePlace shifted = place;
+    shifted.at[1] += step * step_size;
+    copy_tile_bulk(memory.tiles[step % 2], map, shifted, memory.arrived[step % 2]);
   };
   if (threadIdx.x == 0)
     for (CopyBarrier& arrived : memory.arrived) start_barrier(arrived);
@@ -44,23 +46,32 @@ void copy_tiles(TensorMap map, int row, int column, int steps, bf16* copied) {
   }
 }
 
-TEST(SimtBulkCopy, CopiesTilesAndZerosBeyondTheMatrix) {
-  constexpr int kRows = 70, kColumns = 88, kLd = 96, kRow = 8, kColumn = 64, kSteps = 5;
-  std::vector<bf16> matrix(kRows * kLd);
-  for (int i = 0; i < kRows * kLd; ++i) matrix[i] = to_bf16(static_cast<float>(i % 251 - 125));
+TEST(SimtBulkCopy, CopiesTilesAndZerosBeyondTheTensor) {
+  constexpr int kColumns = 88, kLd = 96, kHeight = 6, kWidth = 7, kImages = 2, kSteps = 3;
+  std::vector<bf16> values(kImages * kHeight * kWidth * kLd);
+  for (size_t i = 0; i < values.size(); ++i) values[i] = to_bf16(static_cast<float>(i % 251) - 125.0f);
+  // Windows of 4 × 4 positions, beside each other, the first of which begins outside of the second image.
+  const TensorMap map = tensor_map({.values = values.data(),
+                                    .sizes = {kColumns, kWidth, 1, kHeight, kImages},
+                                    .strides = {kLd, kWidth * kLd, kWidth * kLd, kHeight * kWidth * kLd},
+                                    .tile = {4, 1, 4, 1}});
+  const TilePlace place{{64, -1, 0, -1, 1}};
   std::vector<float> wanted;
-  for (int i = kRow; i < kRow + kSteps * kTileRows; ++i)
-    for (int j = kColumn; j < kColumn + kTileColumns; ++j)
-      wanted.push_back(i < kRows && j < kColumns ? to_float(matrix[i * kLd + j]) : 0.0f);
+  for (int window = 0; window < kSteps; ++window)
+    for (int y = -1; y < 3; ++y)
+      for (int x = 4 * window - 1; x < 4 * window + 3; ++x)
+        for (int column = 64; column < 128; ++column)
+          wanted.push_back(y < 0 || x < 0 || x >= kWidth || column >= kColumns
+                               ? 0.0f
+                               : to_float(values[((kHeight + y) * kWidth + x) * kLd + column]));
   for (const Options& options : orders()) {
     Queue queue(options);
     std::vector<bf16> copied(wanted.size());
     launch(queue, {.name = "copy", .grid = {}, .block = {kThreads}, .shared_bytes = sizeof(Tiles)},
-           copy_tiles, tensor_map(matrix.data(), kRows, kColumns, kLd, kTileRows), kRow, kColumn, kSteps,
-           copied.data());
-    std::vector<float> values;
-    for (const bf16 value : copied) values.push_back(to_float(value));
-    EXPECT_EQ(values, wanted);
+           copy_tiles, map, place, 4, kSteps, copied.data());
+    std::vector<float> floats;
+    for (const bf16 value : copied) floats.push_back(to_float(value));
+    EXPECT_EQ(floats, wanted);
   }
 }
 
@@ -87,7 +98,7 @@ void broken(Mistake mistake, TensorMap map, bf16* global, float* seen) {
     if (mistake != Mistake::not_started) start_barrier(arrived);
     if (mistake != Mistake::not_expected)
       expect_bytes(arrived, mistake == Mistake::too_few_bytes ? 16 : sizeof memory.tiles[0]);
-    copy_tile_bulk(tile, map, 0, 0, arrived);
+    copy_tile_bulk(tile, map, {}, arrived);
     if (mistake == Mistake::expected_twice) expect_bytes(arrived, sizeof memory.tiles[0]);
     if (mistake == Mistake::early_read) *seen = to_float(tile[0]);
   }
@@ -102,7 +113,11 @@ TEST(SimtBulkCopy, RefusesMisuse) {
   const auto fault = [&](Mistake mistake) {
     return fault_of([&] {
       launch(queue, {.name = "broken", .grid = {}, .block = {kThreads}, .shared_bytes = sizeof(Tiles)},
-             broken, mistake, tensor_map(matrix.data(), kTileRows, kTileColumns, kTileColumns, kTileRows),
+             broken, mistake,
+             tensor_map({.values = matrix.data(),
+                         .sizes = {kTileColumns, kTileRows, 1, 1, 1},
+                         .strides = {kTileColumns, kTileValues, kTileValues, kTileValues},
+                         .tile = {kTileRows, 1, 1, 1}}),
              global.data(), &seen);
     });
   };

@@ -1,0 +1,188 @@
+#pragma once
+// How weight gradients of linear layers and convolutions share a GPU; see weight_gradients_wgmma.cu.
+// A gradient is a sum over positions: a linear layer's rows, a convolution's outputs.  A step takes a window
+// of up to 64 of them, and their rows of dy and x come in one copy each.  For a convolution the window lies
+// in an image, and each tap of the kernel is a product of its own, whose window of x is shifted by the tap.
+// Where the stride is s, x is looked at as [images, height / s, s, width / s, s · channels]: then the values
+// that a tap meets lie in windows without gaps.
+#include <algorithm>
+#include <span>
+
+#include "kernels/convolution.h"
+#include "kernels/cuda/device/bulk_copy.cuh"
+#include "kernels/cuda/device/launch.cuh"
+#include "kernels/matmul.h"
+
+namespace scrawl::SCRAWL_GPU {
+
+inline constexpr int kGradientTile = 128;  // rows and columns of a block's results
+inline constexpr int kGradientThreads = 256;
+inline constexpr int kWindowPositions = 64;  // at most
+inline constexpr int kMostGradients = 10;    // of one launch, whose arguments end at 4 KB
+
+struct Window {
+  int width, height;
+};
+
+/// The one that covers a map with the fewest copies of itself.
+inline Window window_over(int width, int height) {
+  Window best{1, 1};
+  int64_t fewest = int64_t{width} * height;
+  for (int w = 1; w <= std::min(width, kWindowPositions); ++w) {
+    const int h = std::min(height, kWindowPositions / w);
+    const int64_t count = ceil_div(width, w) * ceil_div(height, h);
+    if (count >= fewest) continue;
+    fewest = count;
+    best = {w, h};
+  }
+  return best;
+}
+
+/// dw [m, taps · n] (+)= Σ_positions dyᵀ x.
+struct WeightGradient {
+  float *dw, *dbias;      // dbias may be null
+  int64_t first_partial;  // of its partial sums, when there are several parts
+  int row_stride, m, n, kernel, stride, padding;
+  int windows_across, windows_down;
+  Window window;
+  int steps, steps_of_part, parts;
+  int tiles_of_tap, tiles_across, tiles;
+  int first_block, first_sum_block;
+  bool accumulate;
+
+  __host__ __device__ int columns() const { return kernel * kernel * n; }
+  /// Floats of a part's dw and, behind it, its dbias.
+  __host__ __device__ int64_t part_floats() const { return int64_t{m} * columns() + (dbias ? m : 0); }
+  /// Of a block that adds parts; see add_parts().
+  __host__ __device__ int lanes() const { return parts > 8 ? 32 : kGradientThreads; }
+};
+
+/// Several, whose blocks follow one another.
+struct WeightGradients {
+  TensorMap dy[kMostGradients], x[kMostGradients];
+  WeightGradient gradients[kMostGradients];
+  int count = 0;
+
+  /// The number of the one whose `first` is the last up to this block.
+  template <int WeightGradient::*first>
+  __device__ int gradient_of(int block) const {
+    int i = 0;
+    while (i + 1 < count && gradients[i + 1].*first <= block) ++i;
+    return i;
+  }
+};
+
+/// What a plan is made of.
+struct PlannedGradient {
+  TiledTensor dy, x;
+  WeightGradient gradient;
+};
+
+inline PlannedGradient planned(const MatMul& args) {
+  const auto rows_of = [&](const void* matrix, int64_t columns, int64_t ld) {
+    const int64_t all = args.k * ld;
+    return TiledTensor{.values = static_cast<const bf16*>(matrix),
+                       .sizes = {columns, args.k, 1, 1, 1},
+                       .strides = {ld, all, all, all},
+                       .tile = {kWindowPositions, 1, 1, 1}};
+  };
+  return {.dy = rows_of(args.a, args.m, args.lda),
+          .x = rows_of(args.b, args.n, args.ldb),
+          .gradient = {.dw = static_cast<float*>(args.c),
+                       .dbias = args.a_sum,
+                       .row_stride = static_cast<int>(args.ldc),
+                       .m = static_cast<int>(args.m),
+                       .n = static_cast<int>(args.n),
+                       .kernel = 1,
+                       .stride = 1,
+                       .padding = 0,
+                       .windows_across = static_cast<int>(ceil_div(args.k, kWindowPositions)),
+                       .windows_down = 1,
+                       .window = {kWindowPositions, 1},
+                       .steps = static_cast<int>(ceil_div(args.k, kWindowPositions)),
+                       .accumulate = args.accumulate}};
+}
+
+inline PlannedGradient planned(const ConvolutionBackwardWeight& args) {
+  const ConvolutionShape& shape = args.shape;
+  const int64_t s = shape.stride, channels = shape.channels, outputs = shape.out_channels;
+  const int64_t row = shape.width * channels, out_row = shape.out_width() * outputs;
+  const Window window = window_over(shape.out_width(), shape.out_height());
+  PlannedGradient p{
+      .dy = {.values = static_cast<const bf16*>(args.dy),
+             .sizes = {outputs, shape.out_width(), 1, shape.out_height(), shape.images},
+             .strides = {outputs, out_row, out_row, shape.out_height() * out_row},
+             .tile = {window.width, 1, window.height, 1}},
+      .x = {.values = static_cast<const bf16*>(args.x),
+            .sizes = {s * channels, shape.width / s, s, shape.height / s, shape.images},
+            .strides = {s * channels, row, s * row, shape.height * row},
+            .tile = {window.width, 1, window.height, 1}},
+      .gradient = {.dw = args.dw,
+                   .dbias = args.dbias,
+                   .row_stride = static_cast<int>(shape.patch()),
+                   .m = shape.out_channels,
+                   .n = shape.channels,
+                   .kernel = shape.kernel,
+                   .stride = shape.stride,
+                   .padding = shape.padding,
+                   .windows_across = static_cast<int>(ceil_div(shape.out_width(), window.width)),
+                   .windows_down = static_cast<int>(ceil_div(shape.out_height(), window.height)),
+                   .window = window,
+                   .accumulate = args.accumulate}};
+  p.gradient.steps = static_cast<int>(shape.images) * p.gradient.windows_across * p.gradient.windows_down;
+  return p;
+}
+
+/// The launches of a group, in numbers.  They depend on sizes alone, and so do the sums' bits.
+struct WeightGradientPlan {
+  WeightGradients group;
+  int64_t blocks = 0, sum_blocks = 0, partial_floats = 0;
+
+  explicit WeightGradientPlan(std::span<const PlannedGradient> gradients) {
+    const int steps = steps_of_parts(gradients);
+    for (const PlannedGradient& each : gradients) add(each, steps);
+  }
+
+ private:
+  static int64_t tiles_of(const WeightGradient& g) {
+    return ceil_div(g.m, kGradientTile) * g.kernel * g.kernel * ceil_div(g.n, kGradientTile);
+  }
+
+  /// Steps of a part, the same for all: the fewest that make no more blocks than fill a large GPU.
+  static int steps_of_parts(std::span<const PlannedGradient> gradients) {
+    constexpr int64_t kBlocks = 2 * 132;
+    constexpr int kFewest = 4;  // less are not worth their partial sums
+    const auto blocks = [&](int steps) {
+      int64_t count = 0;
+      for (const PlannedGradient& p : gradients)
+        count += tiles_of(p.gradient) * ceil_div(p.gradient.steps, steps);
+      return count;
+    };
+    int most = kFewest;
+    for (const PlannedGradient& p : gradients) most = std::max(most, p.gradient.steps);
+    int steps = kFewest;
+    while (steps < most && blocks(steps) > kBlocks) ++steps;
+    return steps;
+  }
+
+  void add(const PlannedGradient& planned, int steps_of_part) {
+    group.dy[group.count] = tensor_map(planned.dy);
+    group.x[group.count] = tensor_map(planned.x);
+    WeightGradient& g = group.gradients[group.count++] = planned.gradient;
+    // Parts are of one length, but for the last.
+    g.steps_of_part = static_cast<int>(ceil_div(g.steps, ceil_div(g.steps, steps_of_part)));
+    g.parts = static_cast<int>(ceil_div(g.steps, g.steps_of_part));
+    g.tiles_of_tap = static_cast<int>(ceil_div(g.n, kGradientTile));
+    g.tiles_across = g.kernel * g.kernel * g.tiles_of_tap;
+    g.tiles = static_cast<int>(tiles_of(g));
+    g.first_partial = partial_floats;
+    g.first_block = static_cast<int>(blocks);
+    g.first_sum_block = static_cast<int>(sum_blocks);
+    blocks += int64_t{g.tiles} * g.parts;
+    if (g.parts == 1) return;
+    partial_floats += g.parts * g.part_floats();
+    sum_blocks += ceil_div(g.part_floats(), 4 * g.lanes());
+  }
+};
+
+}  // namespace scrawl::SCRAWL_GPU

@@ -1,0 +1,270 @@
+// Weight gradients of linear layers and convolutions, dw (+)= Σ dyᵀ x in fp32 from bf16, several in one
+// launch on the tensor cores of compute capability 9.0.  Tiles of 128 × 128 results of all of them share the
+// GPU; where they are too few for it, their positions are cut into parts, whose sums a second launch adds in
+// order (weight_gradients_plan.cuh).  So a group of small products takes little more than its share of the
+// tensor cores, where each alone would wait for a few blocks with many terms, or for many blocks' partial
+// sums. A block of two warpgroups computes one tile for one part.  Rows of dy and x come to shared memory as
+// they lie, a window of positions a stage, by the unit for copies of tiles; both factors are operands along
+// mn, so that nothing is transposed, and a convolution needs no columns.  A warpgroup takes 64 rows of
+// results; one whose rows do not exist computes nothing.  dbias is a product of dy with ones.  Two blocks
+// share a multiprocessor: one computes while the other waits for its first stage or stores. Cost: each tile
+// reads its columns of dy and x, mostly from the second-level cache; partial sums are written and read once,
+// at most 264 tiles of them. Limits: see fits_group().  Where a window reaches beyond a convolution's
+// outputs, zeros of dy meet values of x, which must be finite.
+#include "kernels/cuda/weight_gradients_wgmma.cuh"
+
+#include "kernels/cuda/convolution_direct.h"
+#include "kernels/cuda/device/elementwise.cuh"
+#include "kernels/cuda/device/math.cuh"
+#include "kernels/cuda/device/shared.cuh"
+#include "kernels/cuda/device/wgmma.cuh"
+#include "kernels/cuda/weight_gradients_plan.cuh"
+
+namespace scrawl::SCRAWL_GPU {
+
+namespace {
+
+constexpr int kStages = 3;
+static_assert(kGradientTile == 2 * kTileColumns && kGradientThreads == 2 * kWarpgroupThreads);
+
+/// 64 columns of a factor in a stage.
+using Columns = bf16[kWindowPositions * kTileColumns];
+
+struct alignas(1024) GradientShared {
+  struct {
+    Columns dy[2], x[2];
+  } stages[kStages];
+  bf16 ones[16 * kTileColumns];
+  CopyBarrier arrived[kStages];
+};
+
+/// What a block computes: a tile of one gradient for one part of its positions.
+struct Task {
+  const TensorMap *dy, *x;
+  const WeightGradient& gradient;
+  int row, column, tap, part;
+  int first_step, steps;
+  bool tall, wide;  // more than 64 rows, columns
+
+  __device__ Task(const WeightGradients& group, int number, int block)
+      : dy(&group.dy[number]), x(&group.x[number]), gradient(group.gradients[number]) {
+    const WeightGradient& g = gradient;
+    const int index = block - g.first_block, tile = index % g.tiles, across = tile % g.tiles_across;
+    row = tile / g.tiles_across * kGradientTile;
+    column = across % g.tiles_of_tap * kGradientTile;
+    tap = across / g.tiles_of_tap;
+    part = index / g.tiles;
+    first_step = part * g.steps_of_part;
+    steps = min(g.steps_of_part, g.steps - first_step);
+    tall = row + kTileColumns < g.m;
+    wide = column + kTileColumns < g.n;
+  }
+  __device__ bool sums_bias() const { return gradient.dbias && tap == 0 && column == 0; }
+};
+
+/// v = quotient · s + remainder, rounded down.
+struct Shift {
+  int quotient, remainder;
+  __device__ Shift(int v, int s)
+      : quotient(v >= 0 ? v / s : -((s - 1 - v) / s)), remainder(v - quotient * s) {}
+};
+
+/// Starts the copies of one stage; by one thread.
+__device__ __forceinline__ void start_stage(GradientShared& memory, const Task& task, int step) {
+  const WeightGradient& g = task.gradient;
+  auto& stage = memory.stages[step % kStages];
+  CopyBarrier& arrived = memory.arrived[step % kStages];
+  const int window = task.first_step + step;
+  const int across = window % g.windows_across * g.window.width, row = window / g.windows_across;
+  const int down = row % g.windows_down * g.window.height, image = row / g.windows_down;
+  const Shift x_shift(task.tap % g.kernel - g.padding, g.stride);
+  const Shift y_shift(task.tap / g.kernel - g.padding, g.stride);
+  const int column = x_shift.remainder * g.n + task.column;
+  const TilePlace in_dy{{task.row, across, 0, down, image}};
+  const TilePlace in_x{
+      {column, across + x_shift.quotient, y_shift.remainder, down + y_shift.quotient, image}};
+  const auto next = [](TilePlace place) {
+    place.at[0] += kTileColumns;
+    return place;
+  };
+  const unsigned bytes = g.window.width * g.window.height * kTileColumns * sizeof(bf16);
+  expect_bytes(arrived, bytes * (2 + task.tall + task.wide));
+  copy_tile_bulk(stage.dy[0], *task.dy, in_dy, arrived);
+  copy_tile_bulk(stage.x[0], *task.x, in_x, arrived);
+  if (task.tall) copy_tile_bulk(stage.dy[1], *task.dy, next(in_dy), arrived);
+  if (task.wide) copy_tile_bulk(stage.x[1], *task.x, next(in_x), arrived);
+}
+
+/// What products read and no copy writes: ones, and zeros behind a window.
+__device__ __forceinline__ void fill_constants(GradientShared& memory, const Window& window) {
+  for (int i = threadIdx.x; i < 16 * kTileColumns; i += kGradientThreads)
+    memory.ones[i] = as_storage<bf16>(1.0f);
+  const int used = window.width * window.height * kTileColumns;
+  for (auto& stage : memory.stages)
+    for (int i = used + static_cast<int>(threadIdx.x); i < kWindowPositions * kTileColumns;
+         i += kGradientThreads)
+      stage.dy[0][i] = stage.dy[1][i] = stage.x[0][i] = stage.x[1][i] = as_storage<bf16>(0.0f);
+}
+
+/// Stores a warp's 16 rows of a tile from `row` on.
+__device__ __forceinline__ void store_tile(const FragmentD (&results)[2][8], const Task& task, float* dw,
+                                           int row_stride, bool accumulate, int row) {
+  const WeightGradient& g = task.gradient;
+#pragma unroll
+  for (int half = 0; half < 2; ++half) {
+    const int r = row + FragmentD::row(2 * half);
+    if (r >= g.m) continue;
+    float* const target = dw + int64_t{r} * row_stride + task.tap * g.n + FragmentD::column(0);
+#pragma unroll
+    for (int j = 0; j < 16; ++j) {
+      if (task.column + 8 * j >= g.n) continue;
+      float* const to = target + task.column + 8 * j;
+#pragma unroll
+      for (int i = 0; i < 2; ++i)
+        to[i] = (accumulate ? to[i] : 0.0f) + results[j / 8][j % 8].values[2 * half + i];
+    }
+  }
+}
+
+__global__ void __launch_bounds__(kGradientThreads, 2)
+    multiply_parts(const __grid_constant__ WeightGradients group, float* partials) {
+  auto& memory = *dynamic_shared<GradientShared>();
+  const int block = static_cast<int>(blockIdx.x);
+  const Task task(group, group.gradient_of<&WeightGradient::first_block>(block), block);
+  if (threadIdx.x == 0) {
+    for (CopyBarrier& arrived : memory.arrived) start_barrier(arrived);
+    for (int step = 0; step < min(kStages - 1, task.steps); ++step) start_stage(memory, task, step);
+  }
+  fill_constants(memory, task.gradient.window);
+  show_products();
+  __syncthreads();
+
+  const int warpgroup = warp_index() / 4;
+  const bool has_rows = warpgroup == 0 || task.tall, sum = task.sums_bias();
+  FragmentD results[2][8], sums;
+#pragma unroll 1
+  for (int step = 0; step < task.steps; ++step) {
+    const auto& stage = memory.stages[step % kStages];
+    wait_for_phase(memory.arrived[step % kStages], step / kStages);
+    if (has_rows) {
+      const TileOperand rows = tile_operand(stage.dy[warpgroup]);
+      const TileOperand columns = tile_operand(stage.x[0], kWindowPositions * kTileColumns);
+      fence_products(results[0], results[1], sums);
+#pragma unroll
+      for (int k = 0; k < kWindowPositions; k += 16) {
+        const bool accumulate = step > 0 || k > 0;
+        if (task.wide)
+          start_product<Major::mn, Major::mn>(results, rows.from(k, 0), columns.from(k, 0), accumulate);
+        else
+          start_product<Major::mn, Major::mn>(results[0], rows.from(k, 0), columns.from(k, 0), accumulate);
+        if (sum)
+          start_product<Major::mn, Major::mn>(sums, rows.from(k, 0), tile_operand(memory.ones), accumulate);
+      }
+      commit_products();
+    }
+    wait_products<1>();
+    __syncthreads();  // products of the step before are done: their stage is free
+    if (const int next = step + kStages - 1; threadIdx.x == 0 && next < task.steps)
+      start_stage(memory, task, next);
+  }
+  wait_products<0>(results[0], results[1], sums);
+  if (!has_rows) return;
+
+  const WeightGradient& g = task.gradient;
+  const bool direct = g.parts == 1, accumulate = direct && g.accumulate;
+  float* const part_sums = partials + g.first_partial + task.part * g.part_floats();
+  const int first_row = task.row + warp_index() * 16;
+  store_tile(results, task, direct ? g.dw : part_sums, direct ? g.row_stride : g.columns(), accumulate,
+             first_row);
+  if (!sum || FragmentD::column(0) != 0) return;
+  float* const to = direct ? g.dbias : part_sums + int64_t{g.m} * g.columns();
+#pragma unroll
+  for (int half = 0; half < 2; ++half)
+    if (const int r = first_row + FragmentD::row(2 * half); r < g.m)
+      to[r] = (accumulate ? to[r] : 0.0f) + sums.values[2 * half];
+}
+
+/// dw and dbias (+)= the sum of all parts.  A lane takes four neighbouring values; where parts are many,
+/// eight threads share those of a lane.
+__global__ void __launch_bounds__(kGradientThreads)
+    add_parts(const __grid_constant__ WeightGradients group, const float* partials) {
+  const int number = group.gradient_of<&WeightGradient::first_sum_block>(static_cast<int>(blockIdx.x));
+  const WeightGradient& g = group.gradients[number];
+  const int lanes = g.lanes(), lane = threadIdx.x % lanes, share = threadIdx.x / lanes;
+  const int64_t floats = g.part_floats();
+  const int64_t index = (int64_t{blockIdx.x - g.first_sum_block} * lanes + lane) * 4;
+  const float* const source = partials + g.first_partial + index;
+  Floats<4> total{};
+  const auto add = [&](const Floats<4>& values) {
+#pragma unroll
+    for (int i = 0; i < 4; ++i) total[i] += values[i];
+  };
+  if (index < floats)
+#pragma unroll 4
+    for (int part = share; part < g.parts; part += kGradientThreads / lanes)
+      add(load<4>(source + part * floats));
+  if (lanes < kGradientThreads) {
+    auto& shares = shared<Pack<float, 4>[kGradientThreads], struct Shares>();
+    store<4>(&shares[threadIdx.x][0], total);
+    __syncthreads();
+    if (share > 0) return;
+    for (int other = lane + lanes; other < kGradientThreads; other += lanes) add(load<4>(&shares[other][0]));
+  }
+  if (index >= floats) return;
+  const int64_t of_bias = index - int64_t{g.m} * g.columns();  // rows of dw and dbias are whole packs
+  float* const to =
+      of_bias >= 0 ? g.dbias + of_bias : g.dw + index / g.columns() * g.row_stride + index % g.columns();
+#pragma unroll
+  for (int i = 0; i < 4; ++i) to[i] = (g.accumulate ? to[i] : 0.0f) + total[i];
+}
+
+void launch_gradients(std::string_view name, std::span<const PlannedGradient> gradients, Queue& queue) {
+  for (; !gradients.empty();
+       gradients = gradients.subspan(std::min<size_t>(gradients.size(), kMostGradients))) {
+    const WeightGradientPlan plan(gradients.first(std::min<size_t>(gradients.size(), kMostGradients)));
+    const Scratch partials = queue.scratch(plan.partial_floats);
+    launch(queue,
+           {.name = name,
+            .grid = {plan.blocks},
+            .block = {kGradientThreads},
+            .shared_bytes = sizeof(GradientShared)},
+           multiply_parts, plan.group, partials.data());
+    launch(queue, {.name = name, .grid = {plan.sum_blocks}, .block = {kGradientThreads}}, add_parts,
+           plan.group, partials.data());
+  }
+}
+
+/// Whether rows are whole packs, as the unit for copies of tiles wants them.
+bool packed(const void* matrix, int64_t columns, int64_t ld) {
+  return columns > 0 && columns % 8 == 0 && packable(ld, {matrix}) % 8 == 0;
+}
+
+}  // namespace
+
+bool fits_group(const MatMul& args) {
+  constexpr int64_t kMostTerms = int64_t{1} << 30, kMostWork = int64_t{1} << 32;
+  return args.dtype == DType::bf16 && args.c_dtype == DType::f32 && args.transpose_a && !args.transpose_b &&
+         !args.bias && packed(args.a, args.m, args.lda) && packed(args.b, args.n, args.ldb) && args.k > 0 &&
+         args.k < kMostTerms && args.m * args.n * args.k < kMostWork;
+}
+
+void multiply_group(std::string_view name, std::span<const MatMul> products, Queue& queue) {
+  std::vector<PlannedGradient> gradients;
+  for (const MatMul& product : products) gradients.push_back(planned(product));
+  launch_gradients(name, gradients, queue);
+}
+
+bool fits_group(const ConvolutionBackwardWeight& args) {
+  const ConvolutionShape& shape = args.shape;
+  return args.dtype == DType::bf16 && has_short_indices(shape) &&
+         packed(args.dy, shape.out_channels, shape.out_channels) &&
+         packed(args.x, shape.channels, shape.channels) && shape.height % shape.stride == 0 &&
+         shape.width % shape.stride == 0;
+}
+
+void multiply_group(const ConvolutionBackwardWeight& args, Queue& queue) {
+  const PlannedGradient gradient = planned(args);
+  launch_gradients(args.name, {&gradient, 1}, queue);
+}
+
+}  // namespace scrawl::SCRAWL_GPU
