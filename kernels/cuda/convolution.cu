@@ -9,8 +9,8 @@
 // that no patch reaches.  Where patches overlap, their columns stay in fp32 until they are added; but for
 // 3 × 3 of stride 1 in bf16 the product adds them up itself: a row of columns then holds, for each output, dy
 // of the nine patches that saw a cell, since w is a matrix [outputs · taps, channels] as it lies.
-// Where convolution_direct.h or weight_gradients_wgmma.cuh has a kernel that reads patches where they lie, it
-// takes the work instead.
+// Where convolution_direct.h, or on Hopper convolution_wgmma.cuh or weight_gradients_wgmma.cuh, has a kernel
+// that reads patches where they lie, it takes the work instead.
 // Cost: besides the product, writing and reading the columns, kernel² / stride² times the input.
 // Limits: 2³¹ positions; one image's columns and values, in packs, below 2³¹.
 #include "kernels/convolution.h"
@@ -20,6 +20,7 @@
 #include "kernels/column_sum.h"
 #include "kernels/cuda/convolution_direct.h"
 #include "kernels/cuda/convolution_geometry.cuh"
+#include "kernels/cuda/convolution_wgmma.cuh"
 #include "kernels/cuda/device/divisor.cuh"
 #include "kernels/cuda/device/elementwise.cuh"
 #include "kernels/cuda/device/launch.cuh"
@@ -304,7 +305,7 @@ void backward_input_by_spread_outputs(const ConvolutionBackwardInput& args, Queu
 }  // namespace
 
 void run(const ConvolutionForward& args, Queue& queue) {
-  if (convolve_image_directly(args, queue)) return;
+  if (convolve_by_windows(args, queue) || convolve_image_directly(args, queue)) return;
   with_storage(args.dtype, args.name, [&]<typename T>(Storage<T>) {
     const Patches<T> patches(args.shape);
     if (patches.positions == 0) return;
@@ -341,7 +342,7 @@ void run(const ConvolutionForward& args, Queue& queue) {
 }
 
 void run(const ConvolutionBackwardInput& args, Queue& queue) {
-  if (convolve_input_directly(args, queue)) return;
+  if (convolve_by_windows(args, queue) || convolve_input_directly(args, queue)) return;
   if (can_spread_outputs(args)) return backward_input_by_spread_outputs(args, queue);
   with_storage(args.dtype, args.name, [&]<typename T>(Storage<T>) {
     if (Patches<T>(args.shape).direct)

@@ -1,15 +1,13 @@
 #pragma once
 // How weight gradients of linear layers and convolutions share a GPU; see weight_gradients_wgmma.cu.
 // A gradient is a sum over positions: a linear layer's rows, a convolution's outputs.  A step takes a window
-// of up to 64 of them, and their rows of dy and x come in one copy each.  For a convolution the window lies
-// in an image, and each tap of the kernel is a product of its own, whose window of x is shifted by the tap.
-// Where the stride is s, x is looked at as [images, height / s, s, width / s, s · channels]: then the values
-// that a tap meets lie in windows without gaps.
+// of up to 64 of them, and their rows of dy and x come in one copy each.  For a convolution each tap of the
+// kernel is a product of its own, whose windows of x are shifted by the tap.
 #include <algorithm>
 #include <span>
 
 #include "kernels/convolution.h"
-#include "kernels/cuda/device/bulk_copy.cuh"
+#include "kernels/cuda/convolution_windows.cuh"
 #include "kernels/cuda/device/launch.cuh"
 #include "kernels/matmul.h"
 
@@ -17,34 +15,14 @@ namespace scrawl::SCRAWL_GPU {
 
 inline constexpr int kGradientTile = 128;  // rows and columns of a block's results
 inline constexpr int kGradientThreads = 256;
-inline constexpr int kWindowPositions = 64;  // at most
-inline constexpr int kMostGradients = 10;    // of one launch, whose arguments end at 4 KB
-
-struct Window {
-  int width, height;
-};
-
-/// The one that covers a map with the fewest copies of itself.
-inline Window window_over(int width, int height) {
-  Window best{1, 1};
-  int64_t fewest = int64_t{width} * height;
-  for (int w = 1; w <= std::min(width, kWindowPositions); ++w) {
-    const int h = std::min(height, kWindowPositions / w);
-    const int64_t count = ceil_div(width, w) * ceil_div(height, h);
-    if (count >= fewest) continue;
-    fewest = count;
-    best = {w, h};
-  }
-  return best;
-}
+inline constexpr int kMostGradients = 10;  // of one launch, whose arguments end at 4 KB
 
 /// dw [m, taps · n] (+)= Σ_positions dyᵀ x.
 struct WeightGradient {
   float *dw, *dbias;      // dbias may be null
   int64_t first_partial;  // of its partial sums, when there are several parts
   int row_stride, m, n, kernel, stride, padding;
-  int windows_across, windows_down;
-  Window window;
+  Windows windows;
   int steps, steps_of_part, parts;
   int tiles_of_tap, tiles_across, tiles;
   int first_block, first_sum_block;
@@ -96,27 +74,19 @@ inline PlannedGradient planned(const MatMul& args) {
                        .kernel = 1,
                        .stride = 1,
                        .padding = 0,
-                       .windows_across = static_cast<int>(ceil_div(args.k, kWindowPositions)),
-                       .windows_down = 1,
-                       .window = {kWindowPositions, 1},
+                       .windows = {.width = kWindowPositions,
+                                   .across = static_cast<int>(ceil_div(args.k, kWindowPositions))},
                        .steps = static_cast<int>(ceil_div(args.k, kWindowPositions)),
                        .accumulate = args.accumulate}};
 }
 
 inline PlannedGradient planned(const ConvolutionBackwardWeight& args) {
   const ConvolutionShape& shape = args.shape;
-  const int64_t s = shape.stride, channels = shape.channels, outputs = shape.out_channels;
-  const int64_t row = shape.width * channels, out_row = shape.out_width() * outputs;
-  const Window window = window_over(shape.out_width(), shape.out_height());
-  PlannedGradient p{
-      .dy = {.values = static_cast<const bf16*>(args.dy),
-             .sizes = {outputs, shape.out_width(), 1, shape.out_height(), shape.images},
-             .strides = {outputs, out_row, out_row, shape.out_height() * out_row},
-             .tile = {window.width, 1, window.height, 1}},
-      .x = {.values = static_cast<const bf16*>(args.x),
-            .sizes = {s * channels, shape.width / s, s, shape.height / s, shape.images},
-            .strides = {s * channels, row, s * row, shape.height * row},
-            .tile = {window.width, 1, window.height, 1}},
+  const Windows windows = Windows::over(shape.out_width(), shape.out_height());
+  return {
+      .dy = windows_of(args.dy, shape.images, shape.out_height(), shape.out_width(), shape.out_channels, 1,
+                       windows),
+      .x = windows_of(args.x, shape.images, shape.height, shape.width, shape.channels, shape.stride, windows),
       .gradient = {.dw = args.dw,
                    .dbias = args.dbias,
                    .row_stride = static_cast<int>(shape.patch()),
@@ -125,12 +95,9 @@ inline PlannedGradient planned(const ConvolutionBackwardWeight& args) {
                    .kernel = shape.kernel,
                    .stride = shape.stride,
                    .padding = shape.padding,
-                   .windows_across = static_cast<int>(ceil_div(shape.out_width(), window.width)),
-                   .windows_down = static_cast<int>(ceil_div(shape.out_height(), window.height)),
-                   .window = window,
+                   .windows = windows,
+                   .steps = static_cast<int>(shape.images) * windows.per_map(),
                    .accumulate = args.accumulate}};
-  p.gradient.steps = static_cast<int>(shape.images) * p.gradient.windows_across * p.gradient.windows_down;
-  return p;
 }
 
 /// The launches of a group, in numbers.  They depend on sizes alone, and so do the sums' bits.

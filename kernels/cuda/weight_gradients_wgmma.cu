@@ -62,32 +62,21 @@ struct Task {
   __device__ bool sums_bias() const { return gradient.dbias && tap == 0 && column == 0; }
 };
 
-/// v = quotient · s + remainder, rounded down.
-struct Shift {
-  int quotient, remainder;
-  __device__ Shift(int v, int s)
-      : quotient(v >= 0 ? v / s : -((s - 1 - v) / s)), remainder(v - quotient * s) {}
-};
-
 /// Starts the copies of one stage; by one thread.
 __device__ __forceinline__ void start_stage(GradientShared& memory, const Task& task, int step) {
   const WeightGradient& g = task.gradient;
   auto& stage = memory.stages[step % kStages];
   CopyBarrier& arrived = memory.arrived[step % kStages];
-  const int window = task.first_step + step;
-  const int across = window % g.windows_across * g.window.width, row = window / g.windows_across;
-  const int down = row % g.windows_down * g.window.height, image = row / g.windows_down;
+  const WindowPlace window(g.windows, task.first_step + step);
   const Shift x_shift(task.tap % g.kernel - g.padding, g.stride);
   const Shift y_shift(task.tap / g.kernel - g.padding, g.stride);
-  const int column = x_shift.remainder * g.n + task.column;
-  const TilePlace in_dy{{task.row, across, 0, down, image}};
-  const TilePlace in_x{
-      {column, across + x_shift.quotient, y_shift.remainder, down + y_shift.quotient, image}};
+  const TilePlace in_dy{{task.row, window.across, 0, window.down, window.image}};
+  const TilePlace in_x = place_at_tap(window, x_shift, y_shift, g.n, task.column);
   const auto next = [](TilePlace place) {
     place.at[0] += kTileColumns;
     return place;
   };
-  const unsigned bytes = g.window.width * g.window.height * kTileColumns * sizeof(bf16);
+  const unsigned bytes = g.windows.positions() * kTileColumns * sizeof(bf16);
   expect_bytes(arrived, bytes * (2 + task.tall + task.wide));
   copy_tile_bulk(stage.dy[0], *task.dy, in_dy, arrived);
   copy_tile_bulk(stage.x[0], *task.x, in_x, arrived);
@@ -96,13 +85,12 @@ __device__ __forceinline__ void start_stage(GradientShared& memory, const Task& 
 }
 
 /// What products read and no copy writes: ones, and zeros behind a window.
-__device__ __forceinline__ void fill_constants(GradientShared& memory, const Window& window) {
+__device__ __forceinline__ void fill_constants(GradientShared& memory, int positions) {
   for (int i = threadIdx.x; i < 16 * kTileColumns; i += kGradientThreads)
     memory.ones[i] = as_storage<bf16>(1.0f);
-  const int used = window.width * window.height * kTileColumns;
   for (auto& stage : memory.stages)
-    for (int i = used + static_cast<int>(threadIdx.x); i < kWindowPositions * kTileColumns;
-         i += kGradientThreads)
+    for (int i = positions * kTileColumns + static_cast<int>(threadIdx.x);
+         i < kWindowPositions * kTileColumns; i += kGradientThreads)
       stage.dy[0][i] = stage.dy[1][i] = stage.x[0][i] = stage.x[1][i] = as_storage<bf16>(0.0f);
 }
 
@@ -135,7 +123,7 @@ __global__ void __launch_bounds__(kGradientThreads, 2)
     for (CopyBarrier& arrived : memory.arrived) start_barrier(arrived);
     for (int step = 0; step < min(kStages - 1, task.steps); ++step) start_stage(memory, task, step);
   }
-  fill_constants(memory, task.gradient.window);
+  fill_constants(memory, task.gradient.windows.positions());
   show_products();
   __syncthreads();
 
@@ -234,6 +222,8 @@ void launch_gradients(std::string_view name, std::span<const PlannedGradient> gr
   }
 }
 
+constexpr int64_t kMostWork = int64_t{1} << 32;  // products of two numbers
+
 /// Whether rows are whole packs, as the unit for copies of tiles wants them.
 bool packed(const void* matrix, int64_t columns, int64_t ld) {
   return columns > 0 && columns % 8 == 0 && packable(ld, {matrix}) % 8 == 0;
@@ -242,7 +232,7 @@ bool packed(const void* matrix, int64_t columns, int64_t ld) {
 }  // namespace
 
 bool fits_group(const MatMul& args) {
-  constexpr int64_t kMostTerms = int64_t{1} << 30, kMostWork = int64_t{1} << 32;
+  constexpr int64_t kMostTerms = int64_t{1} << 30;
   return args.dtype == DType::bf16 && args.c_dtype == DType::f32 && args.transpose_a && !args.transpose_b &&
          !args.bias && packed(args.a, args.m, args.lda) && packed(args.b, args.n, args.ldb) && args.k > 0 &&
          args.k < kMostTerms && args.m * args.n * args.k < kMostWork;
@@ -259,7 +249,7 @@ bool fits_group(const ConvolutionBackwardWeight& args) {
   return args.dtype == DType::bf16 && has_short_indices(shape) &&
          packed(args.dy, shape.out_channels, shape.out_channels) &&
          packed(args.x, shape.channels, shape.channels) && shape.height % shape.stride == 0 &&
-         shape.width % shape.stride == 0;
+         shape.width % shape.stride == 0 && shape.outputs() * shape.patch() < kMostWork;
 }
 
 void multiply_group(const ConvolutionBackwardWeight& args, Queue& queue) {

@@ -11,7 +11,7 @@ namespace scrawl::cuda {
 /// that it fills a GPU by itself.  It computes a_sum too.
 bool fits_group(const MatMul&);
 void multiply_group(std::string_view name, std::span<const MatMul> products, Queue&);
-/// The same for a convolution whose stride divides the map.
+/// The same for a convolution, whose stride divides the map.
 bool fits_group(const ConvolutionBackwardWeight&);
 void multiply_group(const ConvolutionBackwardWeight&, Queue&);
 }  // namespace scrawl::cuda

@@ -1,0 +1,279 @@
+// Convolutions of bf16 whose patches overlap, and their inputs' gradients, without columns, on the tensor
+// cores of compute capability 9.0.  Both are sums over taps of [positions, depth] · [depth, columns]:
+//   y:  positions are outputs, depth is x's channels, and w of a tap lies as [columns, depth];
+//   dx: positions are the cells of x whose row and column have the same remainders by the stride (a phase),
+//       which are seen through the same taps; depth is dy's channels, and w of a tap lies as [depth,
+//       columns].
+// A block of two warpgroups computes two windows of 64 positions (convolution_windows.cuh) and 128 columns.
+// 64 terms of depth at one tap are a stage, brought by the unit for copies of tiles, which also makes the
+// zeros of the border.  Two blocks share a multiprocessor.
+// Cost: the map is read once for each tap and tile of columns, w once for each two windows, mostly from the
+// second-level cache: at 64 operations a byte that is the limit, so that large products are left to columns
+// and a library's larger tiles.
+// Limits: see fits_windows().  Channels that are not whole multiples of 64 meet zeros of w, and must be
+// finite.
+#include "kernels/cuda/convolution_wgmma.cuh"
+
+#include "kernels/cuda/convolution_direct.h"
+#include "kernels/cuda/convolution_windows.cuh"
+#include "kernels/cuda/device/elementwise.cuh"
+#include "kernels/cuda/device/fragments.cuh"
+#include "kernels/cuda/device/math.cuh"
+#include "kernels/cuda/device/shared.cuh"
+#include "kernels/cuda/device/wgmma.cuh"
+
+namespace scrawl::SCRAWL_GPU {
+
+namespace {
+
+constexpr int kThreads = 2 * kWarpgroupThreads, kStages = 3;
+constexpr int kColumns = 2 * kTileColumns, kDepth = 64;
+
+using Tile = bf16[64 * kTileColumns];
+
+struct alignas(1024) ConvolutionShared {
+  struct {
+    Tile map[2];  // of two windows: [positions, depth]
+    Tile w[2];    // [columns, depth], or two of [depth, columns]
+  } stages[kStages];
+  CopyBarrier arrived[kStages];
+};
+
+enum class Direction { forward, to_input };
+
+/// A launch, in numbers.
+struct WindowProduct {
+  TensorMap map, w;
+  bf16* result;      // [images, height, width, columns]
+  const bf16* bias;  // null but forward
+  int height, width, depth, columns;
+  int kernel, stride, padding;
+  Windows windows;  // of outputs, or of a phase's cells
+  int window_count, tiles_across;
+  bool accumulate;
+};
+
+/// The taps of a row or column of the kernel that a phase meets: first, first + step, …
+struct Taps {
+  int first, step, count;
+  template <Direction direction>
+  static __device__ Taps of(const WindowProduct& product, int phase) {
+    if constexpr (direction == Direction::forward) return {0, 1, product.kernel};
+    const int first = (phase + product.padding) % product.stride;
+    return {first, product.stride, max(0, (product.kernel - first + product.stride - 1) / product.stride)};
+  }
+};
+
+/// What a block computes.
+template <Direction direction>
+struct Task {
+  static constexpr bool kForward = direction == Direction::forward;
+  const WindowProduct& product;
+  int window, column, phase_y, phase_x;
+  Taps rows, columns;
+  int steps;
+  bool tall, wide;  // has a second window; more than 64 columns
+
+  __device__ Task(const WindowProduct& p, int block) : product(p) {
+    column = block % p.tiles_across * kColumns;
+    block /= p.tiles_across;
+    const int pairs = (p.window_count + 1) / 2;
+    window = block % pairs * 2;
+    const int phase = block / pairs;
+    phase_y = phase / p.stride;
+    phase_x = phase % p.stride;
+    rows = Taps::of<direction>(p, phase_y);
+    columns = Taps::of<direction>(p, phase_x);
+    steps = rows.count * columns.count * ((p.depth + kDepth - 1) / kDepth);
+    tall = window + 1 < p.window_count;
+    wide = column + kTileColumns < p.columns;
+  }
+
+  /// Starts the copies of one stage; by one thread.
+  __device__ void start_stage(ConvolutionShared& memory, int step) const {
+    const WindowProduct& p = product;
+    auto& stage = memory.stages[step % kStages];
+    CopyBarrier& arrived = memory.arrived[step % kStages];
+    const int pieces = (p.depth + kDepth - 1) / kDepth, depth = step % pieces * kDepth, tap = step / pieces;
+    const int ky = rows.first + tap / columns.count * rows.step;
+    const int kx = columns.first + tap % columns.count * columns.step;
+    // A cell (y, x) of phase p meets the outputs (y + padding − ky) / stride, where y = stride · row + p.
+    const Shift shift_y =
+        kForward ? Shift(ky - p.padding, p.stride) : Shift((phase_y + p.padding - ky) / p.stride, 1);
+    const Shift shift_x =
+        kForward ? Shift(kx - p.padding, p.stride) : Shift((phase_x + p.padding - kx) / p.stride, 1);
+    const int w_tiles = kForward || wide ? 2 : 1, tap_of_w = ky * p.kernel + kx;
+    expect_bytes(arrived, (p.windows.positions() * (1 + tall) + 64 * w_tiles) * kTileColumns * sizeof(bf16));
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+      if (i == 1 && !tall) break;
+      copy_tile_bulk(stage.map[i], p.map,
+                     place_at_tap({p.windows, window + i}, shift_x, shift_y, p.depth, depth), arrived);
+    }
+    if constexpr (kForward) {
+      copy_tile_bulk(stage.w[0], p.w, {{depth, tap_of_w, column, 0, 0}}, arrived);
+    } else {
+      copy_tile_bulk(stage.w[0], p.w, {{column, tap_of_w, depth, 0, 0}}, arrived);
+      if (wide) copy_tile_bulk(stage.w[1], p.w, {{column + kTileColumns, tap_of_w, depth, 0, 0}}, arrived);
+    }
+  }
+
+  /// Starts a stage's products for one window.
+  __device__ __forceinline__ void start_products(FragmentD (&results)[2][8], const bf16* map, const bf16* w,
+                                                 bool accumulate) const {
+    constexpr Major kOfW = kForward ? Major::k : Major::mn;
+    const TileOperand positions = tile_operand(map);
+    const TileOperand weights = kForward ? tile_operand(w) : tile_operand(w, 64 * kTileColumns);
+#pragma unroll
+    for (int k = 0; k < kDepth; k += 16) {
+      const TileOperand of_w = kForward ? weights.from(0, k) : weights.from(k, 0);
+      if (wide)
+        start_product<Major::k, kOfW>(results, positions.from(0, k), of_w, accumulate || k > 0);
+      else
+        start_product<Major::k, kOfW>(results[0], positions.from(0, k), of_w, accumulate || k > 0);
+    }
+  }
+
+  /// Where a position of a window lies in the result; null where it does not exist.
+  __device__ bf16* result_of(int number, int position) const {
+    const WindowProduct& p = product;
+    const WindowPlace place(p.windows, number);
+    const int spread = kForward ? 1 : p.stride;
+    const int y = (place.down + position / p.windows.width) * spread + phase_y;
+    const int x = (place.across + position % p.windows.width) * spread + phase_x;
+    if (position >= p.windows.positions() || y >= p.height || x >= p.width) return nullptr;
+    return p.result + ((int64_t{place.image} * p.height + y) * p.width + x) * p.columns;
+  }
+};
+
+/// Stores a warp's 16 positions from `first` on of a window.
+template <Direction direction>
+__device__ __forceinline__ void store_results(const FragmentD (&results)[2][8], const Task<direction>& task,
+                                              int window, int first) {
+  const WindowProduct& p = task.product;
+  bf16* const upper = task.result_of(window, first + lane_index() / 4);
+  bf16* const lower = task.result_of(window, first + lane_index() / 4 + 8);
+  for_packs<16>(
+      results[0], [](int) { return 1.0f; },
+      [&](int row, int at, Floats<8>& values) {
+        const int column = task.column + at;
+        bf16* const result = row < 8 ? upper : lower;
+        if (!result || column >= p.columns) return;
+        if (p.bias) add_stored(values, p.bias + column);
+        if (p.accumulate) add_stored(values, result + column);
+        store<8>(result + column, values);
+      });
+}
+
+template <Direction direction>
+__global__ void __launch_bounds__(kThreads, 2)
+    convolve_windows(const __grid_constant__ WindowProduct product) {
+  auto& memory = *dynamic_shared<ConvolutionShared>();
+  const Task<direction> task(product, static_cast<int>(blockIdx.x));
+  if (threadIdx.x == 0) {
+    for (CopyBarrier& arrived : memory.arrived) start_barrier(arrived);
+    for (int step = 0; step < min(kStages - 1, task.steps); ++step) task.start_stage(memory, step);
+  }
+  __syncthreads();
+  const int warpgroup = warp_index() / 4;
+  const bool has_window = warpgroup == 0 || task.tall;
+  FragmentD results[2][8];
+#pragma unroll 1
+  for (int step = 0; step < task.steps; ++step) {
+    const auto& stage = memory.stages[step % kStages];
+    wait_for_phase(memory.arrived[step % kStages], step / kStages);
+    if (has_window) {
+      fence_products(results[0], results[1]);
+      task.start_products(results, stage.map[warpgroup], stage.w[0], step > 0);
+      commit_products();
+    }
+    wait_products<1>();
+    __syncthreads();  // products of the step before are done: their stage is free
+    if (const int next = step + kStages - 1; threadIdx.x == 0 && next < task.steps)
+      task.start_stage(memory, next);
+  }
+  wait_products<0>(results[0], results[1]);
+  if (has_window) store_results(results, task, task.window + warpgroup, warp_index() % 4 * 16);
+}
+
+template <Direction direction>
+void launch_windows(std::string_view name, WindowProduct product, const ConvolutionShape& shape, int phases,
+                    Queue& queue) {
+  product.kernel = shape.kernel;
+  product.stride = shape.stride;
+  product.padding = shape.padding;
+  product.window_count = static_cast<int>(shape.images) * product.windows.per_map();
+  product.tiles_across = static_cast<int>(ceil_div(product.columns, kColumns));
+  const int64_t pairs = ceil_div(product.window_count, 2);
+  launch(queue,
+         {.name = name,
+          .grid = {pairs * product.tiles_across * phases},
+          .block = {kThreads},
+          .shared_bytes = sizeof(ConvolutionShared)},
+         convolve_windows<direction>, product);
+}
+
+/// w [outputs, taps, channels] for copies of 64 channels at one tap.
+TensorMap map_of_weights(const void* w, const ConvolutionShape& shape, int outputs_at_once) {
+  const int64_t taps = int64_t{shape.kernel} * shape.kernel, channels = shape.channels;
+  const int64_t all = shape.weights();
+  return tensor_map({.values = static_cast<const bf16*>(w),
+                     .sizes = {channels, taps, shape.out_channels, 1, 1},
+                     .strides = {channels, taps * channels, all, all},
+                     .tile = {1, outputs_at_once, 1, 1}});
+}
+
+bool fits_windows(DType dtype, const ConvolutionShape& shape, std::initializer_list<const void*> pointers) {
+  constexpr int64_t kMostWork = int64_t{1} << 32;  // products of two numbers
+  return dtype == DType::bf16 && has_short_indices(shape) && shape.channels % 8 == 0 &&
+         shape.out_channels % 8 == 0 && packable(8, pointers) == 8 && shape.height % shape.stride == 0 &&
+         shape.width % shape.stride == 0 && shape.outputs() * shape.patch() < kMostWork;
+}
+
+}  // namespace
+
+bool convolve_by_windows(const ConvolutionForward& args, Queue& queue) {
+  const ConvolutionShape& shape = args.shape;
+  if (queue.compute_capability() != 90 || shape.kernel <= shape.stride ||
+      !fits_windows(args.dtype, shape, {args.x, args.w, args.bias, args.y}))
+    return false;
+  const Windows windows = Windows::over(shape.out_width(), shape.out_height());
+  launch_windows<Direction::forward>(
+      args.name,
+      {.map = tensor_map(windows_of(args.x, shape.images, shape.height, shape.width, shape.channels,
+                                    shape.stride, windows)),
+       .w = map_of_weights(args.w, shape, kColumns),
+       .result = static_cast<bf16*>(args.y),
+       .bias = static_cast<const bf16*>(args.bias),
+       .height = shape.out_height(),
+       .width = shape.out_width(),
+       .depth = shape.channels,
+       .columns = shape.out_channels,
+       .windows = windows},
+      shape, 1, queue);
+  return true;
+}
+
+bool convolve_by_windows(const ConvolutionBackwardInput& args, Queue& queue) {
+  const ConvolutionShape& shape = args.shape;
+  if (queue.compute_capability() != 90 || !fits_windows(args.dtype, shape, {args.dy, args.w, args.dx}))
+    return false;
+  const Windows windows = Windows::over(shape.width / shape.stride, shape.height / shape.stride);
+  launch_windows<Direction::to_input>(
+      args.name,
+      {.map = tensor_map(windows_of(args.dy, shape.images, shape.out_height(), shape.out_width(),
+                                    shape.out_channels, 1, windows)),
+       .w = map_of_weights(args.w, shape, kDepth),
+       .result = static_cast<bf16*>(args.dx),
+       .bias = nullptr,
+       .height = shape.height,
+       .width = shape.width,
+       .depth = shape.out_channels,
+       .columns = shape.channels,
+       .windows = windows,
+       .accumulate = args.accumulate},
+      shape, shape.stride * shape.stride, queue);
+  return true;
+}
+
+}  // namespace scrawl::SCRAWL_GPU
