@@ -1,4 +1,4 @@
-// Convolutions of bf16 whose patches overlap, and their inputs' gradients, without columns, on the tensor
+// Convolutions of bf16 and their inputs' gradients, without columns, on the tensor
 // cores of compute capability 9.0.  Both are sums over taps of [positions, depth] · [depth, columns]:
 //   y:  positions are outputs, depth is x's channels, and w of a tap lies as [columns, depth];
 //   dx: positions are the cells of x whose row and column have the same remainders by the stride (a phase),
@@ -6,7 +6,8 @@
 //       columns].
 // A block of two warpgroups computes two windows of 64 positions (convolution_windows.cuh) and 128 columns.
 // 64 terms of depth at one tap are a stage, brought by the unit for copies of tiles, which also makes the
-// zeros of the border.  Two blocks share a multiprocessor.
+// zeros of the border.  Two blocks share a multiprocessor.  Where there are few positions with many terms, as
+// in spatial reductions, the terms are cut into parts, and a second launch adds the parts' sums in order.
 // Cost: the map is read once for each tap and tile of columns, w once for each two windows, mostly from the
 // second-level cache: at 64 operations a byte that is the limit, so that large products are left to columns
 // and a library's larger tiles.
@@ -49,8 +50,13 @@ struct WindowProduct {
   int height, width, depth, columns;
   int kernel, stride, padding;
   Windows windows;  // of outputs, or of a phase's cells
-  int window_count, tiles_across;
+  int window_count, tiles_across, parts;
   bool accumulate;
+  float* partials;  // [parts, images, height, width, columns], when there are several parts
+
+  __host__ __device__ int64_t values() const {
+    return int64_t{window_count} / windows.per_map() * height * width * columns;
+  }
 };
 
 /// The taps of a row or column of the kernel that a phase meets: first, first + step, …
@@ -69,14 +75,16 @@ template <Direction direction>
 struct Task {
   static constexpr bool kForward = direction == Direction::forward;
   const WindowProduct& product;
-  int window, column, phase_y, phase_x;
+  int window, column, phase_y, phase_x, part;
   Taps rows, columns;
-  int steps;
+  int first_step, steps;
   bool tall, wide;  // has a second window; more than 64 columns
 
   __device__ Task(const WindowProduct& p, int block) : product(p) {
     column = block % p.tiles_across * kColumns;
     block /= p.tiles_across;
+    part = block % p.parts;
+    block /= p.parts;
     const int pairs = (p.window_count + 1) / 2;
     window = block % pairs * 2;
     const int phase = block / pairs;
@@ -84,7 +92,10 @@ struct Task {
     phase_x = phase % p.stride;
     rows = Taps::of<direction>(p, phase_y);
     columns = Taps::of<direction>(p, phase_x);
-    steps = rows.count * columns.count * ((p.depth + kDepth - 1) / kDepth);
+    const int all = rows.count * columns.count * ((p.depth + kDepth - 1) / kDepth);
+    const int steps_of_part = (all + p.parts - 1) / p.parts;
+    first_step = min(part * steps_of_part, all);
+    steps = min(steps_of_part, all - first_step);
     tall = window + 1 < p.window_count;
     wide = column + kTileColumns < p.columns;
   }
@@ -94,7 +105,8 @@ struct Task {
     const WindowProduct& p = product;
     auto& stage = memory.stages[step % kStages];
     CopyBarrier& arrived = memory.arrived[step % kStages];
-    const int pieces = (p.depth + kDepth - 1) / kDepth, depth = step % pieces * kDepth, tap = step / pieces;
+    const int pieces = (p.depth + kDepth - 1) / kDepth;
+    const int depth = (first_step + step) % pieces * kDepth, tap = (first_step + step) / pieces;
     const int ky = rows.first + tap / columns.count * rows.step;
     const int kx = columns.first + tap % columns.count * columns.step;
     // A cell (y, x) of phase p meets the outputs (y + padding − ky) / stride, where y = stride · row + p.
@@ -134,34 +146,44 @@ struct Task {
     }
   }
 
-  /// Where a position of a window lies in the result; null where it does not exist.
-  __device__ bf16* result_of(int number, int position) const {
+  /// Where a position of a window lies in the result; negative where it does not exist.
+  __device__ int64_t result_of(int number, int position) const {
     const WindowProduct& p = product;
     const WindowPlace place(p.windows, number);
     const int spread = kForward ? 1 : p.stride;
     const int y = (place.down + position / p.windows.width) * spread + phase_y;
     const int x = (place.across + position % p.windows.width) * spread + phase_x;
-    if (position >= p.windows.positions() || y >= p.height || x >= p.width) return nullptr;
-    return p.result + ((int64_t{place.image} * p.height + y) * p.width + x) * p.columns;
+    if (position >= p.windows.positions() || y >= p.height || x >= p.width) return -1;
+    return ((int64_t{place.image} * p.height + y) * p.width + x) * p.columns;
   }
 };
+
+/// Rounds eight values to the result, after all that is to be added to them.
+__device__ __forceinline__ void finish(const WindowProduct& p, Floats<8>& values, int64_t at, int column) {
+  bf16* const result = p.result + at;
+  if (p.bias) add_stored(values, p.bias + column);
+  if (p.accumulate) add_stored(values, result);
+  store<8>(result, values);
+}
 
 /// Stores a warp's 16 positions from `first` on of a window.
 template <Direction direction>
 __device__ __forceinline__ void store_results(const FragmentD (&results)[2][8], const Task<direction>& task,
                                               int window, int first) {
   const WindowProduct& p = task.product;
-  bf16* const upper = task.result_of(window, first + lane_index() / 4);
-  bf16* const lower = task.result_of(window, first + lane_index() / 4 + 8);
+  const int64_t upper = task.result_of(window, first + lane_index() / 4);
+  const int64_t lower = task.result_of(window, first + lane_index() / 4 + 8);
+  float* const partial = p.partials + task.part * p.values();
   for_packs<16>(
       results[0], [](int) { return 1.0f; },
-      [&](int row, int at, Floats<8>& values) {
-        const int column = task.column + at;
-        bf16* const result = row < 8 ? upper : lower;
-        if (!result || column >= p.columns) return;
-        if (p.bias) add_stored(values, p.bias + column);
-        if (p.accumulate) add_stored(values, result + column);
-        store<8>(result + column, values);
+      [&](int row, int from, Floats<8>& values) {
+        const int column = task.column + from;
+        const int64_t at = (row < 8 ? upper : lower) + column;
+        if (at < column || column >= p.columns) return;
+        if (p.parts > 1)
+          store<8>(partial + at, values);
+        else
+          finish(p, values, at, column);
       });
 }
 
@@ -196,6 +218,23 @@ __global__ void __launch_bounds__(kThreads, 2)
   if (has_window) store_results(results, task, task.window + warpgroup, warp_index() % 4 * 16);
 }
 
+__global__ void __launch_bounds__(kThreads) add_parts(const __grid_constant__ WindowProduct product) {
+  const int64_t at = (int64_t{blockIdx.x} * kThreads + threadIdx.x) * 8, stride = product.values();
+  if (at >= stride) return;
+  Floats<8> values{};
+#pragma unroll 4
+  for (int part = 0; part < product.parts; ++part) add_stored(values, product.partials + part * stride + at);
+  finish(product, values, at, static_cast<int>(at % product.columns));
+}
+
+/// Into how many parts terms are cut, of which the busiest block has so many steps: where that saves more
+/// than the second launch takes, some ten steps' time.
+int parts_of(int64_t blocks, int steps) {
+  constexpr int64_t kMultiprocessors = 132, kFewestSteps = 4, kWorthIt = 10;
+  const int64_t parts = std::max<int64_t>(1, std::min(steps / kFewestSteps, kMultiprocessors / blocks));
+  return steps - steps / parts > kWorthIt ? static_cast<int>(parts) : 1;
+}
+
 template <Direction direction>
 void launch_windows(std::string_view name, WindowProduct product, const ConvolutionShape& shape, int phases,
                     Queue& queue) {
@@ -204,13 +243,21 @@ void launch_windows(std::string_view name, WindowProduct product, const Convolut
   product.padding = shape.padding;
   product.window_count = static_cast<int>(shape.images) * product.windows.per_map();
   product.tiles_across = static_cast<int>(ceil_div(product.columns, kColumns));
-  const int64_t pairs = ceil_div(product.window_count, 2);
+  const int64_t blocks = ceil_div(product.window_count, 2) * product.tiles_across * phases;
+  const auto taps =
+      static_cast<int>(ceil_div(shape.kernel, direction == Direction::forward ? 1 : shape.stride));
+  product.parts = parts_of(blocks, taps * taps * static_cast<int>(ceil_div(product.depth, kDepth)));
+  const Scratch partials = queue.scratch(product.parts > 1 ? product.parts * product.values() : 0);
+  product.partials = partials.data();
   launch(queue,
          {.name = name,
-          .grid = {pairs * product.tiles_across * phases},
+          .grid = {blocks * product.parts},
           .block = {kThreads},
           .shared_bytes = sizeof(ConvolutionShared)},
          convolve_windows<direction>, product);
+  if (product.parts > 1)
+    launch(queue, {.name = name, .grid = {ceil_div(product.values(), 8 * kThreads)}, .block = {kThreads}},
+           add_parts, product);
 }
 
 /// w [outputs, taps, channels] for copies of 64 channels at one tap.
@@ -225,7 +272,7 @@ TensorMap map_of_weights(const void* w, const ConvolutionShape& shape, int outpu
 
 bool fits_windows(DType dtype, const ConvolutionShape& shape, std::initializer_list<const void*> pointers) {
   constexpr int64_t kMostWork = int64_t{1} << 32;  // products of two numbers
-  return dtype == DType::bf16 && has_short_indices(shape) && shape.channels % 8 == 0 &&
+  return dtype == DType::bf16 && shape.kernel > 1 && has_short_indices(shape) && shape.channels % 8 == 0 &&
          shape.out_channels % 8 == 0 && packable(8, pointers) == 8 && shape.height % shape.stride == 0 &&
          shape.width % shape.stride == 0 && shape.outputs() * shape.patch() < kMostWork;
 }
@@ -234,7 +281,7 @@ bool fits_windows(DType dtype, const ConvolutionShape& shape, std::initializer_l
 
 bool convolve_by_windows(const ConvolutionForward& args, Queue& queue) {
   const ConvolutionShape& shape = args.shape;
-  if (queue.compute_capability() != 90 || shape.kernel <= shape.stride ||
+  if (queue.compute_capability() != 90 ||
       !fits_windows(args.dtype, shape, {args.x, args.w, args.bias, args.y}))
     return false;
   const Windows windows = Windows::over(shape.out_width(), shape.out_height());
