@@ -1,18 +1,17 @@
-// Convolutions of bf16 and their inputs' gradients, without columns, on the tensor
-// cores of compute capability 9.0.  Both are sums over taps of [positions, depth] · [depth, columns]:
+// Convolutions of bf16 and their inputs' gradients, without columns, on the tensor cores of compute
+// capability 9.0.  Both are sums over taps of [positions, depth] · [depth, columns]:
 //   y:  positions are outputs, depth is x's channels, and w of a tap lies as [columns, depth];
 //   dx: positions are the cells of x whose row and column have the same remainders by the stride (a phase),
-//       which are seen through the same taps; depth is dy's channels, and w of a tap lies as [depth,
-//       columns].
+//       which are seen through the same taps; depth is dy's channels, w of a tap lies as [depth, columns].
 // A block of two warpgroups computes two windows of 64 positions (convolution_windows.cuh) and 128 columns.
 // 64 terms of depth at one tap are a stage, brought by the unit for copies of tiles, which also makes the
-// zeros of the border.  Two blocks share a multiprocessor.  Where there are few positions with many terms, as
-// in spatial reductions, the terms are cut into parts, and a second launch adds the parts' sums in order.
+// zeros of the border.  Two blocks share a multiprocessor.  Where there are few positions with many terms,
+// as in spatial reductions, the terms are cut into parts, and a second launch adds their sums in order.
 // Cost: the map is read once for each tap and tile of columns, w once for each two windows, mostly from the
 // second-level cache: at 64 operations a byte that is the limit, so that large products are left to columns
 // and a library's larger tiles.
-// Limits: see fits_windows().  Channels that are not whole multiples of 64 meet zeros of w, and must be
-// finite.
+// Limits: see fits_windows().  Where channels are no multiple of 64, values beside them meet zeros of w, and
+// must be finite.
 #include "kernels/cuda/convolution_wgmma.cuh"
 
 #include "kernels/cuda/convolution_direct.h"

@@ -36,7 +36,7 @@ struct WeightGradient {
 };
 
 /// Several, whose blocks follow one another.
-struct WeightGradients {
+struct WeightGradientGroup {
   TensorMap dy[kMostGradients], x[kMostGradients];
   WeightGradient gradients[kMostGradients];
   int count = 0;
@@ -102,7 +102,7 @@ inline PlannedGradient planned(const ConvolutionBackwardWeight& args) {
 
 /// The launches of a group, in numbers.  They depend on sizes alone, and so do the sums' bits.
 struct WeightGradientPlan {
-  WeightGradients group;
+  WeightGradientGroup group;
   int64_t blocks = 0, sum_blocks = 0, partial_floats = 0;
 
   explicit WeightGradientPlan(std::span<const PlannedGradient> gradients) {
@@ -115,9 +115,10 @@ struct WeightGradientPlan {
     return ceil_div(g.m, kGradientTile) * g.kernel * g.kernel * ceil_div(g.n, kGradientTile);
   }
 
-  /// Steps of a part, the same for all: the fewest that make no more blocks than fill a large GPU.
+  /// Steps of a part, the same for all: the fewest that make no more blocks than a large GPU has
+  /// multiprocessors, half of each of which is left to the kernels of the backward pass beside.
   static int steps_of_parts(std::span<const PlannedGradient> gradients) {
-    constexpr int64_t kBlocks = 2 * 132;
+    constexpr int64_t kBlocks = 132;
     constexpr int kFewest = 4;  // less are not worth their partial sums
     const auto blocks = [&](int steps) {
       int64_t count = 0;

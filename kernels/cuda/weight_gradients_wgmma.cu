@@ -2,15 +2,16 @@
 // launch on the tensor cores of compute capability 9.0.  Tiles of 128 × 128 results of all of them share the
 // GPU; where they are too few for it, their positions are cut into parts, whose sums a second launch adds in
 // order (weight_gradients_plan.cuh).  So a group of small products takes little more than its share of the
-// tensor cores, where each alone would wait for a few blocks with many terms, or for many blocks' partial
-// sums. A block of two warpgroups computes one tile for one part.  Rows of dy and x come to shared memory as
-// they lie, a window of positions a stage, by the unit for copies of tiles; both factors are operands along
-// mn, so that nothing is transposed, and a convolution needs no columns.  A warpgroup takes 64 rows of
-// results; one whose rows do not exist computes nothing.  dbias is a product of dy with ones.  Two blocks
-// share a multiprocessor: one computes while the other waits for its first stage or stores. Cost: each tile
-// reads its columns of dy and x, mostly from the second-level cache; partial sums are written and read once,
-// at most 264 tiles of them. Limits: see fits_group().  Where a window reaches beyond a convolution's
-// outputs, zeros of dy meet values of x, which must be finite.
+// tensor cores, where each alone would wait for a few blocks with many terms, or for many partial sums.
+// A block of two warpgroups computes one tile for one part.  Rows of dy and x come to shared memory as they
+// lie, a window of positions a stage, by the unit for copies of tiles; both factors are operands along mn,
+// so that nothing is transposed, and a convolution needs no columns.  A warpgroup takes 64 rows of results;
+// one whose rows do not exist computes nothing.  dbias is a product of dy with ones.  Two blocks fit on a
+// multiprocessor, so that the kernels of the backward pass find room beside one.
+// Cost: each tile reads its columns of dy and x, mostly from the second-level cache; partial sums are
+// written and read once, at most 132 tiles of them.
+// Limits: see fits_group().  Where a window reaches beyond a convolution's outputs, zeros of dy meet values
+// of x, which must be finite.
 #include "kernels/cuda/weight_gradients_wgmma.cuh"
 
 #include "kernels/cuda/convolution_direct.h"
@@ -46,7 +47,7 @@ struct Task {
   int first_step, steps;
   bool tall, wide;  // more than 64 rows, columns
 
-  __device__ Task(const WeightGradients& group, int number, int block)
+  __device__ Task(const WeightGradientGroup& group, int number, int block)
       : dy(&group.dy[number]), x(&group.x[number]), gradient(group.gradients[number]) {
     const WeightGradient& g = gradient;
     const int index = block - g.first_block, tile = index % g.tiles, across = tile % g.tiles_across;
@@ -115,7 +116,7 @@ __device__ __forceinline__ void store_tile(const FragmentD (&results)[2][8], con
 }
 
 __global__ void __launch_bounds__(kGradientThreads, 2)
-    multiply_parts(const __grid_constant__ WeightGradients group, float* partials) {
+    multiply_parts(const __grid_constant__ WeightGradientGroup group, float* partials) {
   auto& memory = *dynamic_shared<GradientShared>();
   const int block = static_cast<int>(blockIdx.x);
   const Task task(group, group.gradient_of<&WeightGradient::first_block>(block), block);
@@ -175,7 +176,7 @@ __global__ void __launch_bounds__(kGradientThreads, 2)
 /// dw and dbias (+)= the sum of all parts.  A lane takes four neighbouring values; where parts are many,
 /// eight threads share those of a lane.
 __global__ void __launch_bounds__(kGradientThreads)
-    add_parts(const __grid_constant__ WeightGradients group, const float* partials) {
+    add_parts(const __grid_constant__ WeightGradientGroup group, const float* partials) {
   const int number = group.gradient_of<&WeightGradient::first_sum_block>(static_cast<int>(blockIdx.x));
   const WeightGradient& g = group.gradients[number];
   const int lanes = g.lanes(), lane = threadIdx.x % lanes, share = threadIdx.x / lanes;
