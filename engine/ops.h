@@ -38,11 +38,22 @@ NormedSum residual_norm(Tape&, const Tensor& x, const Tensor& branch, float drop
 /// Bilinear resize of x [N,H,W,C] to [N,height,width,C].
 Tensor upsample(Tape&, const Tensor& x, int height, int width, bool align_corners);
 
+/// What decoder_fuse() makes of its parameters before it meets the maps: G_i = F_i W_i [D, C_i] and Σ_i F_i
+/// b_i [D], where F_i are columns of the fuse weight [D, 4D], those of the coarsest level first, as
+/// published; weights[i] [D, C_i], biases[i] [D].
+struct DecoderProducts {
+  std::array<Tensor, 4> weights, biases;
+  Tensor fuse;
+  std::array<Tensor, 4> g;  // in the maps' type
+  Tensor bias;
+  Device::Aside under_way;
+};
+/// They go aside: begun ahead of the encoder, they cost nothing.
+DecoderProducts decoder_products(Device&, const std::array<Tensor, 4>& weights,
+                                 const std::array<Tensor, 4>& biases, const Tensor& fuse, DType map_dtype);
 /// The decoder's four linears and its 1×1 fuse convolution, without the concatenation between them.
-/// maps[i] [N,H_i,W_i,C_i] finest first, weights[i] [D, C_i], biases[i] [D]; fuse [D, 4D] with the columns of
-/// the coarsest level first, as published -> [N,H_0,W_0,D].
-Tensor decoder_fuse(Tape&, const std::array<Tensor, 4>& maps, const std::array<Tensor, 4>& weights,
-                    const std::array<Tensor, 4>& biases, const Tensor& fuse);
+/// maps[i] [N,H_i,W_i,C_i] finest first -> [N,H_0,W_0,D].
+Tensor decoder_fuse(Tape&, const std::array<Tensor, 4>& maps, const DecoderProducts& products);
 
 /// x [N,H,W,C] normalised over all but the last dimension, rectified, and while training whole channels of a
 /// sample zeroed with probability `drop_rate`.  Statistics of the batch while training (and the running ones

@@ -22,12 +22,18 @@ std::array<Tensor, 4> Pfa::encode(Tape& tape, const Tensor& image) const {
 }
 
 Pfa::Prediction Pfa::predict(Tape& tape, const Tensor& image) const {
-  return decode(tape, encode(tape, image));
+  const ops::DecoderProducts products = decoder_.products(device_, parameters_.storage());
+  return decode(tape, encode(tape, image), products);
 }
 
 Pfa::Prediction Pfa::decode(Tape& tape, const std::array<Tensor, 4>& maps) const {
+  return decode(tape, maps, decoder_.products(device_, maps[0].dtype()));
+}
+
+Pfa::Prediction Pfa::decode(Tape& tape, const std::array<Tensor, 4>& maps,
+                            const ops::DecoderProducts& products) const {
   Prediction prediction;
-  prediction.feat = decoder_.features(tape, maps);
+  prediction.feat = decoder_.features(tape, maps, products);
   prediction.logits = decoder_.classify(tape, prediction.feat);
   return prediction;
 }

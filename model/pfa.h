@@ -81,6 +81,9 @@ class Pfa {
   Device& device() const { return device_; }
 
  private:
+  Prediction decode(Tape& tape, const std::array<Tensor, 4>& maps,
+                    const ops::DecoderProducts& products) const;
+
   Device& device_;
   ModelConfig config_;
   Parameters parameters_;

@@ -40,13 +40,18 @@ SegformerHead::SegformerHead(const Scope& scope, const ModelConfig& config)
   }
 }
 
-Tensor SegformerHead::features(Tape& tape, const std::array<Tensor, 4>& maps) const {
+ops::DecoderProducts SegformerHead::products(Device& device, DType map_dtype) const {
   std::array<Tensor, 4> weights, biases;
   for (int i = 0; i < 4; ++i) {
     weights[i] = linear_c_[i].weight.value;
     biases[i] = linear_c_[i].bias.value;
   }
-  const Tensor fused = ops::decoder_fuse(tape, maps, weights, biases, fuse_.value);
+  return ops::decoder_products(device, weights, biases, fuse_.value, map_dtype);
+}
+
+Tensor SegformerHead::features(Tape& tape, const std::array<Tensor, 4>& maps,
+                               const ops::DecoderProducts& products) const {
+  const Tensor fused = ops::decoder_fuse(tape, maps, products);
   return ops::batch_norm_relu(tape, fused, norm_.gamma.value, norm_.beta.value, norm_.running_mean.value,
                               norm_.running_var.value, kBatchNormEps, kBatchNormMomentum, dropout_);
 }

@@ -14,48 +14,22 @@ namespace {
 
 constexpr int kLevels = DecoderWeights::kLevels;
 
-struct Inputs {
-  std::array<Tensor, kLevels> maps, weights, biases;
-  Tensor fuse;
-  int64_t width() const { return fuse.dim(0); }
-  DecoderWeights parameters() const {
-    DecoderWeights p{.width = static_cast<int>(width()), .fuse = fuse.data<float>()};
-    for (int i = 0; i < kLevels; ++i) {
-      p.channels[i] = static_cast<int>(maps[i].dim(3));
-      p.weights[i] = weights[i].data<float>();
-      p.biases[i] = biases[i].data<float>();
-    }
-    return p;
+DecoderWeights parameters_of(const DecoderProducts& products) {
+  DecoderWeights p{.width = static_cast<int>(products.fuse.dim(0)), .fuse = products.fuse.data<float>()};
+  for (int i = 0; i < kLevels; ++i) {
+    p.channels[i] = static_cast<int>(products.weights[i].dim(1));
+    p.weights[i] = products.weights[i].data<float>();
+    p.biases[i] = products.biases[i].data<float>();
   }
-};
-
-void check(const Inputs& in) {
-  require(in.fuse.shape().rank() == 2 && in.fuse.dim(1) == kLevels * in.fuse.dim(0),
-          "decoder_fuse: fuse weight {}", in.fuse.shape().text());
-  for (int i = 0; i < kLevels; ++i)
-    require(in.maps[i].shape().rank() == 4 && in.maps[i].dim(0) == in.maps[0].dim(0) &&
-                in.weights[i].shape() == Shape{in.width(), in.maps[i].dim(3)} &&
-                in.biases[i].shape() == Shape{in.width()},
-            "decoder_fuse: level {}: map {}, weight {}, bias {}, width {}", i + 1, in.maps[i].shape().text(),
-            in.weights[i].shape().text(), in.biases[i].shape().text(), in.width());
+  return p;
 }
 
-/// What the parameters are multiplied to before they meet the maps.
-struct Premultiplied {
-  std::array<Tensor, kLevels> g;  // G_i = F_i W_i [D, C_i]
-  Tensor bias;                    // Σ_i F_i b_i [D]
-};
-
-Premultiplied premultiply(Device& device, const Inputs& in) {
-  Premultiplied product{.bias = Tensor(device, {in.width()})};
-  DecoderPremultiply args{.dtype = in.maps[0].dtype(), .parameters = in.parameters()};
-  for (int i = 0; i < kLevels; ++i) {
-    product.g[i] = Tensor(device, {in.width(), in.maps[i].dim(3)}, args.dtype);
-    args.g[i] = product.g[i].raw();
-  }
-  args.bias = product.bias.data<float>();
-  device.run(args);
-  return product;
+void check(const std::array<Tensor, kLevels>& maps, const DecoderProducts& products) {
+  for (int i = 0; i < kLevels; ++i)
+    require(maps[i].shape().rank() == 4 && maps[i].dim(0) == maps[0].dim(0) &&
+                maps[i].dim(3) == products.g[i].dim(1) && maps[i].dtype() == products.g[i].dtype(),
+            "decoder_fuse: level {}: map {}, product {}", i + 1, maps[i].shape().text(),
+            products.g[i].shape().text());
 }
 
 /// z_i = x_i G_iᵀ [N,H_i,W_i,D].
@@ -118,11 +92,12 @@ void map_backward(Device& device, const Tensor& x, const Tensor& dz, const Tenso
 }
 
 /// dG_i = dz_iᵀ x_i, in fp32.  Level 0 also makes db: its product reads dy anyway.
-void products_backward(Device& device, const Inputs& in, const std::array<Tensor, kLevels>& dz,
-                       const std::array<Tensor, kLevels>& dg, const Tensor& db) {
+void products_backward(Device& device, const std::array<Tensor, kLevels>& maps,
+                       const std::array<Tensor, kLevels>& dz, const std::array<Tensor, kLevels>& dg,
+                       const Tensor& db) {
   MatMulGroup group{.name = "decoder_fuse.backward_weight", .products = {}};
   for (int i = 0; i < kLevels; ++i) {
-    const Tensor& x = in.maps[i];
+    const Tensor& x = maps[i];
     const int64_t width = dg[i].dim(0), channels = dg[i].dim(1);
     group.products.push_back({.name = group.name,
                               .dtype = x.dtype(),
@@ -142,60 +117,86 @@ void products_backward(Device& device, const Inputs& in, const std::array<Tensor
 }
 
 /// dF_i, dW_i and db_i of all levels.
-void parameters_backward(Device& device, const Inputs& in, const std::array<Tensor, kLevels>& dg,
-                         const Tensor& db) {
+void parameters_backward(Device& device, const DecoderProducts& products,
+                         const std::array<Tensor, kLevels>& dg, const Tensor& db) {
   const auto target = [&](const Tensor& parameter) {
     const auto to = gradient_target(device, parameter.gradient(), parameter.shape());
     return DecoderWeightsBackward::Target{to.f32(), to.accumulate};
   };
   DecoderWeightsBackward args{
-      .parameters = in.parameters(), .db = db.data<float>(), .dfuse = target(in.fuse)};
+      .parameters = parameters_of(products), .db = db.data<float>(), .dfuse = target(products.fuse)};
   for (int i = 0; i < kLevels; ++i) {
     args.dg[i] = dg[i].data<float>();
-    args.dweights[i] = target(in.weights[i]);
-    args.dbiases[i] = target(in.biases[i]);
+    args.dweights[i] = target(products.weights[i]);
+    args.dbiases[i] = target(products.biases[i]);
   }
   device.run(args);
 }
 
 }  // namespace
 
-Tensor decoder_fuse(Tape& tape, const std::array<Tensor, 4>& maps, const std::array<Tensor, 4>& weights,
-                    const std::array<Tensor, 4>& biases, const Tensor& fuse) {
-  const Inputs in{maps, weights, biases, fuse};
-  check(in);
+DecoderProducts decoder_products(Device& device, const std::array<Tensor, 4>& weights,
+                                 const std::array<Tensor, 4>& biases, const Tensor& fuse, DType map_dtype) {
+  require(fuse.shape().rank() == 2 && fuse.dim(1) == kLevels * fuse.dim(0),
+          "decoder_products: fuse weight {}", fuse.shape().text());
+  const int64_t width = fuse.dim(0);
+  DecoderProducts products{.weights = weights,
+                           .biases = biases,
+                           .fuse = fuse,
+                           .g = {},
+                           .bias = Tensor(device, {width}),
+                           .under_way = 0};
+  for (int i = 0; i < kLevels; ++i) {
+    require(weights[i].shape().rank() == 2 && weights[i].dim(0) == width && biases[i].shape() == Shape{width},
+            "decoder_products: level {}: weight {}, bias {}, width {}", i + 1, weights[i].shape().text(),
+            biases[i].shape().text(), width);
+    products.g[i] = Tensor(device, weights[i].shape(), map_dtype);
+  }
+  products.under_way = device.aside([products, &device] {
+    DecoderPremultiply args{.dtype = products.g[0].dtype(), .parameters = parameters_of(products)};
+    for (int i = 0; i < kLevels; ++i) args.g[i] = products.g[i].raw();
+    args.bias = products.bias.data<float>();
+    device.run(args);
+  });
+  return products;
+}
+
+Tensor decoder_fuse(Tape& tape, const std::array<Tensor, 4>& maps, const DecoderProducts& products) {
+  check(maps, products);
   Device& device = tape.device();
-  const auto [g, bias] = premultiply(device, in);
+  device.join(products.under_way);
+  const int64_t width = products.fuse.dim(0);
   DecoderFuseForward forward{.dtype = maps[0].dtype(),
-                             .bias = bias.data<float>(),
+                             .bias = products.bias.data<float>(),
                              .images = maps[0].dim(0),
-                             .channels = static_cast<int>(in.width())};
+                             .channels = static_cast<int>(width)};
   std::array<Tensor, kLevels> z;
   for (int i = 0; i < kLevels; ++i) {
-    z[i] = projected(device, maps[i], g[i]);
+    z[i] = projected(device, maps[i], products.g[i]);
     forward.z[i] = z[i].raw();
     forward.heights[i] = static_cast<int>(maps[i].dim(1));
     forward.widths[i] = static_cast<int>(maps[i].dim(2));
   }
-  Tensor y(device, maps[0].shape().with_last(in.width()), maps[0].dtype());
+  Tensor y(device, maps[0].shape().with_last(width), maps[0].dtype());
   forward.y = y.raw();
   device.run(forward);
 
+  const auto &weights = products.weights, &biases = products.biases;
   tape.record(y,
               {&maps[0], &maps[1], &maps[2], &maps[3], &weights[0], &weights[1], &weights[2], &weights[3],
-               &biases[0], &biases[1], &biases[2], &biases[3], &fuse},
-              [in, g = g, &device](const Tensor& dy) {
-                const Tensor db(device, {in.width()});
+               &biases[0], &biases[1], &biases[2], &biases[3], &products.fuse},
+              [maps, products, width, &device](const Tensor& dy) {
+                const Tensor db(device, {width});
                 std::array<Tensor, kLevels> dz, dg;
                 for (int i = 0; i < kLevels; ++i) {
-                  const bool shared = i > 0 && same_grid(in.maps[i], in.maps[i - 1]);
-                  dz[i] = i == 0 ? dy : shared ? dz[i - 1] : down(device, dy, in.maps[i]);
-                  dg[i] = Tensor(device, g[i].shape());
-                  map_backward(device, in.maps[i], dz[i], g[i]);
+                  const bool shared = i > 0 && same_grid(maps[i], maps[i - 1]);
+                  dz[i] = i == 0 ? dy : shared ? dz[i - 1] : down(device, dy, maps[i]);
+                  dg[i] = Tensor(device, products.g[i].shape());
+                  map_backward(device, maps[i], dz[i], products.g[i]);
                 }
                 device.aside([=, &device] {
-                  products_backward(device, in, dz, dg, db);
-                  parameters_backward(device, in, dg, db);
+                  products_backward(device, maps, dz, dg, db);
+                  parameters_backward(device, products, dg, db);
                 });
               });
   return y;

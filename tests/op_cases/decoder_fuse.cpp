@@ -44,8 +44,9 @@ OpCase decoder_fuse_case(std::string name, const Maps& maps, int64_t width) {
     op.inputs.push_back({"bias " + std::to_string(i), {width}, normal(), parameter, DType::f32});
   op.inputs.push_back({"fuse", {width, 4 * width}, normal(0.5), parameter, DType::f32});
   op.run = [](Tape& tape, const std::vector<Tensor>& t) {
-    return std::vector{ops::decoder_fuse(tape, {t[0], t[1], t[2], t[3]}, {t[4], t[5], t[6], t[7]},
-                                         {t[8], t[9], t[10], t[11]}, t[12])};
+    const auto products = ops::decoder_products(tape.device(), {t[4], t[5], t[6], t[7]},
+                                                {t[8], t[9], t[10], t[11]}, t[12], t[0].dtype());
+    return std::vector{ops::decoder_fuse(tape, {t[0], t[1], t[2], t[3]}, products)};
   };
   op.reference = [=](const std::vector<Numbers>& v) { return Outputs{reference(maps, width, v)}; };
   op.slack = 2.0;  // its products of products come from the order of the sums that makes it fast
