@@ -9,7 +9,6 @@
 // have a chunk each.
 // Cost: 2 products; every block reads K and V from the second-level cache.  Limits: an image's queries and
 // keys are less than 2³¹ values.
-#include <cstddef>
 #include <limits>
 
 #include "kernels/cuda/attention_tiles.cuh"
@@ -31,20 +30,22 @@ constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 struct alignas(1024) FewShared {
   bf16 k[kFewRows * kSize], v[kFewRows * kSize];
-  bf16 q[kFewGroups][kQueries * kSize];  // last: blocks of fewer warpgroups have less
+  ForwardHead<bf16> head;                              // here, since registers are scarce
+  alignas(1024) bf16 q[kFewGroups][kQueries * kSize];  // last: blocks of fewer warpgroups have less
 };
 
 /// `tiles`: of 8 keys in a panel.
 template <int tiles>
 struct alignas(1024) ManyShared {
   bf16 k[kBuffers][8 * tiles * kSize], v[kBuffers][8 * tiles * kSize];
-  bf16 q[kManyGroups][kQueries * kSize];
+  ForwardHead<bf16> head;
+  alignas(1024) bf16 q[kManyGroups][kQueries * kSize];
 };
 
 /// Starts copies of keys from `first` on, and of their values, to the first `rows` rows of two tiles; those
 /// that do not exist become zeros.  All threads of the block call it.
-__device__ __forceinline__ void copy_keys(bf16* k, bf16* v, int rows, const ForwardHead<bf16>& head,
-                                          int first) {
+__device__ __forceinline__ void copy_panel(bf16* k, bf16* v, int rows, const ForwardHead<bf16>& head,
+                                           int first) {
   const int column = threadIdx.x % kTilePacks * 8, step = blockDim.x / kTilePacks;
   const bf16 *const keys = head.k + column, *const values = head.v + column;
   const int stride = head.kv_stride, end = head.keys;
@@ -54,6 +55,19 @@ __device__ __forceinline__ void copy_keys(bf16* k, bf16* v, int rows, const Forw
     copy_async<16>(k + to, keys + from, exists);
     copy_async<16>(v + to, values + from, exists);
   }
+}
+
+/// The same of all keys or, with columns `swapped`, of values: a lane's results of products with them, pairs
+/// 4 i + lane % 4 of a row, are neighbours in memory in fours, as stores want them.
+template <bool swapped>
+__device__ __forceinline__ void copy_all(bf16* tile, const bf16* source, const ForwardHead<bf16>& head) {
+  constexpr int kPiece = swapped ? 2 : 8, kPieces = kSize / kPiece;
+  const int piece = threadIdx.x % kPieces, step = blockDim.x / kPieces;
+  const int column = swapped ? piece / 16 * 32 + piece % 4 * 8 + piece / 4 % 4 * 2 : piece * 8;
+  for (int row = threadIdx.x / kPieces; row < kFewRows; row += step)
+    copy_async<kPiece * sizeof(bf16)>(tile + tile_offset(row, column),
+                                      source + min(row, head.keys - 1) * head.kv_stride + piece * kPiece,
+                                      row < head.keys);
 }
 
 /// Starts copies of the warp's 16 rows of the warpgroup's chunk, which begins with query `first`; beyond the
@@ -74,7 +88,7 @@ __device__ __forceinline__ void start_queries(bf16* tile, const ForwardHead<bf16
 /// keys may come in panels.
 struct RowSoftmax {
   float top[2] = {-kInfinity, -kInfinity};
-  float sum[2] = {0.0f, 0.0f};  // of e^(s − top) over the lane's own columns
+  Floats<2> sum{};  // of e^(s − top) over the lane's own columns, till finish()
 
   /// Scores become e^(s − top).  Returns the factors of what was summed under earlier maxima.
   template <int tiles>
@@ -102,6 +116,10 @@ struct RowSoftmax {
     }
     return keep;
   }
+
+  __device__ __forceinline__ void finish() {
+    sum = warp_sums_of(4, sum);
+  }
 };
 
 /// Lowers scores of keys from `count` on to −∞, in tiles from `first` on.
@@ -114,18 +132,21 @@ __device__ __forceinline__ void leave_out(FragmentD (&s)[tiles], int count) {
       if (8 * j + FragmentD::column(i) >= count) s[j].values[i] = -kInfinity;
 }
 
-/// y and log Σ exp of the warp's 16 queries from `first` on; without keys y is zero and log Σ exp is −∞.
+/// y and log Σ exp of the warp's 16 queries from `first` on.  `swapped`: columns of o are as copy_all<true>()
+/// has them.
+template <bool swapped>
 __device__ __forceinline__ void store_result(const ForwardHead<bf16>& head, const FragmentD (&o)[8],
                                              const RowSoftmax& softmax, int first, float log2_scale) {
-  const int member = lane_index() % 4;
+  const int member = lane_index() % 4, row = first + lane_index() / 4, queries = head.queries;
+  const int stride = head.y_stride;
+  bf16* const y = head.y + 8 * member;
+  float* const log_sum_exp = head.log_sum_exp;
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
-    const int row = first + lane_index() / 4 + 8 * half;
-    const float sum = warp_sum<4>(softmax.sum[half]), top = softmax.top[half];
-    const float share = sum == 0.0f ? 0.0f : fast_reciprocal(sum);
-    if (member == 0 && row < head.queries)
-      head.log_sum_exp[row] = sum == 0.0f ? top : (top * log2_scale + fast_log2(sum)) * kLn2;
-    bf16* const y = head.y + row * head.y_stride + 8 * member;
+    const int at = row + 8 * half;
+    const float share = fast_reciprocal(softmax.sum[half]);
+    if (member == 0 && at < queries)
+      log_sum_exp[at] = (softmax.top[half] * log2_scale + fast_log2(softmax.sum[half])) * kLn2;
 #pragma unroll
     for (int block = 0; block < 2; ++block) {
       Pack<unsigned, 4> words;
@@ -134,8 +155,8 @@ __device__ __forceinline__ void store_result(const ForwardHead<bf16>& head, cons
         const float* pair = &o[4 * block + i].values[2 * half];
         words[i] = pack_bf16(pair[0] * share, pair[1] * share);
       }
-      transpose_in_quad(words);
-      if (row < head.queries) store_pack<4>(reinterpret_cast<unsigned*>(y + 32 * block), words);
+      if constexpr (!swapped) transpose_in_quad(words);
+      if (at < queries) store_pack<4>(reinterpret_cast<unsigned*>(y + at * stride + 32 * block), words);
     }
   }
 }
@@ -145,15 +166,16 @@ __global__ void __launch_bounds__(kFewGroups* kWarpgroupThreads, 1)
     attend_few_keys(ForwardSource<bf16> source, ForwardBlocks blocks) {
   auto& memory = *dynamic_shared<FewShared>();
   const ForwardHead<bf16> made = source.head(blockIdx.x / blocks.count, nullptr);
-  auto& head = shared<ForwardHead<bf16>, struct KeptHead>();  // since registers are scarce
-  if (threadIdx.x == 0) head = made;
+  if (threadIdx.x == 0) memory.head = made;
+  const ForwardHead<bf16>& head = memory.head;
   const float log2_scale = made.scale * kLog2E;
   const int begin = static_cast<int>(blockIdx.x % blocks.count) * blocks.chunks * kQueries;
   const int end = min(begin + blocks.chunks * kQueries, made.queries);
   const int group = warp_index() / 4, warp_row = warp_index() % 4 * 16, step = blocks.groups * kQueries;
   bf16* const queries = memory.q[group];
   int first = begin + group * kQueries;
-  copy_keys(memory.k, memory.v, kFewRows, made, 0);
+  copy_all<false>(memory.k, made.k, made);
+  copy_all<true>(memory.v, made.v, made);
   start_queries(queries, made, first);
   wait_copies();
   show_products();
@@ -179,8 +201,9 @@ __global__ void __launch_bounds__(kFewGroups* kWarpgroupThreads, 1)
     to_operands(p, s);
     fence_products(o);
     start_sums(o, p, tile_operand(memory.v), false);
+    softmax.finish();
     wait_products<0>(o);
-    store_result(head, o, softmax, first + warp_row, log2_scale);
+    store_result<true>(head, o, softmax, first + warp_row, log2_scale);
   }
 }
 
@@ -189,7 +212,8 @@ __device__ __forceinline__ void start_panel(ManyShared<tiles>& memory, const For
                                             int panel) {
   constexpr int kPanel = 8 * tiles;
   const int buffer = panel % kBuffers;
-  if (panel * kPanel < head.keys) copy_keys(memory.k[buffer], memory.v[buffer], kPanel, head, panel * kPanel);
+  if (panel * kPanel < head.keys)
+    copy_panel(memory.k[buffer], memory.v[buffer], kPanel, head, panel * kPanel);
   commit_copies();  // an empty group beyond the last panel
 }
 
@@ -199,8 +223,8 @@ __global__ void __launch_bounds__(kManyGroups* kWarpgroupThreads, 1)
   constexpr int kPanel = 8 * tiles;
   auto& memory = *dynamic_shared<ManyShared<tiles>>();
   const ForwardHead<bf16> made = source.head(blockIdx.x / blocks.count, nullptr);
-  auto& head = shared<ForwardHead<bf16>, struct KeptHead>();  // since registers are scarce
-  if (threadIdx.x == 0) head = made;
+  if (threadIdx.x == 0) memory.head = made;
+  const ForwardHead<bf16>& head = memory.head;
   const float log2_scale = made.scale * kLog2E;
   const int group = warp_index() / 4, warp_row = warp_index() % 4 * 16;
   const int first = (static_cast<int>(blockIdx.x % blocks.count) * blocks.chunks + group) * kQueries;
@@ -256,9 +280,10 @@ __global__ void __launch_bounds__(kManyGroups* kWarpgroupThreads, 1)
   }
   fence_products(o);
   start_sums(o, p, values_of(last));
+  softmax.finish();
   wait_products<0>(o);
   wait_copies();
-  store_result(head, o, softmax, first + warp_row, log2_scale);
+  store_result<false>(head, o, softmax, first + warp_row, log2_scale);
 }
 
 }  // namespace
@@ -283,19 +308,20 @@ ForwardBlocks forward_blocks(int64_t heads, int queries, int keys) {
 
 void launch_attend_wgmma(Queue& queue, std::string_view name, const ForwardSource<bf16>& source,
                          int64_t heads, int keys, const ForwardBlocks& blocks) {
-  const auto start = [&](auto kernel, int64_t shared_bytes) {
+  const auto start = [&](auto kernel, int most_groups, int64_t most_bytes) {
+    constexpr int64_t kTileBytes = kQueries * kSize * sizeof(bf16);
     launch(queue,
            {.name = name,
             .grid = {heads * blocks.count},
             .block = {blocks.groups * kWarpgroupThreads},
-            .shared_bytes = shared_bytes + blocks.groups * kQueries * kSize * int64_t{sizeof(bf16)}},
+            .shared_bytes = most_bytes - (most_groups - blocks.groups) * kTileBytes},
            kernel, source, blocks);
   };
-  if (keys <= kFewKeys) return start(attend_few_keys, offsetof(FewShared, q));
+  if (keys <= kFewKeys) return start(attend_few_keys, kFewGroups, sizeof(FewShared));
   // The panels that keys fill best.
   if (ceil_div(keys, 80) * 80 < ceil_div(keys, 64) * 64)
-    return start(attend_many_keys<10>, offsetof(ManyShared<10>, q));
-  start(attend_many_keys<8>, offsetof(ManyShared<8>, q));
+    return start(attend_many_keys<10>, kManyGroups, sizeof(ManyShared<10>));
+  start(attend_many_keys<8>, kManyGroups, sizeof(ManyShared<8>));
 }
 
 }  // namespace scrawl::SCRAWL_GPU
