@@ -47,13 +47,17 @@ struct alignas(1024) ManyShared {
 __device__ __forceinline__ void copy_panel(bf16* k, bf16* v, int rows, const ForwardHead<bf16>& head,
                                            int first) {
   const int column = threadIdx.x % kTilePacks * 8, step = blockDim.x / kTilePacks;
-  const bf16 *const keys = head.k + column, *const values = head.v + column;
-  const int stride = head.kv_stride, end = head.keys;
-  for (int row = threadIdx.x / kTilePacks; row < rows; row += step) {
-    const bool exists = first + row < end;
-    const int from = min(first + row, end - 1) * stride, to = tile_offset(row, column);
-    copy_async<16>(k + to, keys + from, exists);
-    copy_async<16>(v + to, values + from, exists);
+  const int left = head.keys - first, stride = head.kv_stride;
+  int row = threadIdx.x / kTilePacks;
+  const int from = (first + row) * stride + column, to = tile_offset(row, column);
+  const bf16 *key = head.k + from, *value = head.v + from;
+  for (k += to, v += to; row < rows; row += step) {
+    copy_async<16>(k, key, row < left);
+    copy_async<16>(v, value, row < left);
+    k += step * kSize;
+    v += step * kSize;
+    key += step * stride;
+    value += step * stride;
   }
 }
 
@@ -207,11 +211,15 @@ __global__ void __launch_bounds__(kFewGroups* kWarpgroupThreads, 1)
   }
 }
 
+__device__ __forceinline__ int buffer_of(unsigned panel) {
+  return panel % kBuffers;
+}
+
 template <int tiles>
 __device__ __forceinline__ void start_panel(ManyShared<tiles>& memory, const ForwardHead<bf16>& head,
                                             int panel) {
   constexpr int kPanel = 8 * tiles;
-  const int buffer = panel % kBuffers;
+  const int buffer = buffer_of(panel);
   if (panel * kPanel < head.keys)
     copy_panel(memory.k[buffer], memory.v[buffer], kPanel, head, panel * kPanel);
   commit_copies();  // an empty group beyond the last panel
@@ -249,8 +257,8 @@ __global__ void __launch_bounds__(kManyGroups* kWarpgroupThreads, 1)
   RowSoftmax softmax;
   FragmentD s[tiles], o[8];
   FragmentA p[tiles / 2];
-  const auto keys_of = [&](int panel) { return tile_operand(memory.k[panel % kBuffers]); };
-  const auto values_of = [&](int panel) { return tile_operand(memory.v[panel % kBuffers]); };
+  const auto keys_of = [&](int panel) { return tile_operand(memory.k[buffer_of(panel)]); };
+  const auto values_of = [&](int panel) { return tile_operand(memory.v[buffer_of(panel)]); };
   const auto finish_scores = [&](int panel) {
     if (first + warp_row >= head.queries) return Floats<2>{};  // the warp only takes part in products
     const int count = head.keys - panel * kPanel;
