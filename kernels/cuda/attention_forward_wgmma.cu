@@ -91,10 +91,11 @@ __device__ __forceinline__ void start_queries(bf16* tile, const ForwardHead<bf16
 /// The softmax of a lane's share of two rows of scores, lane / 4 and lane / 4 + 8 of the warp: running, since
 /// keys may come in panels.
 struct RowSoftmax {
+  static constexpr float kSlack = 8.0f;  // powers of two that scores may lie above `top`: it seldom changes
   float top[2] = {-kInfinity, -kInfinity};
   Floats<2> sum{};  // of e^(s − top) over the lane's own columns, till finish()
 
-  /// Scores become e^(s − top).  Returns the factors of what was summed under earlier maxima.
+  /// Scores become e^(s − top).  Returns the factors of what was summed before.
   template <int tiles>
   __device__ __forceinline__ Floats<2> take(FragmentD (&s)[tiles], float log2_scale) {
     Floats<2> keep;
@@ -107,9 +108,10 @@ struct RowSoftmax {
         right = Larger{}(right, s[j].values[2 * half + 1]);
       }
       const float largest = warp_max<4>(Larger{}(left, right));
-      const float shift = largest * log2_scale;
-      keep[half] = fast_exp2(top[half] * log2_scale - shift);
-      top[half] = largest;
+      const float rise = (largest - top[half]) * log2_scale;
+      keep[half] = rise > kSlack ? fast_exp2(-rise) : 1.0f;
+      if (rise > kSlack) top[half] = largest;
+      const float shift = top[half] * log2_scale;
       left = right = 0.0f;
 #pragma unroll
       for (int j = 0; j < tiles; ++j) {
@@ -260,7 +262,8 @@ __global__ void __launch_bounds__(kManyGroups* kWarpgroupThreads, 1)
   const auto keys_of = [&](int panel) { return tile_operand(memory.k[buffer_of(panel)]); };
   const auto values_of = [&](int panel) { return tile_operand(memory.v[buffer_of(panel)]); };
   const auto finish_scores = [&](int panel) {
-    if (first + warp_row >= head.queries) return Floats<2>{};  // the warp only takes part in products
+    if (first + warp_row >= head.queries)
+      return Floats<2>{1.0f, 1.0f};  // the warp only takes part in products
     const int count = head.keys - panel * kPanel;
     if (count < kPanel) leave_out<0>(s, count);
     return softmax.take(s, log2_scale);
@@ -280,10 +283,11 @@ __global__ void __launch_bounds__(kManyGroups* kWarpgroupThreads, 1)
     wait_products<1>(s);
     const Floats<2> keep = finish_scores(panel);
     wait_products<0>(o);
+    if (__any_sync(kFullWarp, keep[0] != 1.0f || keep[1] != 1.0f))
 #pragma unroll
-    for (FragmentD& tile : o)
+      for (FragmentD& tile : o)
 #pragma unroll
-      for (int i = 0; i < 4; ++i) tile.values[i] *= keep[i / 2];
+        for (int i = 0; i < 4; ++i) tile.values[i] *= keep[i / 2];
     to_operands(p, s);
   }
   fence_products(o);

@@ -22,24 +22,31 @@ struct Result {
   std::vector<float> log_sum_exp;
 };
 
+/// What the first values of queries and keys make of scores: nothing, low ones, or ones that rise from key to
+/// key for every other query and fall for the rest.
+enum class Scores { normal, low, rising };
+
 /// Operands, and what the results are, of two heads an image.
 struct Problem {
   AttentionShape shape;
   std::vector<bf16> q, kv;
   std::vector<double> y, log_sum_exp;
 
-  /// Low scores come from the first values of all queries and keys.
-  Problem(int64_t images, int queries, int keys, bool low_scores = false)
+  Problem(int64_t images, int queries, int keys, Scores scores = Scores::normal)
       : shape{.images = images, .queries = queries, .keys = keys, .heads = 2, .head_size = kSize},
         y(shape.query_elements()),
         log_sum_exp(images * 2 * queries) {
     Random random(9, queries * 1000 + keys);
-    const auto draw = [&](std::vector<bf16>& values, int64_t count, float first) {
+    const auto draw = [&](std::vector<bf16>& values, int64_t count, auto first) {
       for (int64_t i = 0; i < count; ++i)
-        values.push_back(to_bf16(low_scores && i % kSize == 0 ? first : random.normal()));
+        values.push_back(to_bf16(scores != Scores::normal && i % kSize == 0 ? first(i) : random.normal()));
     };
-    draw(q, shape.query_elements(), 128.0f);
-    draw(kv, shape.key_elements(), -8.0f);
+    draw(q, shape.query_elements(), [&](int64_t i) {
+      return scores == Scores::low ? 128.0f : i / shape.channels() % 2 == 0 ? 8.0f : -8.0f;
+    });
+    draw(kv, shape.key_elements(), [&](int64_t i) {
+      return scores == Scores::low ? -8.0f : 0.25f * static_cast<float>(i / (2 * shape.channels()) % keys);
+    });
     for (int64_t image = 0; image < images; ++image)
       for (int head = 0; head < 2; ++head) find_results(image, head);
   }
@@ -161,7 +168,16 @@ TEST(AttentionForwardWgmma, GivesTheSameBitsInAnyBlocks) {
 TEST(AttentionForwardWgmma, LeavesOutKeysThatDoNotExist) {
   for (const int keys : {37, 100, 117, 140}) {
     SCOPED_TRACE(keys);
-    const Problem problem(1, 70, keys, true);
+    const Problem problem(1, 70, keys, Scores::low);
+    problem.expect_near(problem.run_on({}));
+  }
+}
+
+/// Scores of up to 80, where a panel takes nearly all from those before or leaves nothing to those behind.
+TEST(AttentionForwardWgmma, FollowsRisingScores) {
+  for (const int keys : {80, 256, 320}) {
+    SCOPED_TRACE(keys);
+    const Problem problem(1, 70, keys, Scores::rising);
     problem.expect_near(problem.run_on({}));
   }
 }
