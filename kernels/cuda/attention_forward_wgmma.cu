@@ -85,7 +85,6 @@ __device__ __forceinline__ void start_queries(bf16* tile, const ForwardHead<bf16
     const int row = warp_index() % 4 * 16 + lane_index() / kTilePacks + i;
     copy_async<16>(tile + tile_offset(row, column), queries + min(first + row, last) * stride);
   }
-  commit_copies();
 }
 
 /// The softmax of a lane's share of two rows of scores, lane / 4 and lane / 4 + 8 of the warp: running, since
@@ -179,37 +178,52 @@ __global__ void __launch_bounds__(kFewGroups* kWarpgroupThreads, 1)
   const int end = min(begin + blocks.chunks * kQueries, made.queries);
   const int group = warp_index() / 4, warp_row = warp_index() % 4 * 16, step = blocks.groups * kQueries;
   bf16* const queries = memory.q[group];
-  int first = begin + group * kQueries;
+  const int own = begin + group * kQueries;
   copy_all<false>(memory.k, made.k, made);
+  start_queries(queries, made, own);
+  commit_copies();
   copy_all<true>(memory.v, made.v, made);
-  start_queries(queries, made, first);
-  wait_copies();
-  show_products();
-  __syncthreads();
-#pragma unroll 1
-  for (; first < end; first += step) {
-    wait_copies();
+  commit_copies();
+  // For all but the newest copies of the block.
+  const auto await_block = [] {
+    wait_copies<1>();
+    show_products();
+    __syncthreads();
+  };
+  RowSoftmax softmax;
+  FragmentA p[(kFewTiles + 1) / 2];
+  const auto take_scores = [&](int first) {
     __syncwarp();  // the warp's rows have been copied
     const TileRows q(queries, warp_row);
-    FragmentD s[kFewTiles], o[8];
+    FragmentD s[kFewTiles];
     fence_products(s);
     start_scores(s, q, tile_operand(memory.k));
     wait_products<0>(s);
     __syncwarp();  // and read
     if (first + step < end) start_queries(queries, head, first + step);
+    commit_copies();
     if (head.keys <= 8 * (kFewTiles - 1))
       leave_out<0>(s, head.keys);
     else
       leave_out<kFewTiles - 1>(s, head.keys);
-    RowSoftmax softmax;
+    softmax = {};
     softmax.take(s, log2_scale);
-    FragmentA p[(kFewTiles + 1) / 2];
     to_operands(p, s);
+  };
+  await_block();  // keys and queries
+  take_scores(own);
+  await_block();  // values
+#pragma unroll 1
+  for (int first = own; first < end; first += step) {
+    FragmentD o[8];
     fence_products(o);
     start_sums(o, p, tile_operand(memory.v), false);
     softmax.finish();
     wait_products<0>(o);
     store_result<true>(head, o, softmax, first + warp_row, log2_scale);
+    if (first + step >= end) break;
+    wait_copies();
+    take_scores(first + step);
   }
 }
 
