@@ -1,6 +1,6 @@
 // Efficient self-attention: heads and images handed to the kernels of attention_mma_*.cuh (bf16, head sizes
-// that are multiples of 8), attention_wgmma.cu (backward of such heads of 64 values, on Hopper) or
-// attention_fma.cuh (the rest), and the sums of what their blocks leave.
+// that are multiples of 8), attention_forward_wgmma.cu and attention_wgmma.cu (such heads of 64 values, on
+// Hopper) or attention_fma.cuh (the rest), and the sums of what their blocks leave.
 #include "kernels/attention.h"
 
 #include <cmath>
@@ -16,32 +16,6 @@ namespace scrawl::SCRAWL_GPU {
 
 namespace {
 
-template <typename T>
-struct ForwardSource {
-  static constexpr bool kKeysAreValues = false;
-  AttentionForward args;
-  float scale;
-
-  __device__ ForwardHead<T> head(int64_t index, int*) const {
-    const AttentionShape& shape = args.shape;
-    const int64_t image = index / shape.heads, first = index % shape.heads * shape.head_size;
-    const int64_t stride = int64_t{shape.heads} * shape.head_size;
-    ForwardHead<T> head;
-    head.q = static_cast<const T*>(args.q) + image * shape.queries * stride + first;
-    head.k = static_cast<const T*>(args.kv) + image * shape.keys * 2 * stride + first;
-    head.v = head.k + stride;
-    head.q_stride = head.y_stride = static_cast<int>(stride);
-    head.kv_stride = 2 * head.q_stride;
-    head.queries = shape.queries;
-    head.keys = shape.keys;
-    head.size = shape.head_size;
-    head.scale = scale;
-    head.y = static_cast<T*>(args.y) + image * shape.queries * stride + first;
-    head.log_sum_exp = args.log_sum_exp + index * shape.queries;
-    return head;
-  }
-};
-
 float scale_of(const AttentionShape& shape) {
   return 1.0f / std::sqrt(static_cast<float>(shape.head_size));
 }
@@ -55,9 +29,13 @@ bool aligned(std::initializer_list<const void*> pointers) {
 void run(const AttentionForward& args, Queue& queue) {
   const AttentionShape& shape = args.shape;
   const int64_t heads = shape.images * shape.heads;
-  if (args.dtype == DType::bf16 && fits_fragments(shape.head_size) && aligned({args.q, args.kv, args.y}))
-    return launch_attend_mma(queue, args.name, ForwardSource<bf16>{args, scale_of(shape)}, heads,
-                             shape.queries, shape.keys, shape.head_size, 0);
+  if (args.dtype == DType::bf16 && fits_fragments(shape.head_size) && aligned({args.q, args.kv, args.y})) {
+    const ForwardSource<bf16> source{args, scale_of(shape)};
+    if (shape.keys > 0 && fits_wgmma(shape.head_size, queue.compute_capability()))
+      return launch_attend_wgmma(queue, args.name, source, heads, shape.keys,
+                                 forward_blocks(heads, shape.queries, shape.keys));
+    return launch_attend_mma(queue, args.name, source, heads, shape.queries, shape.keys, shape.head_size, 0);
+  }
   with_storage(args.dtype, args.name, [&]<typename T>(Storage<T>) {
     launch_attend_fma<T>(queue, args.name, ForwardSource<T>{args, scale_of(shape)}, heads, shape.queries,
                          shape.head_size, 0);

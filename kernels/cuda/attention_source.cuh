@@ -1,10 +1,37 @@
 #pragma once
-// The heads of efficient self-attention as operands of its backward kernels.
+// The heads of efficient self-attention as operands of its kernels.
 #include "kernels/attention.h"
 #include "kernels/cuda/attention_copies.cuh"
 #include "kernels/cuda/attention_head.cuh"
 
 namespace scrawl::SCRAWL_GPU {
+
+template <typename T>
+struct ForwardSource {
+  static constexpr bool kKeysAreValues = false;
+  AttentionForward args;
+  float scale;
+
+  __device__ ForwardHead<T> head(unsigned index, int*) const {  // 32 bits: divisions of 64 take longer
+    const AttentionShape& shape = args.shape;
+    const unsigned heads = shape.heads;
+    const int64_t image = index / heads, first = index % heads * int64_t{shape.head_size};
+    const int64_t stride = int64_t{shape.heads} * shape.head_size;
+    ForwardHead<T> head;
+    head.q = static_cast<const T*>(args.q) + image * shape.queries * stride + first;
+    head.k = static_cast<const T*>(args.kv) + image * shape.keys * 2 * stride + first;
+    head.v = head.k + stride;
+    head.q_stride = head.y_stride = static_cast<int>(stride);
+    head.kv_stride = 2 * head.q_stride;
+    head.queries = shape.queries;
+    head.keys = shape.keys;
+    head.size = shape.head_size;
+    head.scale = scale;
+    head.y = static_cast<T*>(args.y) + image * shape.queries * stride + first;
+    head.log_sum_exp = args.log_sum_exp + int64_t{index} * shape.queries;
+    return head;
+  }
+};
 
 template <typename T>
 struct BackwardSource {

@@ -10,10 +10,8 @@
 // Cost: as the portable form.  Limits: an image's queries and keys are less than 2³¹ values.
 #include "kernels/cuda/attention_wgmma.cuh"
 
-#include "kernels/cuda/device/async_copy.cuh"
-#include "kernels/cuda/device/fragments.cuh"
+#include "kernels/cuda/attention_tiles.cuh"
 #include "kernels/cuda/device/math.cuh"
-#include "kernels/cuda/device/wgmma.cuh"
 
 namespace scrawl::SCRAWL_GPU {
 
@@ -21,7 +19,6 @@ namespace {
 
 constexpr int kSize = kTileColumns, kQueries = 64, kBuffers = 3;
 constexpr int kTile = kQueries * kSize, kBlockTile = kBlockKeys * kSize;
-constexpr int kPacks = kSize / 8;  // of 16 bytes in a row
 static_assert(kAttentionThreads == kBlockKeys / 64 * kWarpgroupThreads);
 
 struct alignas(1024) WgmmaShared {
@@ -36,12 +33,12 @@ struct alignas(1024) WgmmaShared {
 
 /// A thread copies the pieces of 16 bytes at (piece_row(), piece_column()), and every kRowStep rows further
 /// on, of all tiles.
-constexpr int kRowStep = kAttentionThreads / kPacks;
+constexpr int kRowStep = kAttentionThreads / kTilePacks;
 __device__ __forceinline__ int piece_row() {
-  return threadIdx.x / kPacks;
+  return threadIdx.x / kTilePacks;
 }
 __device__ __forceinline__ int piece_column() {
-  return threadIdx.x % kPacks * 8;
+  return threadIdx.x % kTilePacks * 8;
 }
 
 /// Starts copies of rows from `first` on to a tile of `rows`; those from `end` on become zeros.  All threads
@@ -78,46 +75,13 @@ __device__ __forceinline__ void prepare_chunk(WgmmaShared& memory, int buffer, i
     float sum = 0.0f;
 #pragma unroll
     for (int j = 0; j < 8; ++j) sum += dy[j] * y[j];
-    sum = warp_sum<kPacks>(sum);
+    sum = warp_sum<kTilePacks>(sum);
     if (piece_column() == 0) memory.mean[buffer][row] = sum;
   }
   if (const int i = threadIdx.x; i < kQueries) {
     float& shift = memory.shift[buffer][i];
     shift = first + i < end ? shift * kLog2E : __int_as_float(0x7F800000);
   }
-}
-
-/// A warp's 16 rows of a tile as left operands.
-struct TileRows {
-  FragmentA a[kSize / 16];
-
-  __device__ __forceinline__ TileRows(const bf16* tile, int row) {
-#pragma unroll
-    for (int i = 0; i < kSize / 16; ++i)
-      load_matrices<4>(a[i].words,
-                       tile + tile_offset(row + lane_index() % 16, 16 * i + lane_index() / 16 * 8));
-  }
-};
-
-/// Starts d = rows · (tile of a chunk)ᵀ.
-__device__ __forceinline__ void start_scores(FragmentD (&d)[8], const TileRows& rows, TileOperand tile) {
-#pragma unroll
-  for (int i = 0; i < kSize / 16; ++i) start_product<Major::k>(d, rows.a[i], tile.from(0, 16 * i), i > 0);
-  commit_products();
-}
-
-/// Starts d += (columns of a chunk) · tile of it.
-__device__ __forceinline__ void start_sums(FragmentD (&d)[8], const FragmentA (&columns)[4],
-                                           TileOperand tile) {
-#pragma unroll
-  for (int i = 0; i < kQueries / 16; ++i) start_product<Major::mn>(d, columns[i], tile.from(16 * i, 0));
-  commit_products();
-}
-
-/// What a thread holds of eight neighbouring tiles of results as left operands.
-__device__ __forceinline__ void to_operands(FragmentA (&a)[4], const FragmentD (&d)[8]) {
-#pragma unroll
-  for (int i = 0; i < 4; ++i) a[i] = as_a(d[2 * i], d[2 * i + 1]);
 }
 
 /// Waits for Sᵀ and dPᵀ of a chunk, the newest products, and makes Pᵀ and dSᵀ of them.
