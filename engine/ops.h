@@ -35,6 +35,14 @@ struct NormedSum {
 NormedSum residual_norm(Tape&, const Tensor& x, const Tensor& branch, float drop_rate, const Tensor& gamma,
                         const Tensor& beta, float eps);
 
+/// Layer norm twice, as behind an embedding: that of x is the sum with which a residual stream begins, and
+/// the norm that follows it is taken along.
+struct Norm {
+  Tensor gamma, beta;
+  float eps;
+};
+NormedSum norm_pair(Tape&, const Tensor& x, const Norm& first, const Norm& second);
+
 /// Bilinear resize of x [N,H,W,C] to [N,height,width,C].
 Tensor upsample(Tape&, const Tensor& x, int height, int width, bool align_corners);
 

@@ -1,5 +1,5 @@
 #pragma once
-// Layer norm, alone and after a residual sum.
+// Layer norm: alone, after a residual sum, and two in a row.
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -117,7 +117,62 @@ struct ResidualNormBackward {
   }
 };
 
-// For those who compute all of them by one kernel: a layer norm alone is one without a branch.
+/// Two in a row: z = layer_norm(x), y = layer_norm(z).  What is normalised again is z as it is stored, so
+/// that both have the bits of two LayerNormForward.
+struct NormPairForward {
+  static constexpr std::string_view name = "norm_pair.forward";
+  struct Norm {
+    const float* gamma = nullptr;
+    const float* beta = nullptr;
+    float* mean = nullptr;  // [rows], and so is rstd
+    float* rstd = nullptr;
+    float eps = 1e-5f;
+  };
+  DType dtype = DType::f32;
+  const void* x = nullptr;
+  Norm first, second;
+  void* z = nullptr;
+  void* y = nullptr;
+  int64_t rows = 0;
+  int channels = 0;
+  Cost cost() const {
+    return {3 * rows * channels * size_of(dtype) + 16 * (rows + channels), 16 * rows * channels};
+  }
+};
+
+/// dx = what the first norm makes of dz + what the second makes of dy (see LayerNormBackward); that sum is
+/// not rounded to storage.  z, which nobody needs to keep, comes from x again.  One of dz and dy may be null,
+/// and dx may be dz itself. y is what the forward pass yielded, bit for bit the same, for those who did not
+/// keep it; or null, and then the second beta may be null.  y without dy or that, or neither dz nor dy:
+/// std::invalid_argument. There are no gradients of gamma and beta: who wants them runs ResidualNormBackward,
+/// then LayerNormBackward.
+struct NormPairBackward {
+  static constexpr std::string_view name = "norm_pair.backward";
+  struct Norm {
+    const float* gamma = nullptr;
+    const float* beta = nullptr;
+    const float* mean = nullptr;
+    const float* rstd = nullptr;
+  };
+  DType dtype = DType::f32;
+  const void* x = nullptr;
+  Norm first, second;
+  const void* dz = nullptr;
+  const void* dy = nullptr;
+  void* y = nullptr;
+  void* dx = nullptr;
+  int64_t rows = 0;
+  int channels = 0;
+  Cost cost() const {
+    const int64_t values = rows * channels, maps = 2 + (dz != nullptr) + (dy != nullptr) + (y != nullptr);
+    const int64_t parameters = 1 + (dy ? 2 : 0) + (y != nullptr);
+    const int64_t operations = 14 + (dy ? 4 + 14 : 0) + (dz && dy) + (y ? 2 : 0);
+    return {maps * values * size_of(dtype) + (dy ? 16 : 8) * rows + 4 * parameters * channels,
+            operations * values};
+  }
+};
+
+// For those who compute the first two by one kernel: a layer norm alone is one without a branch.
 inline ResidualNormForward without_branch(const LayerNormForward& args) {
   return {.dtype = args.dtype,
           .x = args.x,
@@ -150,10 +205,15 @@ inline ResidualNormBackward without_branch(const LayerNormBackward& args) {
           .accumulate_parameters = args.accumulate_parameters};
 }
 
-/// Throws std::invalid_argument when y is wanted of something that is not there.
+/// Throw std::invalid_argument when results are wanted of something that is not there.
 inline void check_results(std::string_view kernel, const ResidualNormBackward& args) {
   if (args.y && !(args.dy && args.beta))
     throw std::invalid_argument(std::string(kernel) + ": y needs dy and beta");
+}
+inline void check_results(const NormPairBackward& args) {
+  if (!args.dz && !args.dy) throw std::invalid_argument(std::string(args.name) + ": neither dz nor dy");
+  if (args.y && !(args.dy && args.second.beta))
+    throw std::invalid_argument(std::string(args.name) + ": y needs dy and beta");
 }
 
 namespace cpu {
@@ -161,18 +221,24 @@ void run(const LayerNormForward&, Queue&);
 void run(const LayerNormBackward&, Queue&);
 void run(const ResidualNormForward&, Queue&);
 void run(const ResidualNormBackward&, Queue&);
+void run(const NormPairForward&, Queue&);
+void run(const NormPairBackward&, Queue&);
 }  // namespace cpu
 namespace cuda {
 void run(const LayerNormForward&, Queue&);
 void run(const LayerNormBackward&, Queue&);
 void run(const ResidualNormForward&, Queue&);
 void run(const ResidualNormBackward&, Queue&);
+void run(const NormPairForward&, Queue&);
+void run(const NormPairBackward&, Queue&);
 }  // namespace cuda
 namespace simt {
 void run(const LayerNormForward&, Queue&);
 void run(const LayerNormBackward&, Queue&);
 void run(const ResidualNormForward&, Queue&);
 void run(const ResidualNormBackward&, Queue&);
+void run(const NormPairForward&, Queue&);
+void run(const NormPairBackward&, Queue&);
 }  // namespace simt
 
 }  // namespace scrawl

@@ -19,14 +19,16 @@ struct WeightedSumForward {
   Cost cost() const { return {4 * (count + 1), 2 * count}; }
 };
 
-/// dterm[0] (+)= weight · dtotal[0].
+/// dterms[i][0] (+)= weights[i] · dtotal[0], one after the other.
 struct WeightedSumBackward {
   static constexpr std::string_view name = "weighted_sum.backward";
-  float weight = 0.0f;
+  static constexpr int kMaxTerms = WeightedSumForward::kMaxTerms;
+  int count = 0;
+  std::array<float, kMaxTerms> weights{};
   const float* dtotal = nullptr;
-  float* dterm = nullptr;
-  bool accumulate = false;
-  Cost cost() const { return {8, 2}; }
+  std::array<float*, kMaxTerms> dterms{};
+  std::array<bool, kMaxTerms> accumulate{};
+  Cost cost() const { return {4 * (count + 1), 2 * count}; }
 };
 
 namespace cpu {

@@ -47,6 +47,11 @@ struct LayerNorm {
   ops::NormedSum of_sum(Tape& tape, const Tensor& x, const Tensor& branch, float drop_path) const {
     return ops::residual_norm(tape, x, branch, drop_path, gamma.value, beta.value, *eps);
   }
+  /// Of x, with which a residual stream begins, and `next` of that; see ops::norm_pair.
+  ops::NormedSum followed_by(Tape& tape, const Tensor& x, const LayerNorm& next) const {
+    return ops::norm_pair(tape, x, {gamma.value, beta.value, *eps},
+                          {next.gamma.value, next.beta.value, *next.eps});
+  }
   Parameter& gamma;
   Parameter& beta;
   const float* eps;

@@ -44,8 +44,7 @@ std::array<Tensor, 4> MixTransformer::operator()(Tape& tape, const Tensor& image
   for (int s = 0; s < 4; ++s) {
     const Stage& stage = stages_[s];
     tape.mark();
-    const Tensor embedded = stage.patch_embed(tape, s == 0 ? image : maps[s - 1]);
-    ops::NormedSum x{embedded, stage.norm_ahead_of(0)(tape, embedded)};
+    ops::NormedSum x = stage.patch_embed(tape, s == 0 ? image : maps[s - 1], stage.norm_ahead_of(0));
     for (size_t i = 0; i < stage.blocks.size(); ++i) x = stage.blocks[i](tape, x, stage.norm_ahead_of(i + 1));
     maps[s] = x.normed;
   }

@@ -23,12 +23,16 @@ Tensor weighted_sum(Tape& tape, const std::vector<Term>& terms) {
     if (term.loss.gradient()) differentiated = &term.loss;
   }
   tape.record(total, {differentiated}, [gradients, &device = tape.device()](const Tensor& dtotal) {
-    for (const auto& [slot, weight] : gradients)
-      if (const auto to = gradient_target(device, slot, {1}); to.data)
-        device.run(WeightedSumBackward{.weight = weight,
-                                       .dtotal = dtotal.data<float>(),
-                                       .dterm = to.f32(),
-                                       .accumulate = to.accumulate});
+    WeightedSumBackward parts{.dtotal = dtotal.data<float>()};
+    for (const auto& [slot, weight] : gradients) {
+      const auto to = gradient_target(device, slot, {1});
+      if (!to.data) continue;
+      const int i = parts.count++;
+      parts.weights[i] = weight;
+      parts.dterms[i] = to.f32();
+      parts.accumulate[i] = to.accumulate;
+    }
+    device.run(parts);
   });
   return total;
 }

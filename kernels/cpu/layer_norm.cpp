@@ -1,12 +1,14 @@
 // Layer norm over rows of channels: a row is read into the first-level cache once; residual sum, mean,
 // variance (two passes, see the header) and result follow from there.  The backward pass needs two sums a row
 // and leaves partial sums of dgamma and dbeta for every fixed chunk of rows.  A layer norm alone is one
-// without a branch.  Cost: bound by memory from 64 channels on.
+// without a branch; two in a row take one reading of the map each way.
+// Cost: bound by memory from 64 channels on.
 // Limits: fewer channels pay for the sums across a register.
 #include "kernels/layer_norm.h"
 
 #include <algorithm>
 #include <cmath>
+#include <vector>
 
 #include "kernels/cpu/gemm.h"
 #include "kernels/cpu/parallel.h"
@@ -43,16 +45,12 @@ void for_each_row(const Arguments& args, int64_t begin, int64_t end, Body body) 
 
 // --- forward ----------------------------------------------------------------------------------------------
 
-void normalise(const ResidualNormForward& args, int64_t row, float scale) {
-  const int channels = args.channels;
-  const float* x = row_of(args.x, row, channels);
-  if (args.branch) {
-    const float* branch = row_of(args.branch, row, channels);
-    float* total = row_of(args.sum, row, channels);
-#pragma omp simd
-    for (int c = 0; c < channels; ++c) total[c] = x[c] + scale * branch[c];
-    x = total;
-  }
+/// What a norm yields of a row beside y.
+struct Moments {
+  float mean, rstd;
+};
+
+Moments normalise(const float* x, const float* gamma, const float* beta, float eps, int channels, float* y) {
   float sum = 0.0f;
 #pragma omp simd reduction(+ : sum)
   for (int c = 0; c < channels; ++c) sum += x[c];
@@ -64,10 +62,25 @@ void normalise(const ResidualNormForward& args, int64_t row, float scale) {
     rest += x[c] - about;
   }
   const float shift = rest / channels, mean = about + shift;
-  const float rstd = 1.0f / std::sqrt(std::max(squares / channels - shift * shift, 0.0f) + args.eps);
-  normalise(x, mean, rstd, args.gamma, args.beta, channels, row_of(args.y, row, channels));
-  args.mean[row] = mean;
-  args.rstd[row] = rstd;
+  const float rstd = 1.0f / std::sqrt(std::max(squares / channels - shift * shift, 0.0f) + eps);
+  normalise(x, mean, rstd, gamma, beta, channels, y);
+  return {mean, rstd};
+}
+
+void normalise(const ResidualNormForward& args, int64_t row, float scale) {
+  const int channels = args.channels;
+  const float* x = row_of(args.x, row, channels);
+  if (args.branch) {
+    const float* branch = row_of(args.branch, row, channels);
+    float* total = row_of(args.sum, row, channels);
+#pragma omp simd
+    for (int c = 0; c < channels; ++c) total[c] = x[c] + scale * branch[c];
+    x = total;
+  }
+  const Moments moments =
+      normalise(x, args.gamma, args.beta, args.eps, channels, row_of(args.y, row, channels));
+  args.mean[row] = moments.mean;
+  args.rstd[row] = moments.rstd;
 }
 
 void forward(const ResidualNormForward& args, Queue& queue) {
@@ -78,12 +91,9 @@ void forward(const ResidualNormForward& args, Queue& queue) {
 
 // --- backward ---------------------------------------------------------------------------------------------
 
-/// ds = dsum + the gradient of the norm's input; dsum may be null, or ds itself.
-void input_gradient(const ResidualNormBackward& args, int64_t row, const float* dsum, float* ds) {
-  const int channels = args.channels;
-  const float *x = row_of(args.sum, row, channels), *dy = row_of(args.dy, row, channels);
-  const float* gamma = args.gamma;
-  const float mean = args.mean[row], rstd = args.rstd[row];
+/// dx = onto + what the norm makes of dy; onto may be null, and it or dy may be dx itself.
+void input_gradient(const float* x, float mean, float rstd, const float* gamma, const float* dy,
+                    const float* onto, int channels, float* dx) {
   float sum = 0.0f, product = 0.0f;  // Σ g and Σ g · x̂
 #pragma omp simd reduction(+ : sum, product)
   for (int c = 0; c < channels; ++c) {
@@ -93,13 +103,13 @@ void input_gradient(const ResidualNormBackward& args, int64_t row, const float* 
   }
   const float mean_g = sum / channels;
   const float slope = product * rstd * rstd / channels;
-  if (dsum) {
+  if (onto) {
 #pragma omp simd
     for (int c = 0; c < channels; ++c)
-      ds[c] = dsum[c] + rstd * (dy[c] * gamma[c] - mean_g - (x[c] - mean) * slope);
+      dx[c] = onto[c] + rstd * (dy[c] * gamma[c] - mean_g - (x[c] - mean) * slope);
   } else {
 #pragma omp simd
-    for (int c = 0; c < channels; ++c) ds[c] = rstd * (dy[c] * gamma[c] - mean_g - (x[c] - mean) * slope);
+    for (int c = 0; c < channels; ++c) dx[c] = rstd * (dy[c] * gamma[c] - mean_g - (x[c] - mean) * slope);
   }
 }
 
@@ -111,7 +121,8 @@ void input_gradients(const ResidualNormBackward& args, int64_t row, float scale)
   if (!ds) return;
   const float* dsum = row_of(args.dsum, row, channels);
   if (args.dy)
-    input_gradient(args, row, dsum, ds);
+    input_gradient(row_of(args.sum, row, channels), args.mean[row], args.rstd[row], args.gamma,
+                   row_of(args.dy, row, channels), dsum, channels, ds);
   else if (ds != dsum)
     std::copy_n(dsum, channels, ds);
   if (!dbranch) return;
@@ -155,6 +166,40 @@ void backward(std::string_view name, const ResidualNormBackward& args, Queue& qu
                   args.accumulate_parameters);
 }
 
+// --- two in a row -----------------------------------------------------------------------------------------
+
+void normalise_twice(const NormPairForward& args, int64_t row) {
+  const auto &first = args.first, &second = args.second;
+  const int channels = args.channels;
+  float* z = row_of(args.z, row, channels);
+  const Moments of_x =
+      normalise(row_of(args.x, row, channels), first.gamma, first.beta, first.eps, channels, z);
+  const Moments of_z =
+      normalise(z, second.gamma, second.beta, second.eps, channels, row_of(args.y, row, channels));
+  first.mean[row] = of_x.mean;
+  first.rstd[row] = of_x.rstd;
+  second.mean[row] = of_z.mean;
+  second.rstd[row] = of_z.rstd;
+}
+
+/// `z`: room for a row.
+void input_gradient(const NormPairBackward& args, int64_t row, float* z) {
+  const auto &first = args.first, &second = args.second;
+  const int channels = args.channels;
+  const float *x = row_of(args.x, row, channels), *dy = row_of(args.dy, row, channels);
+  const float* dz = row_of(args.dz, row, channels);
+  float* dx = row_of(args.dx, row, channels);
+  if (dy) {
+    normalise(x, first.mean[row], first.rstd[row], first.gamma, first.beta, channels, z);
+    if (args.y)
+      normalise(z, second.mean[row], second.rstd[row], second.gamma, second.beta, channels,
+                row_of(args.y, row, channels));
+    input_gradient(z, second.mean[row], second.rstd[row], second.gamma, dy, dz, channels, dx);
+    dz = dx;
+  }
+  input_gradient(x, first.mean[row], first.rstd[row], first.gamma, dz, nullptr, channels, dx);
+}
+
 }  // namespace
 
 void run(const LayerNormForward& args, Queue& queue) {
@@ -175,6 +220,22 @@ void run(const ResidualNormForward& args, Queue& queue) {
 void run(const ResidualNormBackward& args, Queue& queue) {
   require_f32(args.dtype, args.name);
   backward(args.name, args, queue);
+}
+
+void run(const NormPairForward& args, Queue& queue) {
+  require_f32(args.dtype, args.name);
+  parallel_chunks(queue, args.rows, grain_for(args.channels), [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) normalise_twice(args, row);
+  });
+}
+
+void run(const NormPairBackward& args, Queue& queue) {
+  require_f32(args.dtype, args.name);
+  check_results(args);
+  parallel_chunks(queue, args.rows, grain_for(args.channels), [&](int64_t begin, int64_t end) {
+    std::vector<float> z(args.channels);
+    for (int64_t row = begin; row < end; ++row) input_gradient(args, row, z.data());
+  });
 }
 
 }  // namespace scrawl::cpu

@@ -10,7 +10,10 @@ void run(const WeightedSumForward& args, Queue&) {
 }
 
 void run(const WeightedSumBackward& args, Queue&) {
-  args.dterm[0] = (args.accumulate ? args.dterm[0] : 0.0f) + args.weight * args.dtotal[0];
+  for (int i = 0; i < args.count; ++i) {
+    float* const dterm = args.dterms[i];
+    *dterm = (args.accumulate[i] ? *dterm : 0.0f) + args.weights[i] * args.dtotal[0];
+  }
 }
 
 }  // namespace scrawl::cpu

@@ -3,7 +3,7 @@
 // ones, in order, and ends if there are none.  Patches are about square, so that a stroke in any direction
 // gives few pixels to each of many blocks.  Eight lanes take a pixel of the list at a time, blend the logits
 // of the four cells around it and hold all classes in registers.
-// Forward: a patch is 32×32 pixels; a partial sum and count a block, which one block adds in order.
+// Forward: a patch is 32×32 pixels; a partial sum and count a block, which the last block adds in order.
 // Backward: a block owns a tile of cells, its patch holds all pixels that read them.  softmax − one-hot of
 // some listed pixels at a time goes to shared memory; then eight lanes per cell add up those that read it, by
 // weights from the distance of pixel and cell.  No other block adds to the cell.
@@ -14,6 +14,7 @@
 
 #include "kernels/cuda/device/class_row.cuh"
 #include "kernels/cuda/device/divisor.cuh"
+#include "kernels/cuda/device/last_block.cuh"
 #include "kernels/cuda/device/launch.cuh"
 #include "kernels/cuda/device/storage.cuh"
 
@@ -186,40 +187,49 @@ __device__ int list_labelled(const Maps<T>& maps, const Patch& patch, int start,
 // --- forward ----------------------------------------------------------------------------------------------
 
 /// A partial sum of the loss and a count for each block.
-template <typename T, typename Row>
-__global__ void __launch_bounds__(kThreads)
-    add_losses(Maps<T> maps, Tiles tiles, PatchSize size, float* sums, int32_t* counts) {
-  auto& list = shared<Labelled[kWindow], struct List>();
-  const auto corner = tiles.mine();
-  const Patch patch{corner.image, corner.row, corner.column, size};
-  const int count = list_labelled(maps, patch, 0, list);
-  float loss = 0.0f;
-  for (int i = threadIdx.x / Row::lanes; i < count; i += kThreads / Row::lanes) {
-    const auto [row, column] = patch.place(list[i].index);
-    const Row logits = maps.template sample<Row>(patch.image, maps.rows.at(row), maps.columns.at(column));
-    const float log_sum = logits.log_sum_exp(), truth = logits.of_class(list[i].label);
-    if (Row::lane() == 0) loss += log_sum - truth;
-  }
-  if (count > 0) loss = block_sum(loss);
-  if (threadIdx.x != 0) return;
-  sums[blockIdx.x] = loss;
-  counts[blockIdx.x] = count;
-}
+struct Partials {
+  float* sums;
+  int32_t* counts;
+  unsigned* counter;  // of blocks that are done
+};
 
-__global__ void __launch_bounds__(kThreads)
-    finish(const float* sums, const int32_t* counts, int blocks, float* loss, int32_t* labelled) {
+/// One block adds all of them.
+__device__ void finish(const Partials& partials, int blocks, float* loss, int32_t* labelled) {
   float sum = 0.0f;
   int count = 0;
 #pragma unroll 4
   for (int i = threadIdx.x; i < blocks; i += kThreads) {
-    sum += sums[i];
-    count += counts[i];
+    sum += partials.sums[i];
+    count += partials.counts[i];
   }
   sum = block_sum(sum);
   count = block_sum(count);
   if (threadIdx.x != 0) return;
   labelled[0] = count;
   loss[0] = count > 0 ? sum / static_cast<float>(count) : 0.0f;
+}
+
+template <typename T, typename Row>
+__global__ void __launch_bounds__(kThreads)
+    add_losses(Maps<T> maps, Tiles tiles, PatchSize size, Partials partials, float* loss, int32_t* labelled) {
+  auto& list = shared<Labelled[kWindow], struct List>();
+  const auto corner = tiles.mine();
+  const Patch patch{corner.image, corner.row, corner.column, size};
+  const int count = list_labelled(maps, patch, 0, list);
+  float sum = 0.0f;
+  for (int i = threadIdx.x / Row::lanes; i < count; i += kThreads / Row::lanes) {
+    const auto [row, column] = patch.place(list[i].index);
+    const Row logits = maps.template sample<Row>(patch.image, maps.rows.at(row), maps.columns.at(column));
+    const float log_sum = logits.log_sum_exp(), truth = logits.of_class(list[i].label);
+    if (Row::lane() == 0) sum += log_sum - truth;
+  }
+  if (count > 0) sum = block_sum(sum);
+  if (threadIdx.x == 0) {
+    partials.sums[blockIdx.x] = sum;
+    partials.counts[blockIdx.x] = count;
+  }
+  if (is_last_block(partials.counter, gridDim.x))
+    finish(partials, static_cast<int>(gridDim.x), loss, labelled);
 }
 
 // --- backward ---------------------------------------------------------------------------------------------
@@ -338,18 +348,17 @@ void run(const PartialCrossEntropyForward& args, Queue& queue) {
   check_size(shape, args.name);
   const Tiles tiles(shape.images, shape.out_height, shape.out_width, kPatchSide, kPatchSide);
   static_assert(kPatchSide * kPatchSide == kWindow);
-  const PatchSize size{kWindow, Divisor(kPatchSide)};
-  const Scratch scratch = queue.scratch(2 * tiles.count + 1);
-  float* const sums = scratch.data();
-  auto* counts = reinterpret_cast<int32_t*>(sums + tiles.count);
+  const int64_t blocks = std::max<int64_t>(1, tiles.count);  // no pixel, no loss: a block has to say so
+  const PatchSize size{tiles.count > 0 ? kWindow : 0, Divisor(kPatchSide)};
+  const Scratch scratch = queue.scratch(2 * blocks);
+  const Partials partials{scratch.data(), reinterpret_cast<int32_t*>(scratch.data() + blocks),
+                          queue.counters(1)};
   with_storage(args.dtype, args.name, [&]<typename T>(Storage<T>) {
     with_class_row(shape.classes, args.name, [&]<typename Row>(Row) {
-      launch(queue, {.name = args.name, .grid = {tiles.count}, .block = {kThreads}}, add_losses<T, Row>,
-             Maps<T>(shape, args.logits, args.label), tiles, size, sums, counts);
+      launch(queue, {.name = args.name, .grid = {blocks}, .block = {kThreads}}, add_losses<T, Row>,
+             Maps<T>(shape, args.logits, args.label), tiles, size, partials, args.loss, args.labelled);
     });
   });
-  launch(queue, LaunchShape{.name = args.name, .grid = {1}, .block = {kThreads}}, finish, sums, counts,
-         static_cast<int>(tiles.count), args.loss, args.labelled);
 }
 
 void run(const PartialCrossEntropyBackward& args, Queue& queue) {

@@ -17,7 +17,13 @@ __global__ void forward(WeightedSumForward args) {
 }
 
 __global__ void backward(WeightedSumBackward args) {
-  args.dterm[0] = (args.accumulate ? args.dterm[0] : 0.0f) + args.weight * args.dtotal[0];
+  const float dtotal = args.dtotal[0];
+#pragma unroll
+  for (int i = 0; i < WeightedSumBackward::kMaxTerms; ++i) {
+    if (i >= args.count) break;
+    float* const dterm = args.dterms[i];
+    *dterm = (args.accumulate[i] ? *dterm : 0.0f) + args.weights[i] * dtotal;
+  }
 }
 
 }  // namespace

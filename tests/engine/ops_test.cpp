@@ -62,6 +62,11 @@ TEST_F(OpsTest, RefuseShapesThatDoNotFitAndShowThem) {
         ops::residual_norm(tape_, of({1, 4}), of({1, 4}), 0.0f, of({4}), of({3}), 1e-5f);
       },
       "[3]");
+  expect_refused(
+      [&] {
+        ops::norm_pair(tape_, of({3, 4}), {of({4}), of({4}), 1e-5f}, {of({4}), of({5}), 1e-5f});
+      },
+      "[5]");
   expect_refused([&] { ops::add_relu(tape_, of({1, 4}), of({4, 1})); }, "[4, 1]");
   expect_refused(
       [&] {

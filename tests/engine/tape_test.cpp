@@ -219,6 +219,18 @@ TEST_F(TapeTest, ResidualSumsLeaveGradientsAloneThatOthersHold) {
   EXPECT_EQ(branch.gradient()->value.raw(), x.gradient()->value.raw()) << "they share one memory";
 }
 
+TEST_F(TapeTest, NormPairsLeaveGradientsAloneThatOthersHold) {
+  const Tensor gamma = Tensor::from(device_, {2}, std::vector{1.0f, 1.0f}),
+               beta = Tensor::zeros(device_, {2});
+  const Tensor x = leaf(device_, {1, 2}, {1.0f, -1.0f}), other = leaf(device_, {1, 2}, {7.0f, 11.0f});
+  const auto [sum, normed] = ops::norm_pair(tape_, x, {gamma, beta, 1.0f}, {gamma, beta, 1.0f});
+  // Lends its gradient to `sum` and `other`.
+  const Tensor next = ops::residual_norm(tape_, sum, other, 0.0f, gamma, beta, 1.0f).sum;
+  tape_.backward(dot(tape_, next, {10.0f, 100.0f}));
+  EXPECT_EQ(other.gradient()->value.to_host(), (std::vector<float>{10.0f, 100.0f}));
+  EXPECT_NE(x.gradient()->value.to_host(), (std::vector<float>{10.0f, 100.0f}));
+}
+
 TEST_F(TapeTest, RecordsNothingWhenEvaluating) {
   Tape tape(device_, Tape::Mode::evaluate);
   const Tensor y = ops::relu(tape, leaf(device_, {1}, {1.0f}));

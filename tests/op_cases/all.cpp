@@ -13,7 +13,8 @@ std::vector<OpCase> all_op_cases(DType storage) {
                      batch_norm_relu_cases, relu_cases,         prototype_attention_cases,
                      consistency_cases,     weighted_sum_cases, partial_cross_entropy_cases,
                      prototypes_cases,      bank_cases,         segmentation_cases,
-                     adamw_cases,           matmul_cases,       cast_cases})
+                     adamw_cases,           matmul_cases,       cast_cases,
+                     norm_pair_cases})
     for (OpCase& op : cases())
       if (storage == DType::f32 || std::any_of(op.inputs.begin(), op.inputs.end(), stored))
         all.push_back(std::move(op));

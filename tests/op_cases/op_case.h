@@ -51,6 +51,7 @@ std::vector<OpCase> convolution_cases();
 std::vector<OpCase> depthwise_gelu_cases();
 std::vector<OpCase> attention_cases();
 std::vector<OpCase> residual_norm_cases();
+std::vector<OpCase> norm_pair_cases();
 std::vector<OpCase> upsample_cases();
 std::vector<OpCase> decoder_fuse_cases();
 std::vector<OpCase> decoder_weights_cases();
