@@ -6,7 +6,7 @@
 // Where scores of all keys fit into registers, a block keeps keys and values in shared memory, and its
 // warpgroups walk over chunks without waiting for each other; the next chunk is on its way meanwhile.  More
 // keys come in panels, two of which are on their way, with a running maximum and sum; the block's warpgroups
-// have a chunk each.
+// have a chunk each, and the products of a panel's probabilities run beside the exponentials of the next.
 // Cost: 2 products; every block reads K and V from the second-level cache.  Limits: an image's queries and
 // keys are less than 2³¹ values.
 #include <limits>
@@ -61,8 +61,8 @@ __device__ __forceinline__ void copy_panel(bf16* k, bf16* v, int rows, const For
   }
 }
 
-/// The same of all keys or, with columns `swapped`, of values: a lane's results of products with them, pairs
-/// 4 i + lane % 4 of a row, are neighbours in memory in fours, as stores want them.
+/// Starts copies of all keys or, with columns `swapped`, of all values: of 16 pairs, 4 a + b goes to place
+/// 4 b + a, so that the pairs of results that a lane gets are neighbours in y, by fours.
 template <bool swapped>
 __device__ __forceinline__ void copy_all(bf16* tile, const bf16* source, const ForwardHead<bf16>& head) {
   constexpr int kPiece = swapped ? 2 : 8, kPieces = kSize / kPiece;
@@ -184,7 +184,7 @@ __global__ void __launch_bounds__(kFewGroups* kWarpgroupThreads, 1)
   commit_copies();
   copy_all<true>(memory.v, made.v, made);
   commit_copies();
-  // For all but the newest copies of the block.
+  // Waits for the block's copies, but for the newest group of every thread.
   const auto await_block = [] {
     wait_copies<1>();
     show_products();
@@ -263,7 +263,7 @@ __global__ void __launch_bounds__(kManyGroups* kWarpgroupThreads, 1)
     start_panel(memory, head, panel + 2);
   };
   const int last = (made.keys - 1) / kPanel;
-  if (first >= made.queries) {  // only helps to copy
+  if (first >= made.queries) {  // the warpgroup only helps to copy
     for (int panel = 0; panel <= last; ++panel) await_panel(panel);
     wait_copies();
     return;
