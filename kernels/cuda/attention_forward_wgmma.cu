@@ -6,11 +6,13 @@
 // Where scores of all keys fit into registers, a block keeps keys and values in shared memory, and its
 // warpgroups walk over chunks without waiting for each other; the next chunk is on its way meanwhile.  More
 // keys come in panels, two of which are on their way, with a running maximum and sum; the block's warpgroups
-// have a chunk each.
+// have a chunk each, and the products of a panel's probabilities run beside the exponentials of the next.
 // Cost: 2 products; every block reads K and V from the second-level cache.  Limits: an image's queries and
 // keys are less than 2³¹ values.
+#include <algorithm>
 #include <limits>
 
+#include "kernels/cuda/attention_row_softmax.cuh"
 #include "kernels/cuda/attention_tiles.cuh"
 #include "kernels/cuda/attention_wgmma.cuh"
 #include "kernels/cuda/device/math.cuh"
@@ -22,11 +24,9 @@ namespace {
 constexpr int kSize = kTileColumns, kQueries = 64;
 /// Warpgroups of a block, by registers: of kernels for few keys, and of those for many.
 constexpr int kFewGroups = 5, kManyGroups = 4;
-constexpr int kFewTiles = 13;                       // of 8 keys, whose scores are in registers
+constexpr int kFewTiles = kFewKeys / 8;             // of 8 keys, whose scores are in registers
 constexpr int kFewRows = (kFewTiles + 1) / 2 * 16;  // products take 16 values at a time
 constexpr int kBuffers = 4;  // of panels: one computed with, one still read by products, two on their way
-
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 struct alignas(1024) FewShared {
   bf16 k[kFewRows * kSize], v[kFewRows * kSize];
@@ -61,8 +61,8 @@ __device__ __forceinline__ void copy_panel(bf16* k, bf16* v, int rows, const For
   }
 }
 
-/// The same of all keys or, with columns `swapped`, of values: a lane's results of products with them, pairs
-/// 4 i + lane % 4 of a row, are neighbours in memory in fours, as stores want them.
+/// Starts copies of all keys or, with columns `swapped`, of all values: of 16 pairs, 4 a + b goes to place
+/// 4 b + a, so that the pairs of results that a lane gets are neighbours in y, by fours.
 template <bool swapped>
 __device__ __forceinline__ void copy_all(bf16* tile, const bf16* source, const ForwardHead<bf16>& head) {
   constexpr int kPiece = swapped ? 2 : 8, kPieces = kSize / kPiece;
@@ -85,56 +85,6 @@ __device__ __forceinline__ void start_queries(bf16* tile, const ForwardHead<bf16
     const int row = warp_index() % 4 * 16 + lane_index() / kTilePacks + i;
     copy_async<16>(tile + tile_offset(row, column), queries + min(first + row, last) * stride);
   }
-}
-
-/// The softmax of a lane's share of two rows of scores, lane / 4 and lane / 4 + 8 of the warp: running, since
-/// keys may come in panels.
-struct RowSoftmax {
-  static constexpr float kSlack = 8.0f;  // powers of two that scores may lie above `top`: it seldom changes
-  float top[2] = {-kInfinity, -kInfinity};
-  Floats<2> sum{};  // of e^(s − top) over the lane's own columns, till finish()
-
-  /// Scores become e^(s − top).  Returns the factors of what was summed before.
-  template <int tiles>
-  __device__ __forceinline__ Floats<2> take(FragmentD (&s)[tiles], float log2_scale) {
-    Floats<2> keep;
-#pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      float left = top[half], right = top[half];
-#pragma unroll
-      for (int j = 0; j < tiles; ++j) {
-        left = Larger{}(left, s[j].values[2 * half]);
-        right = Larger{}(right, s[j].values[2 * half + 1]);
-      }
-      const float largest = warp_max<4>(Larger{}(left, right));
-      const float rise = (largest - top[half]) * log2_scale;
-      keep[half] = rise > kSlack ? fast_exp2(-rise) : 1.0f;
-      if (rise > kSlack) top[half] = largest;
-      const float shift = top[half] * log2_scale;
-      left = right = 0.0f;
-#pragma unroll
-      for (int j = 0; j < tiles; ++j) {
-        left += s[j].values[2 * half] = fast_exp2(s[j].values[2 * half] * log2_scale - shift);
-        right += s[j].values[2 * half + 1] = fast_exp2(s[j].values[2 * half + 1] * log2_scale - shift);
-      }
-      sum[half] = sum[half] * keep[half] + (left + right);
-    }
-    return keep;
-  }
-
-  __device__ __forceinline__ void finish() {
-    sum = warp_sums_of(4, sum);
-  }
-};
-
-/// Lowers scores of keys from `count` on to −∞, in tiles from `first` on.
-template <int first, int tiles>
-__device__ __forceinline__ void leave_out(FragmentD (&s)[tiles], int count) {
-#pragma unroll
-  for (int j = first; j < tiles; ++j)
-#pragma unroll
-    for (int i = 0; i < 4; ++i)
-      if (8 * j + FragmentD::column(i) >= count) s[j].values[i] = -kInfinity;
 }
 
 /// y and log Σ exp of the warp's 16 queries from `first` on.  `swapped`: columns of o are as copy_all<true>()
@@ -184,7 +134,7 @@ __global__ void __launch_bounds__(kFewGroups* kWarpgroupThreads, 1)
   commit_copies();
   copy_all<true>(memory.v, made.v, made);
   commit_copies();
-  // For all but the newest copies of the block.
+  // Waits for the block's copies, but for the newest group of every thread.
   const auto await_block = [] {
     wait_copies<1>();
     show_products();
@@ -263,7 +213,7 @@ __global__ void __launch_bounds__(kManyGroups* kWarpgroupThreads, 1)
     start_panel(memory, head, panel + 2);
   };
   const int last = (made.keys - 1) / kPanel;
-  if (first >= made.queries) {  // only helps to copy
+  if (first >= made.queries) {  // the warpgroup only helps to copy
     for (int panel = 0; panel <= last; ++panel) await_panel(panel);
     wait_copies();
     return;
