@@ -13,7 +13,8 @@ class WeightGradients {
   explicit WeightGradients(Device& device) : device_(device) {}
 
   /// dW (+)= dyᵀ x, and db (+)= Σ_rows dy unless `bias` is null.  x and dy are [rows, in] and [rows, out] or
-  /// of more dimensions; they stay until that is done.
+  /// of more dimensions; they stay until that is done.  The weight must not come from an operation that goes
+  /// back itself: its gradient may be complete only when the walk has ended.
   void add(const Tensor& x, const Tensor& dy, const Tensor& weight, const std::shared_ptr<Gradient>& bias);
   /// All that has gathered is under way.
   void start();

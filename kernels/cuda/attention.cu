@@ -31,7 +31,7 @@ void run(const AttentionForward& args, Queue& queue) {
   const int64_t heads = shape.images * shape.heads;
   if (args.dtype == DType::bf16 && fits_fragments(shape.head_size) && aligned({args.q, args.kv, args.y})) {
     const ForwardSource<bf16> source{args, scale_of(shape)};
-    if (shape.keys > 0 && fits_wgmma(shape.head_size, queue.compute_capability()))
+    if (shape.queries > 0 && shape.keys > 0 && fits_wgmma(shape.head_size, queue.compute_capability()))
       return launch_attend_wgmma(queue, args.name, source, heads, shape.keys,
                                  forward_blocks(heads, shape.queries, shape.keys));
     return launch_attend_mma(queue, args.name, source, heads, shape.queries, shape.keys, shape.head_size, 0);

@@ -15,147 +15,40 @@
 #include "kernels/cuda/convolution_wgmma.cuh"
 
 #include "kernels/cuda/convolution_direct.h"
-#include "kernels/cuda/convolution_windows.cuh"
+#include "kernels/cuda/convolution_task.cuh"
 #include "kernels/cuda/device/elementwise.cuh"
 #include "kernels/cuda/device/fragments.cuh"
 #include "kernels/cuda/device/math.cuh"
 #include "kernels/cuda/device/shared.cuh"
+#include "kernels/cuda/device/stages.cuh"
 #include "kernels/cuda/device/wgmma.cuh"
 
 namespace scrawl::SCRAWL_GPU {
 
 namespace {
 
-constexpr int kThreads = 2 * kWarpgroupThreads, kStages = 3;
-constexpr int kColumns = 2 * kTileColumns, kDepth = 64;
+constexpr int kThreads = 2 * kWarpgroupThreads;
 
-using Tile = bf16[64 * kTileColumns];
-
-struct alignas(1024) ConvolutionShared {
-  struct {
-    Tile map[2];  // of two windows: [positions, depth]
-    Tile w[2];    // [columns, depth], or two of [depth, columns]
-  } stages[kStages];
-  CopyBarrier arrived[kStages];
-};
-
-enum class Direction { forward, to_input };
-
-/// A launch, in numbers.
-struct WindowProduct {
-  TensorMap map, w;
-  bf16* result;      // [images, height, width, columns]
-  const bf16* bias;  // null but forward
-  int height, width, depth, columns;
-  int kernel, stride, padding;
-  Windows windows;  // of outputs, or of a phase's cells
-  int window_count, tiles_across, parts;
-  bool accumulate;
-  float* partials;  // [parts, images, height, width, columns], when there are several parts
-
-  __host__ __device__ int64_t values() const {
-    return int64_t{window_count} / windows.per_map() * height * width * columns;
-  }
-};
-
-/// The taps of a row or column of the kernel that a phase meets: first, first + step, …
-struct Taps {
-  int first, step, count;
-  template <Direction direction>
-  static __device__ Taps of(const WindowProduct& product, int phase) {
-    if constexpr (direction == Direction::forward) return {0, 1, product.kernel};
-    const int first = (phase + product.padding) % product.stride;
-    return {first, product.stride, max(0, (product.kernel - first + product.stride - 1) / product.stride)};
-  }
-};
-
-/// What a block computes.
-template <Direction direction>
-struct Task {
-  static constexpr bool kForward = direction == Direction::forward;
-  const WindowProduct& product;
-  int window, column, phase_y, phase_x, part;
-  Taps rows, columns;
-  int first_step, steps;
-  bool tall, wide;  // has a second window; more than 64 columns
-
-  __device__ Task(const WindowProduct& p, int block) : product(p) {
-    column = block % p.tiles_across * kColumns;
-    block /= p.tiles_across;
-    part = block % p.parts;
-    block /= p.parts;
-    const int pairs = (p.window_count + 1) / 2;
-    window = block % pairs * 2;
-    const int phase = block / pairs;
-    phase_y = phase / p.stride;
-    phase_x = phase % p.stride;
-    rows = Taps::of<direction>(p, phase_y);
-    columns = Taps::of<direction>(p, phase_x);
-    const int all = rows.count * columns.count * ((p.depth + kDepth - 1) / kDepth);
-    const int steps_of_part = (all + p.parts - 1) / p.parts;
-    first_step = min(part * steps_of_part, all);
-    steps = min(steps_of_part, all - first_step);
-    tall = window + 1 < p.window_count;
-    wide = column + kTileColumns < p.columns;
-  }
-
-  /// Starts the copies of one stage; by one thread.
-  __device__ void start_stage(ConvolutionShared& memory, int step) const {
-    const WindowProduct& p = product;
-    auto& stage = memory.stages[step % kStages];
-    CopyBarrier& arrived = memory.arrived[step % kStages];
-    const int pieces = (p.depth + kDepth - 1) / kDepth;
-    const int depth = (first_step + step) % pieces * kDepth, tap = (first_step + step) / pieces;
-    const int ky = rows.first + tap / columns.count * rows.step;
-    const int kx = columns.first + tap % columns.count * columns.step;
-    // A cell (y, x) of phase p meets the outputs (y + padding − ky) / stride, where y = stride · row + p.
-    const Shift shift_y =
-        kForward ? Shift(ky - p.padding, p.stride) : Shift((phase_y + p.padding - ky) / p.stride, 1);
-    const Shift shift_x =
-        kForward ? Shift(kx - p.padding, p.stride) : Shift((phase_x + p.padding - kx) / p.stride, 1);
-    const int w_tiles = kForward || wide ? 2 : 1, tap_of_w = ky * p.kernel + kx;
-    expect_bytes(arrived, (p.windows.positions() * (1 + tall) + 64 * w_tiles) * kTileColumns * sizeof(bf16));
+/// Starts a stage's products for one window, and closes them into a group.  Without branches between them:
+/// the compiler would wait for each alone.
+template <Direction direction, bool wide>
+__device__ __forceinline__ void multiply(FragmentD (&results)[2][8], const bf16* map, const bf16* w,
+                                         bool accumulate) {
+  constexpr bool kForward = direction == Direction::forward;
+  constexpr Major kOfW = kForward ? Major::k : Major::mn;
+  const TileOperand positions = tile_operand(map);
+  const TileOperand weights = kForward ? tile_operand(w) : tile_operand(w, 64 * kTileColumns);
+  fence_products(results[0], results[1]);
 #pragma unroll
-    for (int i = 0; i < 2; ++i) {
-      if (i == 1 && !tall) break;
-      copy_tile_bulk(stage.map[i], p.map,
-                     place_at_tap({p.windows, window + i}, shift_x, shift_y, p.depth, depth), arrived);
-    }
-    if constexpr (kForward) {
-      copy_tile_bulk(stage.w[0], p.w, {{depth, tap_of_w, column, 0, 0}}, arrived);
-    } else {
-      copy_tile_bulk(stage.w[0], p.w, {{column, tap_of_w, depth, 0, 0}}, arrived);
-      if (wide) copy_tile_bulk(stage.w[1], p.w, {{column + kTileColumns, tap_of_w, depth, 0, 0}}, arrived);
-    }
+  for (int k = 0; k < kDepth; k += 16) {
+    const TileOperand of_w = kForward ? weights.from(0, k) : weights.from(k, 0);
+    if constexpr (wide)
+      start_product<Major::k, kOfW>(results, positions.from(0, k), of_w, accumulate || k > 0);
+    else
+      start_product<Major::k, kOfW>(results[0], positions.from(0, k), of_w, accumulate || k > 0);
   }
-
-  /// Starts a stage's products for one window.
-  __device__ __forceinline__ void start_products(FragmentD (&results)[2][8], const bf16* map, const bf16* w,
-                                                 bool accumulate) const {
-    constexpr Major kOfW = kForward ? Major::k : Major::mn;
-    const TileOperand positions = tile_operand(map);
-    const TileOperand weights = kForward ? tile_operand(w) : tile_operand(w, 64 * kTileColumns);
-#pragma unroll
-    for (int k = 0; k < kDepth; k += 16) {
-      const TileOperand of_w = kForward ? weights.from(0, k) : weights.from(k, 0);
-      if (wide)
-        start_product<Major::k, kOfW>(results, positions.from(0, k), of_w, accumulate || k > 0);
-      else
-        start_product<Major::k, kOfW>(results[0], positions.from(0, k), of_w, accumulate || k > 0);
-    }
-  }
-
-  /// Where a position of a window lies in the result; negative where it does not exist.
-  __device__ int64_t result_of(int number, int position) const {
-    const WindowProduct& p = product;
-    const WindowPlace place(p.windows, number);
-    const int spread = kForward ? 1 : p.stride;
-    const int y = (place.down + position / p.windows.width) * spread + phase_y;
-    const int x = (place.across + position % p.windows.width) * spread + phase_x;
-    if (position >= p.windows.positions() || y >= p.height || x >= p.width) return -1;
-    return ((int64_t{place.image} * p.height + y) * p.width + x) * p.columns;
-  }
-};
+  commit_products();
+}
 
 /// Rounds eight values to the result, after all that is to be added to them.
 __device__ __forceinline__ void finish(const WindowProduct& p, Floats<8>& values, int64_t at, int column) {
@@ -191,28 +84,20 @@ __global__ void __launch_bounds__(kThreads, 2)
     convolve_windows(const __grid_constant__ WindowProduct product) {
   auto& memory = *dynamic_shared<ConvolutionShared>();
   const Task<direction> task(product, static_cast<int>(blockIdx.x));
-  if (threadIdx.x == 0) {
-    for (CopyBarrier& arrived : memory.arrived) start_barrier(arrived);
-    for (int step = 0; step < min(kStages - 1, task.steps); ++step) task.start_stage(memory, step);
-  }
+  Copies<direction> copies(task);
+  const auto start = [&](int step) { copies.start_next(memory, step % kStages); };
+  begin_stages(memory.arrived, task.steps, start);
   __syncthreads();
   const int warpgroup = warp_index() / 4;
   const bool has_window = warpgroup == 0 || task.tall;
   FragmentD results[2][8];
-#pragma unroll 1
-  for (int step = 0; step < task.steps; ++step) {
+  walk_stages(memory.arrived, task.steps, start, [&](int step) {
+    if (!has_window) return;
     const auto& stage = memory.stages[step % kStages];
-    wait_for_phase(memory.arrived[step % kStages], step / kStages);
-    if (has_window) {
-      fence_products(results[0], results[1]);
-      task.start_products(results, stage.map[warpgroup], stage.w[0], step > 0);
-      commit_products();
-    }
-    wait_products<1>();
-    __syncthreads();  // products of the step before are done: their stage is free
-    if (const int next = step + kStages - 1; threadIdx.x == 0 && next < task.steps)
-      task.start_stage(memory, next);
-  }
+    const bf16 *map = stage.map[warpgroup], *w = stage.w[0];
+    task.wide ? multiply<direction, true>(results, map, w, step > 0)
+              : multiply<direction, false>(results, map, w, step > 0);
+  });
   wait_products<0>(results[0], results[1]);
   if (has_window) store_results(results, task, task.window + warpgroup, warp_index() % 4 * 16);
 }

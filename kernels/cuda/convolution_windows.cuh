@@ -40,18 +40,29 @@ struct WindowPlace {
       : across(window % windows.across * windows.width),
         down(window / windows.across % windows.down * windows.height),
         image(window / windows.per_map()) {}
+  /// To the next window, without divisions.
+  __device__ void advance(const Windows& windows) {
+    across += windows.width;
+    if (across < windows.across * windows.width) return;
+    across = 0;
+    down += windows.height;
+    if (down < windows.down * windows.height) return;
+    down = 0;
+    ++image;
+  }
 };
 
-/// v = quotient · s + remainder, rounded down.
+/// A distance along a map whose columns or rows are counted in groups of s: v = quotient · s + remainder,
+/// rounded down.
 struct Shift {
   int quotient, remainder;
   __device__ Shift(int v, int s)
       : quotient(v >= 0 ? v / s : -((s - 1 - v) / s)), remainder(v - quotient * s) {}
 };
 
-/// Where the values lie that a window's positions meet at a tap (kx, ky) − padding, from a channel on.
-__device__ __forceinline__ TilePlace place_at_tap(const WindowPlace& window, const Shift& x, const Shift& y,
-                                                  int channels, int channel) {
+/// Where the values lie that a window's positions meet when they are shifted, from a channel on.
+__device__ __forceinline__ TilePlace shifted(const WindowPlace& window, const Shift& x, const Shift& y,
+                                             int channels, int channel) {
   return {{x.remainder * channels + channel, window.across + x.quotient, y.remainder,
            window.down + y.quotient, window.image}};
 }

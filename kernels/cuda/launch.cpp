@@ -11,10 +11,7 @@ bool begin_launch(Queue& queue, const LaunchShape& shape, const void* kernel) {
     throw std::invalid_argument(
         fmt::format("{}: this GPU has {} for a block", shape.describe(), queue.shared_bytes_limit()));
   constexpr int64_t kWithoutAsking = 48 * 1024;
-  if (shape.shared_bytes > kWithoutAsking)
-    check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                               static_cast<int>(shape.shared_bytes)),
-          [&] { return shape.describe(); });
+  if (shape.shared_bytes > kWithoutAsking) queue.allow_shared_bytes(kernel, shape.shared_bytes);
   return true;
 }
 

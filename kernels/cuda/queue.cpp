@@ -162,6 +162,14 @@ Scratch Queue::scratch(int64_t elements) {
   return {lane_->runs.back().memory, elements};
 }
 
+void Queue::allow_shared_bytes(const void* kernel, int64_t bytes) {
+  int64_t& allowed = allowed_shared_bytes_[kernel];
+  if (bytes <= allowed) return;
+  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes)),
+        [&] { return fmt::format("{} bytes of shared memory for a block", bytes); });
+  allowed = bytes;
+}
+
 unsigned* Queue::counters(int64_t count) {
   if (count > kCounters)
     throw std::invalid_argument(fmt::format("a kernel asks for {} counters, there are {}", count, kCounters));

@@ -2,6 +2,7 @@
 // No CUDA header is included here, so that the engine needs none to hold a queue.
 #include <cstdint>
 #include <deque>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -73,6 +74,10 @@ class Queue {
   /// What was not joined is never waited for: it was captured, and the capture has been abandoned.
   void forget_beside();
 
+  /// Lets blocks of a kernel ask for so many bytes of shared memory.  Never for less than before: captured
+  /// launches may ask for those.
+  void allow_shared_bytes(const void* kernel, int64_t bytes);
+
   /// Zeros for kernels of this lane to count with, which they leave as zeros; see device/last_block.cuh.
   /// Throws std::invalid_argument for more than there are.
   unsigned* counters(int64_t count);
@@ -114,6 +119,7 @@ class Queue {
   int multiprocessors_ = 0;
   int64_t memory_bytes_ = 0;
   int64_t shared_bytes_limit_ = 0;
+  std::map<const void*, int64_t> allowed_shared_bytes_;
 };
 
 }  // namespace scrawl::cuda

@@ -116,20 +116,18 @@ struct WeightGradientPlan {
   }
 
   /// Steps of a part, the same for all: the fewest that make no more blocks than a large GPU has
-  /// multiprocessors, half of each of which is left to the kernels of the backward pass beside.
+  /// multiprocessors, but no more than so many, after which kernels of the backward pass get their turn.
   static int steps_of_parts(std::span<const PlannedGradient> gradients) {
     constexpr int64_t kBlocks = 132;
-    constexpr int kFewest = 4;  // less are not worth their partial sums
+    constexpr int kFewest = 4, kMost = 40;  // fewer are not worth their partial sums
     const auto blocks = [&](int steps) {
       int64_t count = 0;
       for (const PlannedGradient& p : gradients)
         count += tiles_of(p.gradient) * ceil_div(p.gradient.steps, steps);
       return count;
     };
-    int most = kFewest;
-    for (const PlannedGradient& p : gradients) most = std::max(most, p.gradient.steps);
     int steps = kFewest;
-    while (steps < most && blocks(steps) > kBlocks) ++steps;
+    while (steps < kMost && blocks(steps) > kBlocks) ++steps;
     return steps;
   }
 

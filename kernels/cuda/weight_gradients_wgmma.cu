@@ -18,6 +18,7 @@
 #include "kernels/cuda/device/elementwise.cuh"
 #include "kernels/cuda/device/math.cuh"
 #include "kernels/cuda/device/shared.cuh"
+#include "kernels/cuda/device/stages.cuh"
 #include "kernels/cuda/device/wgmma.cuh"
 #include "kernels/cuda/weight_gradients_plan.cuh"
 
@@ -63,27 +64,40 @@ struct Task {
   __device__ bool sums_bias() const { return gradient.dbias && tap == 0 && column == 0; }
 };
 
-/// Starts the copies of one stage; by one thread.
-__device__ __forceinline__ void start_stage(GradientShared& memory, const Task& task, int step) {
-  const WeightGradient& g = task.gradient;
-  auto& stage = memory.stages[step % kStages];
-  CopyBarrier& arrived = memory.arrived[step % kStages];
-  const WindowPlace window(g.windows, task.first_step + step);
-  const Shift x_shift(task.tap % g.kernel - g.padding, g.stride);
-  const Shift y_shift(task.tap / g.kernel - g.padding, g.stride);
-  const TilePlace in_dy{{task.row, window.across, 0, window.down, window.image}};
-  const TilePlace in_x = place_at_tap(window, x_shift, y_shift, g.n, task.column);
-  const auto next = [](TilePlace place) {
-    place.at[0] += kTileColumns;
-    return place;
-  };
-  const unsigned bytes = g.windows.positions() * kTileColumns * sizeof(bf16);
-  expect_bytes(arrived, bytes * (2 + task.tall + task.wide));
-  copy_tile_bulk(stage.dy[0], *task.dy, in_dy, arrived);
-  copy_tile_bulk(stage.x[0], *task.x, in_x, arrived);
-  if (task.tall) copy_tile_bulk(stage.dy[1], *task.dy, next(in_dy), arrived);
-  if (task.wide) copy_tile_bulk(stage.x[1], *task.x, next(in_x), arrived);
-}
+/// Starts the copies of one stage after the other; by one thread, which keeps the place, since computing it
+/// anew would take longer than a stage's products.
+class Copies {
+ public:
+  __device__ explicit Copies(const Task& task)
+      : task_(task),
+        window_(task.gradient.windows, task.first_step),
+        x_(task.tap % task.gradient.kernel - task.gradient.padding, task.gradient.stride),
+        y_(task.tap / task.gradient.kernel - task.gradient.padding, task.gradient.stride),
+        bytes_(task.gradient.windows.positions() * kTileColumns * static_cast<int>(sizeof(bf16))) {}
+
+  __device__ __forceinline__ void start_next(GradientShared& memory, int stage_number) {
+    auto& stage = memory.stages[stage_number];
+    CopyBarrier& arrived = memory.arrived[stage_number];
+    const TilePlace in_dy{{task_.row, window_.across, 0, window_.down, window_.image}};
+    const TilePlace in_x = shifted(window_, x_, y_, task_.gradient.n, task_.column);
+    const auto next = [](TilePlace place) {
+      place.at[0] += kTileColumns;
+      return place;
+    };
+    expect_bytes(arrived, bytes_ * (2 + task_.tall + task_.wide));
+    copy_tile_bulk(stage.dy[0], *task_.dy, in_dy, arrived);
+    copy_tile_bulk(stage.x[0], *task_.x, in_x, arrived);
+    if (task_.tall) copy_tile_bulk(stage.dy[1], *task_.dy, next(in_dy), arrived);
+    if (task_.wide) copy_tile_bulk(stage.x[1], *task_.x, next(in_x), arrived);
+    window_.advance(task_.gradient.windows);
+  }
+
+ private:
+  const Task& task_;
+  WindowPlace window_;
+  Shift x_, y_;
+  int bytes_;
+};
 
 /// What products read and no copy writes: ones, and zeros behind a window.
 __device__ __forceinline__ void fill_constants(GradientShared& memory, int positions) {
@@ -93,6 +107,24 @@ __device__ __forceinline__ void fill_constants(GradientShared& memory, int posit
     for (int i = positions * kTileColumns + static_cast<int>(threadIdx.x);
          i < kWindowPositions * kTileColumns; i += kGradientThreads)
       stage.dy[0][i] = stage.dy[1][i] = stage.x[0][i] = stage.x[1][i] = as_storage<bf16>(0.0f);
+}
+
+/// Starts the products of a stage and closes them into a group.  Without branches between them: the compiler
+/// would wait for each alone.
+template <bool wide, bool sum>
+__device__ __forceinline__ void multiply(FragmentD (&results)[2][8], FragmentD& sums, TileOperand rows,
+                                         TileOperand columns, TileOperand ones, bool accumulate) {
+  fence_products(results[0], results[1], sums);
+#pragma unroll
+  for (int k = 0; k < kWindowPositions; k += 16) {
+    if constexpr (wide)
+      start_product<Major::mn, Major::mn>(results, rows.from(k, 0), columns.from(k, 0), accumulate || k > 0);
+    else
+      start_product<Major::mn, Major::mn>(results[0], rows.from(k, 0), columns.from(k, 0),
+                                          accumulate || k > 0);
+    if constexpr (sum) start_product<Major::mn, Major::mn>(sums, rows.from(k, 0), ones, accumulate || k > 0);
+  }
+  commit_products();
 }
 
 /// Stores a warp's 16 rows of a tile from `row` on.
@@ -120,10 +152,9 @@ __global__ void __launch_bounds__(kGradientThreads, 2)
   auto& memory = *dynamic_shared<GradientShared>();
   const int block = static_cast<int>(blockIdx.x);
   const Task task(group, group.gradient_of<&WeightGradient::first_block>(block), block);
-  if (threadIdx.x == 0) {
-    for (CopyBarrier& arrived : memory.arrived) start_barrier(arrived);
-    for (int step = 0; step < min(kStages - 1, task.steps); ++step) start_stage(memory, task, step);
-  }
+  Copies copies(task);
+  const auto start = [&](int step) { copies.start_next(memory, step % kStages); };
+  begin_stages(memory.arrived, task.steps, start);
   fill_constants(memory, task.gradient.windows.positions());
   show_products();
   __syncthreads();
@@ -131,31 +162,19 @@ __global__ void __launch_bounds__(kGradientThreads, 2)
   const int warpgroup = warp_index() / 4;
   const bool has_rows = warpgroup == 0 || task.tall, sum = task.sums_bias();
   FragmentD results[2][8], sums;
-#pragma unroll 1
-  for (int step = 0; step < task.steps; ++step) {
+  walk_stages(memory.arrived, task.steps, start, [&](int step) {
+    if (!has_rows) return;
     const auto& stage = memory.stages[step % kStages];
-    wait_for_phase(memory.arrived[step % kStages], step / kStages);
-    if (has_rows) {
-      const TileOperand rows = tile_operand(stage.dy[warpgroup]);
-      const TileOperand columns = tile_operand(stage.x[0], kWindowPositions * kTileColumns);
-      fence_products(results[0], results[1], sums);
-#pragma unroll
-      for (int k = 0; k < kWindowPositions; k += 16) {
-        const bool accumulate = step > 0 || k > 0;
-        if (task.wide)
-          start_product<Major::mn, Major::mn>(results, rows.from(k, 0), columns.from(k, 0), accumulate);
-        else
-          start_product<Major::mn, Major::mn>(results[0], rows.from(k, 0), columns.from(k, 0), accumulate);
-        if (sum)
-          start_product<Major::mn, Major::mn>(sums, rows.from(k, 0), tile_operand(memory.ones), accumulate);
-      }
-      commit_products();
-    }
-    wait_products<1>();
-    __syncthreads();  // products of the step before are done: their stage is free
-    if (const int next = step + kStages - 1; threadIdx.x == 0 && next < task.steps)
-      start_stage(memory, task, next);
-  }
+    const TileOperand rows = tile_operand(stage.dy[warpgroup]);
+    const TileOperand columns = tile_operand(stage.x[0], kWindowPositions * kTileColumns);
+    const TileOperand ones = tile_operand(memory.ones);
+    if (task.wide)
+      sum ? multiply<true, true>(results, sums, rows, columns, ones, step > 0)
+          : multiply<true, false>(results, sums, rows, columns, ones, step > 0);
+    else
+      sum ? multiply<false, true>(results, sums, rows, columns, ones, step > 0)
+          : multiply<false, false>(results, sums, rows, columns, ones, step > 0);
+  });
   wait_products<0>(results[0], results[1], sums);
   if (!has_rows) return;
 
