@@ -13,11 +13,16 @@ namespace {
 
 /// cuTensorMapEncodeTiled(), of the driver, which nothing here is linked to.
 auto encoder() {
+  constexpr auto kName = "cuTensorMapEncodeTiled";
   void* function = nullptr;
   cudaDriverEntryPointQueryResult found;
-  check(
-      cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &function, 12000, cudaEnableDefault, &found),
-      "finding the driver's tensor maps");
+#if CUDART_VERSION >= 12050
+  const cudaError_t status =
+      cudaGetDriverEntryPointByVersion(kName, &function, 12000, cudaEnableDefault, &found);
+#else
+  const cudaError_t status = cudaGetDriverEntryPoint(kName, &function, cudaEnableDefault, &found);
+#endif
+  check(status, "finding the driver's tensor maps");
   if (found != cudaDriverEntryPointSuccess) throw std::runtime_error("the driver has no tensor maps");
   return reinterpret_cast<decltype(&cuTensorMapEncodeTiled)>(function);
 }
