@@ -50,29 +50,30 @@ void BulkCopies::start(bf16* tile, const TensorMap& map, const int (&place)[5], 
   found.bytes -= bytes;
 }
 
-/// Null beyond the tensor.
-const bf16* BulkCopies::Copy::source(int row, int column) const {
-  const auto inside = [&](int dimension, int64_t at) { return at >= 0 && at < tensor.sizes[dimension]; };
-  const int64_t first = place[0] + column;
-  if (!inside(0, first)) return nullptr;
-  const bf16* value = tensor.values + first;
+/// A row of the tile from its first column on, which must be inside; null beyond the tensor.
+const bf16* BulkCopies::Copy::source(int row) const {
+  const bf16* values = tensor.values + place[0];
   for (int i = 0; i < 4; ++i) {
     const int64_t at = place[i + 1] + row % tensor.tile[i];
-    if (!inside(i + 1, at)) return nullptr;
-    value += at * tensor.strides[i];
+    if (at < 0 || at >= tensor.sizes[i + 1]) return nullptr;
+    values += at * tensor.strides[i];
     row /= tensor.tile[i];
   }
-  return value;
+  return values;
 }
 
 /// Row by row, pieces of 16 bytes swizzled within 128.
 void BulkCopies::Copy::arrive() const {
   constexpr int kPiece = 8;
-  for (int i = 0; i < tensor.tile_rows(); ++i)
-    for (int j = 0; j < kColumns; ++j) {
-      const bf16* value = source(i, j);
-      tile[i * kColumns + (j / kPiece ^ i % 8) * kPiece + j % kPiece] = value ? *value : bf16{};
+  for (int i = 0; i < tensor.tile_rows(); ++i) {
+    const bf16* values = source(i);
+    for (int j = 0; j < kColumns; j += kPiece) {
+      bf16* to = tile + i * kColumns + (j / kPiece ^ i % 8) * kPiece;
+      const int64_t inside = values ? std::clamp<int64_t>(tensor.sizes[0] - place[0] - j, 0, kPiece) : 0;
+      std::fill_n(to + inside, kPiece - inside, bf16{});
+      if (inside > 0) std::memcpy(to, values + j, inside * sizeof(bf16));
     }
+  }
 }
 
 bool BulkCopies::try_wait(const void* barrier, unsigned parity, std::source_location where) {

@@ -32,7 +32,7 @@ class BulkCopies {
     std::array<int, 5> place;
     std::source_location where;
     void arrive() const;
-    const bf16* source(int row, int column) const;
+    const bf16* source(int row) const;
   };
   struct Barrier {
     const void* address;
