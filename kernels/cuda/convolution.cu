@@ -357,8 +357,9 @@ void run(const ConvolutionBackwardInput& args, Queue& queue) {
 }
 
 void run(const ConvolutionBackwardWeight& args, Queue& queue) {
-  if (queue.compute_capability() == 90 && fits_group(args)) return multiply_group(args, queue);
-  if (convolve_weight_directly(args, queue) || convolve_image_weight_directly(args, queue)) return;
+  if (convolve_by_windows(args, queue) || convolve_weight_directly(args, queue) ||
+      convolve_image_weight_directly(args, queue))
+    return;
   const int64_t outputs = args.shape.out_channels;
   if (args.dbias)
     run(ColumnSum{.dtype = args.dtype,

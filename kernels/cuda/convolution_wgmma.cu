@@ -10,13 +10,11 @@
 // Cost: the map is read once for each tap and tile of columns, w once for each two windows, mostly from the
 // second-level cache: at 64 operations a byte that is the limit, so that large products are left to columns
 // and a library's larger tiles.
-// Limits: see fits_windows().  Where channels are no multiple of 64, values beside them meet zeros of w, and
-// must be finite.
+// Limits: see fits_windows(); 1 × 1 is a product as it lies.  Where channels are no multiple of 64, values
+// beside them meet zeros of w, and must be finite.
 #include "kernels/cuda/convolution_wgmma.cuh"
 
-#include "kernels/cuda/convolution_direct.h"
 #include "kernels/cuda/convolution_task.cuh"
-#include "kernels/cuda/device/elementwise.cuh"
 #include "kernels/cuda/device/fragments.cuh"
 #include "kernels/cuda/device/math.cuh"
 #include "kernels/cuda/device/shared.cuh"
@@ -102,6 +100,7 @@ __global__ void __launch_bounds__(kThreads, 2)
   if (has_window) store_results(results, task, task.window + warpgroup, warp_index() % 4 * 16);
 }
 
+/// The result from the sums of all parts; a thread takes eight neighbouring values.
 __global__ void __launch_bounds__(kThreads) add_parts(const __grid_constant__ WindowProduct product) {
   const int64_t at = (int64_t{blockIdx.x} * kThreads + threadIdx.x) * 8, stride = product.values();
   if (at >= stride) return;
@@ -154,18 +153,11 @@ TensorMap map_of_weights(const void* w, const ConvolutionShape& shape, int outpu
                      .tile = {1, outputs_at_once, 1, 1}});
 }
 
-bool fits_windows(DType dtype, const ConvolutionShape& shape, std::initializer_list<const void*> pointers) {
-  constexpr int64_t kMostWork = int64_t{1} << 32;  // products of two numbers
-  return dtype == DType::bf16 && shape.kernel > 1 && has_short_indices(shape) && shape.channels % 8 == 0 &&
-         shape.out_channels % 8 == 0 && packable(8, pointers) == 8 && shape.height % shape.stride == 0 &&
-         shape.width % shape.stride == 0 && shape.outputs() * shape.patch() < kMostWork;
-}
-
 }  // namespace
 
 bool convolve_by_windows(const ConvolutionForward& args, Queue& queue) {
   const ConvolutionShape& shape = args.shape;
-  if (queue.compute_capability() != 90 ||
+  if (queue.compute_capability() != 90 || shape.kernel == 1 ||
       !fits_windows(args.dtype, shape, {args.x, args.w, args.bias, args.y}))
     return false;
   const Windows windows = Windows::over(shape.out_width(), shape.out_height());
@@ -187,7 +179,8 @@ bool convolve_by_windows(const ConvolutionForward& args, Queue& queue) {
 
 bool convolve_by_windows(const ConvolutionBackwardInput& args, Queue& queue) {
   const ConvolutionShape& shape = args.shape;
-  if (queue.compute_capability() != 90 || !fits_windows(args.dtype, shape, {args.dy, args.w, args.dx}))
+  if (queue.compute_capability() != 90 || shape.kernel == 1 ||
+      !fits_windows(args.dtype, shape, {args.dy, args.w, args.dx}))
     return false;
   const Windows windows = Windows::over(shape.width / shape.stride, shape.height / shape.stride);
   launch_windows<Direction::to_input>(

@@ -4,7 +4,9 @@
 // s · channels]: then the values that the window's positions meet lie beside each other.
 #include <algorithm>
 
+#include "kernels/cuda/convolution_direct.h"
 #include "kernels/cuda/device/bulk_copy.cuh"
+#include "kernels/cuda/device/elementwise.cuh"
 #include "kernels/cuda/device/launch.cuh"
 
 namespace scrawl::SCRAWL_GPU {
@@ -32,6 +34,16 @@ struct Windows {
   __host__ __device__ int positions() const { return width * height; }
   __host__ __device__ int per_map() const { return across * down; }
 };
+
+/// Whether a convolution can be computed by windows, and is not so large that a library's larger tiles are
+/// faster.
+inline bool fits_windows(DType dtype, const ConvolutionShape& shape,
+                         std::initializer_list<const void*> pointers) {
+  constexpr int64_t kMostWork = int64_t{1} << 32;  // products of two numbers
+  return dtype == DType::bf16 && has_short_indices(shape) && shape.channels % 8 == 0 &&
+         shape.out_channels % 8 == 0 && packable(8, pointers) == 8 && shape.height % shape.stride == 0 &&
+         shape.width % shape.stride == 0 && shape.outputs() * shape.patch() < kMostWork;
+}
 
 /// A window's first position, and the number of its map.
 struct WindowPlace {

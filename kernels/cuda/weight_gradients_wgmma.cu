@@ -10,11 +10,10 @@
 // multiprocessor, so that the kernels of the backward pass find room beside one.
 // Cost: each tile reads its columns of dy and x, mostly from the second-level cache; partial sums are
 // written and read once, at most 132 tiles of them.
-// Limits: see fits_group().  Where a window reaches beyond a convolution's outputs, zeros of dy meet values
-// of x, which must be finite.
+// Limits: see fits_group() and fits_windows().  Where a window reaches beyond a convolution's outputs, zeros
+// of dy meet values of x, which must be finite.
 #include "kernels/cuda/weight_gradients_wgmma.cuh"
 
-#include "kernels/cuda/convolution_direct.h"
 #include "kernels/cuda/device/elementwise.cuh"
 #include "kernels/cuda/device/math.cuh"
 #include "kernels/cuda/device/shared.cuh"
@@ -242,8 +241,6 @@ void launch_gradients(std::string_view name, std::span<const PlannedGradient> gr
   }
 }
 
-constexpr int64_t kMostWork = int64_t{1} << 32;  // products of two numbers
-
 /// Whether rows are whole packs, as the unit for copies of tiles wants them.
 bool packed(const void* matrix, int64_t columns, int64_t ld) {
   return columns > 0 && columns % 8 == 0 && packable(ld, {matrix}) % 8 == 0;
@@ -253,6 +250,7 @@ bool packed(const void* matrix, int64_t columns, int64_t ld) {
 
 bool fits_group(const MatMul& args) {
   constexpr int64_t kMostTerms = int64_t{1} << 30;
+  constexpr int64_t kMostWork = int64_t{1} << 32;  // products of two numbers
   return args.dtype == DType::bf16 && args.c_dtype == DType::f32 && args.transpose_a && !args.transpose_b &&
          !args.bias && packed(args.a, args.m, args.lda) && packed(args.b, args.n, args.ldb) && args.k > 0 &&
          args.k < kMostTerms && args.m * args.n * args.k < kMostWork;
@@ -264,17 +262,12 @@ void multiply_group(std::string_view name, std::span<const MatMul> products, Que
   launch_gradients(name, gradients, queue);
 }
 
-bool fits_group(const ConvolutionBackwardWeight& args) {
-  const ConvolutionShape& shape = args.shape;
-  return args.dtype == DType::bf16 && has_short_indices(shape) &&
-         packed(args.dy, shape.out_channels, shape.out_channels) &&
-         packed(args.x, shape.channels, shape.channels) && shape.height % shape.stride == 0 &&
-         shape.width % shape.stride == 0 && shape.outputs() * shape.patch() < kMostWork;
-}
-
-void multiply_group(const ConvolutionBackwardWeight& args, Queue& queue) {
+bool convolve_by_windows(const ConvolutionBackwardWeight& args, Queue& queue) {
+  if (queue.compute_capability() != 90 || !fits_windows(args.dtype, args.shape, {args.dy, args.x}))
+    return false;
   const PlannedGradient gradient = planned(args);
   launch_gradients(args.name, {&gradient, 1}, queue);
+  return true;
 }
 
 }  // namespace scrawl::SCRAWL_GPU

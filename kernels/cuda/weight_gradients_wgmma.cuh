@@ -11,14 +11,12 @@ namespace scrawl::cuda {
 /// that it fills a GPU by itself.  It computes a_sum too.
 bool fits_group(const MatMul&);
 void multiply_group(std::string_view name, std::span<const MatMul> products, Queue&);
-/// The same for a convolution, whose stride divides the map.
-bool fits_group(const ConvolutionBackwardWeight&);
-void multiply_group(const ConvolutionBackwardWeight&, Queue&);
+/// Says whether it took the work.
+bool convolve_by_windows(const ConvolutionBackwardWeight&, Queue&);
 }  // namespace scrawl::cuda
 
 namespace scrawl::simt {
 bool fits_group(const MatMul&);
 void multiply_group(std::string_view name, std::span<const MatMul> products, Queue&);
-bool fits_group(const ConvolutionBackwardWeight&);
-void multiply_group(const ConvolutionBackwardWeight&, Queue&);
+bool convolve_by_windows(const ConvolutionBackwardWeight&, Queue&);
 }  // namespace scrawl::simt
