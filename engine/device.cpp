@@ -141,6 +141,7 @@ void Device::upload(void* device, const void* host, int64_t bytes) {
 void Device::download(void* host, const void* device, int64_t bytes) {
   require(!capturing(), "a download cannot be captured");
   if (bytes == 0) return;
+  join();
 #ifdef SCRAWL_CUDA
   if (cuda::Queue* queue = cuda_queue()) return cuda::copy_to_host(host, device, bytes, *queue);
 #endif

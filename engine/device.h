@@ -138,8 +138,8 @@ class Device {
   Graph capture(const std::function<void()>& body);
   bool capturing() const { return capturing_ != nullptr; }
 
-  /// Copies between host memory and this device's, in order with the kernels.  The host memory may be reused
-  /// at once after an upload, and is filled when a download returns.
+  /// Copies between host memory and this device's, in order with the kernels; a download joins what went
+  /// aside.  The host memory may be reused at once after an upload, and is filled when a download returns.
   void upload(void* device, const void* host, int64_t bytes);
   void download(void* host, const void* device, int64_t bytes);
   /// Waits for all kernels; throws what went wrong in them.

@@ -80,15 +80,24 @@ Tensor add_relu(Tape&, const Tensor& a, Tensor b);
 /// neither.
 Tensor prototype_attention(Tape&, const Tensor& q, const Tensor& prototypes, const Tensor& present);
 
-/// Mean cross-entropy over labelled pixels of logits [N,h,w,K] upsampled (align_corners = true) to label u8
-/// [N,H,W]
-/// -> [1]; 0 when no pixel is labelled.
-Tensor partial_cross_entropy(Tape&, const Tensor& logits, const Tensor& label);
+// Losses [1].  Gradients do not need their values, which therefore go aside: they are there when the backward
+// pass ends, or after Device::join().
 
-/// Mean cross-entropy of softmax(a), taken as logits, against softmax(b); a, b [..., K] -> [1].
+/// Classes u8 [N,H,W], 255 where there is no label, and how many pixels have one, i32 [1].
+struct Labels {
+  Tensor map, count;
+  Device::Aside under_way;
+};
+/// Goes aside: begun ahead of the encoder, it costs nothing.
+Labels count_labelled(const Tensor& map);
+/// Mean cross-entropy over labelled pixels of logits [N,h,w,K] upsampled (align_corners = true) to the
+/// labels' size; 0 when no pixel is labelled.
+Tensor partial_cross_entropy(Tape&, const Tensor& logits, const Labels& labels);
+
+/// Mean cross-entropy of softmax(a), taken as logits, against softmax(b); a, b [..., K].
 Tensor consistency(Tape&, const Tensor& a, const Tensor& b);
 
-/// Σ weight · term over losses [1] -> [1].
+/// Σ weight · term.
 struct Term {
   Tensor loss;
   float weight;

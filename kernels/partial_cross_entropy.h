@@ -23,16 +23,25 @@ struct PartialCrossEntropyShape {
   int64_t pixels() const { return images * out_height * out_width; }
 };
 
-/// loss[0] = mean over labelled pixels, labelled[0] = their number.  Without any, the loss is 0 (PyTorch:
-/// NaN).
+/// labelled[0] = the number of pixels that have a label; ahead of the rest, since only it keeps the backward
+/// pass waiting.
+struct LabelCount {
+  static constexpr std::string_view name = "partial_cross_entropy.count";
+  const uint8_t* label = nullptr;
+  int64_t pixels = 0;
+  int32_t* labelled = nullptr;
+  Cost cost() const { return {pixels, 0}; }
+};
+
+/// loss[0] = mean over labelled pixels.  Without any, the loss is 0 (PyTorch: NaN).
 struct PartialCrossEntropyForward {
   static constexpr std::string_view name = "partial_cross_entropy.forward";
   DType dtype = DType::f32;
   PartialCrossEntropyShape shape;
   const void* logits = nullptr;
   const uint8_t* label = nullptr;
+  const int32_t* labelled = nullptr;
   float* loss = nullptr;
-  int32_t* labelled = nullptr;
   Cost cost() const { return {shape.inputs() * size_of(dtype) + shape.pixels(), 0}; }
 };
 
@@ -51,14 +60,17 @@ struct PartialCrossEntropyBackward {
 };
 
 namespace cpu {
+void run(const LabelCount&, Queue&);
 void run(const PartialCrossEntropyForward&, Queue&);
 void run(const PartialCrossEntropyBackward&, Queue&);
 }  // namespace cpu
 namespace cuda {
+void run(const LabelCount&, Queue&);
 void run(const PartialCrossEntropyForward&, Queue&);
 void run(const PartialCrossEntropyBackward&, Queue&);
 }  // namespace cuda
 namespace simt {
+void run(const LabelCount&, Queue&);
 void run(const PartialCrossEntropyForward&, Queue&);
 void run(const PartialCrossEntropyBackward&, Queue&);
 }  // namespace simt

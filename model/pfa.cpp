@@ -58,10 +58,11 @@ Phase Pfa::next_phase(bool use_prototypes, const std::vector<uint8_t>& tags) {
 LossParts Pfa::losses(Tape& tape, const DeviceBatch& batch, Phase phase, const LossWeights& weights,
                       bool all_parts) {
   LossParts parts;
+  const ops::Labels labels = ops::count_labelled(batch.label);
   const auto [feat, logits] = predict(tape, batch.image);
   parts.feat = feat;
   parts.logits = logits;
-  if (phase == Phase::without || all_parts) parts.pce = ops::partial_cross_entropy(tape, logits, batch.label);
+  if (phase == Phase::without || all_parts) parts.pce = ops::partial_cross_entropy(tape, logits, labels);
   if (phase == Phase::without) {
     parts.total = ops::weighted_sum(tape, {{parts.pce, weights.without}});
     return parts;
@@ -75,7 +76,7 @@ LossParts Pfa::losses(Tape& tape, const DeviceBatch& batch, Phase phase, const L
   parts.logits_local = augmented_local(tape, feat, parts.prototypes, batch.present);
   parts.con_local = ops::consistency(tape, logits, parts.logits_local);
   if (phase == Phase::local || all_parts)
-    parts.pce_local = ops::partial_cross_entropy(tape, parts.logits_local, batch.label);
+    parts.pce_local = ops::partial_cross_entropy(tape, parts.logits_local, labels);
   device_.join(banked);
   if (phase == Phase::local) {
     parts.total =
@@ -89,7 +90,7 @@ LossParts Pfa::losses(Tape& tape, const DeviceBatch& batch, Phase phase, const L
 
   parts.logits_global = augmented_global(tape, feat, batch.present);
   parts.con_global = ops::consistency(tape, logits, parts.logits_global);
-  parts.pce_global = ops::partial_cross_entropy(tape, parts.logits_global, batch.label);
+  parts.pce_global = ops::partial_cross_entropy(tape, parts.logits_global, labels);
   parts.total = ops::weighted_sum(tape, {{parts.pce_global, weights.global_pce},
                                          {parts.con_local, weights.global_con_local},
                                          {parts.con_global, weights.global_con_global}});

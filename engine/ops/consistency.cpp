@@ -8,15 +8,18 @@ Tensor consistency(Tape& tape, const Tensor& a, const Tensor& b) {
   require(a.shape() == b.shape(), "consistency: a {}, b {}", a.shape().text(), b.shape().text());
   const int64_t positions = a.shape().rows();
   const int classes = static_cast<int>(a.dim(-1));
-  Tensor loss(tape.device(), {1});
-  tape.device().run(ConsistencyForward{.dtype = a.dtype(),
-                                       .a = a.raw(),
-                                       .b = b.raw(),
-                                       .loss = loss.data<float>(),
-                                       .positions = positions,
-                                       .classes = classes});
+  Device& device = tape.device();
+  Tensor loss(device, {1});
+  device.aside([=, &device] {
+    device.run(ConsistencyForward{.dtype = a.dtype(),
+                                  .a = a.raw(),
+                                  .b = b.raw(),
+                                  .loss = loss.data<float>(),
+                                  .positions = positions,
+                                  .classes = classes});
+  });
 
-  tape.record(loss, {&a, &b}, [a, b, positions, classes, &device = tape.device()](const Tensor& dloss) {
+  tape.record(loss, {&a, &b}, [=, &device](const Tensor& dloss) {
     const auto to_a = gradient_target(device, a.gradient(), a.shape(), a.dtype());
     const auto to_b = gradient_target(device, b.gradient(), b.shape(), b.dtype());
     device.run(ConsistencyBackward{.dtype = a.dtype(),

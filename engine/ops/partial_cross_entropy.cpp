@@ -4,7 +4,18 @@
 
 namespace scrawl::ops {
 
-Tensor partial_cross_entropy(Tape& tape, const Tensor& logits, const Tensor& label) {
+Labels count_labelled(const Tensor& map) {
+  Device& device = map.device();
+  Labels labels{.map = map, .count = Tensor(device, {1}, DType::i32), .under_way = {}};
+  labels.under_way = device.aside([&device, map, count = labels.count] {
+    device.run(LabelCount{
+        .label = map.data<uint8_t>(), .pixels = map.elements(), .labelled = count.data<int32_t>()});
+  });
+  return labels;
+}
+
+Tensor partial_cross_entropy(Tape& tape, const Tensor& logits, const Labels& labels) {
+  const auto& [label, labelled, under_way] = labels;
   require(logits.shape().rank() == 4 && label.shape().rank() == 3 && logits.dim(0) == label.dim(0),
           "partial_cross_entropy: logits {}, label {}", logits.shape().text(), label.shape().text());
   const PartialCrossEntropyShape shape{.images = logits.dim(0),
@@ -13,26 +24,29 @@ Tensor partial_cross_entropy(Tape& tape, const Tensor& logits, const Tensor& lab
                                        .out_height = static_cast<int>(label.dim(1)),
                                        .out_width = static_cast<int>(label.dim(2)),
                                        .classes = static_cast<int>(logits.dim(3))};
-  Tensor loss(tape.device(), {1}), labelled(tape.device(), {1}, DType::i32);
-  tape.device().run(PartialCrossEntropyForward{.dtype = logits.dtype(),
-                                               .shape = shape,
-                                               .logits = logits.raw(),
-                                               .label = label.data<uint8_t>(),
-                                               .loss = loss.data<float>(),
-                                               .labelled = labelled.data<int32_t>()});
+  Device& device = tape.device();
+  Tensor loss(device, {1});
+  device.join(under_way);
+  device.aside([=, &device, label = label, labelled = labelled] {
+    device.run(PartialCrossEntropyForward{.dtype = logits.dtype(),
+                                          .shape = shape,
+                                          .logits = logits.raw(),
+                                          .label = label.data<uint8_t>(),
+                                          .labelled = labelled.data<int32_t>(),
+                                          .loss = loss.data<float>()});
+  });
 
-  tape.record(loss, {&logits},
-              [shape, logits, label, labelled, &device = tape.device()](const Tensor& dloss) {
-                const auto to = gradient_target(device, logits.gradient(), logits.shape(), logits.dtype());
-                device.run(PartialCrossEntropyBackward{.dtype = logits.dtype(),
-                                                       .shape = shape,
-                                                       .logits = logits.raw(),
-                                                       .label = label.data<uint8_t>(),
-                                                       .labelled = labelled.data<int32_t>(),
-                                                       .dloss = dloss.data<float>(),
-                                                       .dlogits = to.data,
-                                                       .accumulate = to.accumulate});
-              });
+  tape.record(loss, {&logits}, [=, &device, label = label, labelled = labelled](const Tensor& dloss) {
+    const auto to = gradient_target(device, logits.gradient(), logits.shape(), logits.dtype());
+    device.run(PartialCrossEntropyBackward{.dtype = logits.dtype(),
+                                           .shape = shape,
+                                           .logits = logits.raw(),
+                                           .label = label.data<uint8_t>(),
+                                           .labelled = labelled.data<int32_t>(),
+                                           .dloss = dloss.data<float>(),
+                                           .dlogits = to.data,
+                                           .accumulate = to.accumulate});
+  });
   return loss;
 }
 

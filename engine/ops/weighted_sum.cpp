@@ -13,7 +13,7 @@ Tensor weighted_sum(Tape& tape, const std::vector<Term>& terms) {
     sum.terms[i] = terms[i].loss.data<float>();
     sum.weights[i] = terms[i].weight;
   }
-  tape.device().run(sum);
+  tape.device().aside([sum, terms, total, &device = tape.device()] { device.run(sum); });
 
   // One node would need a list of inputs as long as the terms; each term is its own input.
   std::vector<std::pair<std::shared_ptr<Gradient>, float>> gradients;

@@ -5,6 +5,9 @@
 // computed twice and nothing is shared.  Cost: reading the labels, and a softmax for each labelled pixel.
 #include "kernels/partial_cross_entropy.h"
 
+#include <algorithm>
+#include <numeric>
+#include <span>
 #include <vector>
 
 #include "kernels/cpu/parallel.h"
@@ -45,13 +48,8 @@ struct Maps {
   }
 };
 
-struct BandLoss {
+double band_loss(const Maps& maps, int64_t image, int first_row, int end_row) {
   double sum = 0.0;
-  int64_t labelled = 0;
-};
-
-BandLoss band_loss(const Maps& maps, int64_t image, int first_row, int end_row) {
-  BandLoss band;
   float z[kMaxClasses];
   for (int row = first_row; row < end_row; ++row) {
     const uint8_t* label = maps.label_row(image, row);
@@ -59,11 +57,10 @@ BandLoss band_loss(const Maps& maps, int64_t image, int first_row, int end_row) 
       if (label[column] == kUnlabelled) continue;
       maps.sample(image, row, column, z);
       const float truth = z[label[column]];
-      band.sum += softmax(z, maps.shape.classes) - truth;
-      ++band.labelled;
+      sum += softmax(z, maps.shape.classes) - truth;
     }
   }
-  return band;
+  return sum;
 }
 
 /// Adds scale · (softmax − one-hot) of the pixels around cell rows [first, end) to those rows.
@@ -94,23 +91,23 @@ void add_band_gradient(const Maps& maps, int64_t image, int first, int end, floa
 
 }  // namespace
 
+void run(const LabelCount& args, Queue&) {
+  const std::span label(args.label, args.pixels);
+  args.labelled[0] = static_cast<int32_t>(args.pixels - std::ranges::count(label, uint8_t{kUnlabelled}));
+}
+
 void run(const PartialCrossEntropyForward& args, Queue& queue) {
   require_f32(args.dtype, args.name);
   const PartialCrossEntropyShape& shape = args.shape;
   const Maps maps{shape, static_cast<const float*>(args.logits), args.label};
   const int64_t bands = (shape.out_height + kPixelRows - 1) / kPixelRows;
-  std::vector<BandLoss> losses(shape.images * bands);
+  std::vector<double> losses(shape.images * bands);
   parallel_for(queue, shape.images * bands, [&](int64_t index) {
     const int first = static_cast<int>(index % bands) * kPixelRows;
     losses[index] = band_loss(maps, index / bands, first, std::min(first + kPixelRows, shape.out_height));
   });
-  BandLoss total;
-  for (const BandLoss& band : losses) {
-    total.sum += band.sum;
-    total.labelled += band.labelled;
-  }
-  args.labelled[0] = static_cast<int32_t>(total.labelled);
-  args.loss[0] = total.labelled > 0 ? static_cast<float>(total.sum / total.labelled) : 0.0f;
+  const double total = std::accumulate(losses.begin(), losses.end(), 0.0);
+  args.loss[0] = args.labelled[0] > 0 ? static_cast<float>(total / args.labelled[0]) : 0.0f;
 }
 
 void run(const PartialCrossEntropyBackward& args, Queue& queue) {

@@ -3,7 +3,8 @@
 // ones, in order, and ends if there are none.  Patches are about square, so that a stroke in any direction
 // gives few pixels to each of many blocks.  Eight lanes take a pixel of the list at a time, blend the logits
 // of the four cells around it and hold all classes in registers.
-// Forward: a patch is 32×32 pixels; a partial sum and count a block, which the last block adds in order.
+// Count: sixteen labels a thread; the last block adds what the blocks have found.
+// Forward: a patch is 32×32 pixels; a partial sum a block, which the last block adds in order.
 // Backward: a block owns a tile of cells, its patch holds all pixels that read them.  softmax − one-hot of
 // some listed pixels at a time goes to shared memory; then eight lanes per cell add up those that read it, by
 // weights from the distance of pixel and cell.  No other block adds to the cell.
@@ -14,6 +15,7 @@
 
 #include "kernels/cuda/device/class_row.cuh"
 #include "kernels/cuda/device/divisor.cuh"
+#include "kernels/cuda/device/elementwise.cuh"
 #include "kernels/cuda/device/last_block.cuh"
 #include "kernels/cuda/device/launch.cuh"
 #include "kernels/cuda/device/storage.cuh"
@@ -184,34 +186,52 @@ __device__ int list_labelled(const Maps<T>& maps, const Patch& patch, int start,
   return total;
 }
 
-// --- forward ----------------------------------------------------------------------------------------------
-
-/// A partial sum of the loss and a count for each block.
+/// One value of each block.
+template <typename Value>
 struct Partials {
-  float* sums;
-  int32_t* counts;
+  Value* values;
   unsigned* counter;  // of blocks that are done
+
+  /// Adds this block's value, which its first thread has; true in the last block, whose threads then get the
+  /// sum of all.
+  __device__ bool add(Value& value) const {
+    if (threadIdx.x == 0) values[blockIdx.x] = value;
+    if (!is_last_block(counter, gridDim.x)) return false;
+    value = Value{};
+#pragma unroll 4
+    for (unsigned i = threadIdx.x; i < gridDim.x; i += kThreads) value += values[i];
+    value = block_sum(value);
+    return true;
+  }
 };
 
-/// One block adds all of them.
-__device__ void finish(const Partials& partials, int blocks, float* loss, int32_t* labelled) {
-  float sum = 0.0f;
+// --- count ------------------------------------------------------------------------------------------------
+
+/// A thread has a pack or, beyond the last whole one, a single label.
+__global__ void __launch_bounds__(kThreads)
+    count_labelled(const uint8_t* label, int64_t packs, int64_t pixels, Partials<int> partials,
+                   int32_t* labelled) {
+  constexpr int kLabels = 16;
+  const int64_t thread = int64_t{blockIdx.x} * kThreads + threadIdx.x;
+  const int64_t single = packs * kLabels + (thread - packs);
   int count = 0;
-#pragma unroll 4
-  for (int i = threadIdx.x; i < blocks; i += kThreads) {
-    sum += partials.sums[i];
-    count += partials.counts[i];
+  if (thread < packs) {
+    const auto pack = load_pack<kLabels>(label + thread * kLabels);
+#pragma unroll
+    for (int i = 0; i < kLabels; ++i) count += pack[i] != kUnlabelled;
+  } else if (single < pixels) {
+    count = label[single] != kUnlabelled;
   }
-  sum = block_sum(sum);
   count = block_sum(count);
-  if (threadIdx.x != 0) return;
-  labelled[0] = count;
-  loss[0] = count > 0 ? sum / static_cast<float>(count) : 0.0f;
+  if (partials.add(count) && threadIdx.x == 0) labelled[0] = count;
 }
+
+// --- forward ----------------------------------------------------------------------------------------------
 
 template <typename T, typename Row>
 __global__ void __launch_bounds__(kThreads)
-    add_losses(Maps<T> maps, Tiles tiles, PatchSize size, Partials partials, float* loss, int32_t* labelled) {
+    add_losses(Maps<T> maps, Tiles tiles, PatchSize size, Partials<float> partials, const int32_t* labelled,
+               float* loss) {
   auto& list = shared<Labelled[kWindow], struct List>();
   const auto corner = tiles.mine();
   const Patch patch{corner.image, corner.row, corner.column, size};
@@ -224,12 +244,8 @@ __global__ void __launch_bounds__(kThreads)
     if (Row::lane() == 0) sum += log_sum - truth;
   }
   if (count > 0) sum = block_sum(sum);
-  if (threadIdx.x == 0) {
-    partials.sums[blockIdx.x] = sum;
-    partials.counts[blockIdx.x] = count;
-  }
-  if (is_last_block(partials.counter, gridDim.x))
-    finish(partials, static_cast<int>(gridDim.x), loss, labelled);
+  if (partials.add(sum) && threadIdx.x == 0)
+    loss[0] = labelled[0] > 0 ? sum / static_cast<float>(labelled[0]) : 0.0f;
 }
 
 // --- backward ---------------------------------------------------------------------------------------------
@@ -343,6 +359,15 @@ void check_size(const PartialCrossEntropyShape& shape, std::string_view kernel) 
 
 }  // namespace
 
+void run(const LabelCount& args, Queue& queue) {
+  const int64_t packs = packable(16, {args.label}) == 16 ? args.pixels / 16 : 0;
+  const int64_t blocks = std::max<int64_t>(1, ceil_div(packs + args.pixels - 16 * packs, kThreads));
+  const Scratch scratch = queue.scratch(blocks);
+  const Partials<int> partials{reinterpret_cast<int*>(scratch.data()), queue.counters(1)};
+  launch(queue, {.name = args.name, .grid = {blocks}, .block = {kThreads}}, count_labelled, args.label, packs,
+         args.pixels, partials, args.labelled);
+}
+
 void run(const PartialCrossEntropyForward& args, Queue& queue) {
   const PartialCrossEntropyShape& shape = args.shape;
   check_size(shape, args.name);
@@ -350,13 +375,12 @@ void run(const PartialCrossEntropyForward& args, Queue& queue) {
   static_assert(kPatchSide * kPatchSide == kWindow);
   const int64_t blocks = std::max<int64_t>(1, tiles.count);  // no pixel, no loss: a block has to say so
   const PatchSize size{tiles.count > 0 ? kWindow : 0, Divisor(kPatchSide)};
-  const Scratch scratch = queue.scratch(2 * blocks);
-  const Partials partials{scratch.data(), reinterpret_cast<int32_t*>(scratch.data() + blocks),
-                          queue.counters(1)};
+  const Scratch scratch = queue.scratch(blocks);
+  const Partials<float> partials{scratch.data(), queue.counters(1)};
   with_storage(args.dtype, args.name, [&]<typename T>(Storage<T>) {
     with_class_row(shape.classes, args.name, [&]<typename Row>(Row) {
       launch(queue, {.name = args.name, .grid = {blocks}, .block = {kThreads}}, add_losses<T, Row>,
-             Maps<T>(shape, args.logits, args.label), tiles, size, partials, args.loss, args.labelled);
+             Maps<T>(shape, args.logits, args.label), tiles, size, partials, args.labelled, args.loss);
     });
   });
 }
