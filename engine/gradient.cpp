@@ -20,6 +20,7 @@ void copy(Device& device, const Tensor& x, const GradientTarget& y) {
 GradientTarget gradient_target(Device& device, const std::shared_ptr<Gradient>& slot, const Shape& shape,
                                DType dtype) {
   if (!slot) return {};
+  if (slot->gate) slot->gate->applied = false;  // not to what comes now
   if (!slot->written) {
     if (!slot->value.defined()) slot->value = Tensor(device, shape, dtype);
     slot->written = true;
@@ -32,6 +33,16 @@ GradientTarget gradient_target(Device& device, const std::shared_ptr<Gradient>& 
   }
   slot->lent = false;
   return {slot->value.raw(), true};
+}
+
+GatedTarget gated_gradient_target(Device& device, const std::shared_ptr<Gradient>& slot, const Shape& shape,
+                                  DType dtype) {
+  // Where more flows in, who wished for the gate applies it to the sum.
+  const bool alone = slot && !slot->written && slot->pending == 1;
+  const GradientTarget target = gradient_target(device, slot, shape, dtype);
+  if (!alone || !slot->gate) return {target};
+  slot->gate->applied = true;
+  return {target, slot->gate->output.raw()};
 }
 
 GradientTarget row_sum_target(Device& device, const std::shared_ptr<Gradient>& slot, int64_t channels) {

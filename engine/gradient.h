@@ -16,6 +16,13 @@ struct RowSum {
   bool yielded = false;  // the target has it: no need to take it from the gradient
 };
 
+/// An operation's wish that its output's gradient be zero where the output is not positive, which is ReLU's
+/// gradient: who computes it may see to that where it writes.
+struct Gate {
+  Tensor output;
+  bool applied = false;  // to all that has flowed in
+};
+
 /// The gradient of one tensor.  `value` stays undefined until something flows in; a parameter's is a place in
 /// the arena of gradients, there from the start.
 struct Gradient {
@@ -25,6 +32,7 @@ struct Gradient {
   bool beside = false;   // kernels that went aside add to it
   int pending = 0;       // recorded uses of the tensor whose share is not under way yet; see PendingUse
   std::shared_ptr<RowSum> row_sum{};  // null when nobody wishes for it
+  std::shared_ptr<Gate> gate{};       // the same
 };
 
 /// Counts in a gradient's slot, which may be null, as long as it lives.
@@ -54,6 +62,13 @@ struct GradientTarget {
 /// null.
 GradientTarget gradient_target(Device& device, const std::shared_ptr<Gradient>& slot, const Shape& shape,
                                DType dtype = DType::f32);
+
+/// The same for who sets to zero what it writes where `gate`, unless that is null, is not positive.
+struct GatedTarget : GradientTarget {
+  const void* gate = nullptr;
+};
+GatedTarget gated_gradient_target(Device& device, const std::shared_ptr<Gradient>& slot, const Shape& shape,
+                                  DType dtype);
 
 /// Where the sum over rows of what is about to flow into `slot` goes, when that is wished for, is all that
 /// will flow in, and nothing beside this lane adds to the same.  Call it ahead of gradient_target() and

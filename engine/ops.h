@@ -11,6 +11,11 @@ namespace scrawl::ops {
 /// x [..., in], weight [out, in], bias [out] or undefined -> [..., out].
 Tensor linear(Tape&, const Tensor& x, const Tensor& weight, const Tensor& bias);
 
+/// max(·, 0) of that, and of its sum with an addend of its shape.  NaN stays NaN.
+Tensor linear_relu(Tape&, const Tensor& x, const Tensor& weight, const Tensor& bias);
+Tensor linear_add_relu(Tape&, const Tensor& x, const Tensor& weight, const Tensor& bias,
+                       const Tensor& addend);
+
 /// x in another storage type; x itself when it has that type already.
 Tensor cast(Tape&, const Tensor& x, DType dtype);
 
@@ -69,11 +74,6 @@ Tensor decoder_fuse(Tape&, const std::array<Tensor, 4>& maps, const DecoderProdu
 Tensor batch_norm_relu(Tape&, const Tensor& x, const Tensor& gamma, const Tensor& beta,
                        const Tensor& running_mean, const Tensor& running_var, float eps, float momentum,
                        float drop_rate);
-
-/// Over x, when it is handed over and nobody else has its memory.
-Tensor relu(Tape&, Tensor x);
-/// relu(a + b), over b in the same way.
-Tensor add_relu(Tape&, const Tensor& a, Tensor b);
 
 /// Every pixel feature attends to the prototypes of its image's classes; q [N,P,d], prototypes [N or 1,
 /// K·slots, d], present u8 [N,K] -> [N,P,2d] = [attended | q].  q and prototypes are both differentiated, or

@@ -13,8 +13,8 @@ Tensor FeatureAugmentation::operator()(Tape& tape, const Tensor& feat, const Ten
   const Tensor f = feat.reshape({feat.dim(0), feat.dim(1) * feat.dim(2), feat.dim(3)});
   const Tensor p = prototype_fc_(tape, prototypes);
   const Tensor q = feature_fc_(tape, f);
-  const Tensor h = ops::relu(tape, fc3_(tape, ops::prototype_attention(tape, q, p, present)));
-  return ops::add_relu(tape, f, fc4_(tape, h)).reshape(feat.shape());
+  const Tensor h = fc3_.relu(tape, ops::prototype_attention(tape, q, p, present));
+  return fc4_.add_relu(tape, h, f).reshape(feat.shape());
 }
 
 }  // namespace scrawl

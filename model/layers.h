@@ -33,6 +33,13 @@ struct Linear {
   Tensor operator()(Tape& tape, const Tensor& x) const {
     return ops::linear(tape, x, weight.matrix, bias.matrix);
   }
+  Tensor relu(Tape& tape, const Tensor& x) const {
+    return ops::linear_relu(tape, x, weight.matrix, bias.matrix);
+  }
+  /// relu(addend + the layer's output).
+  Tensor add_relu(Tape& tape, const Tensor& x, const Tensor& addend) const {
+    return ops::linear_add_relu(tape, x, weight.matrix, bias.matrix, addend);
+  }
   Parameter& weight;
   Parameter& bias;
 };

@@ -3,10 +3,9 @@
 
 namespace scrawl::ops {
 
-/// Memory for what is computed from `x` element by element: x's own when nobody else has it, or may come back
-/// to it (see Kept).
-inline Tensor over(const Tensor& x) {
-  return x.unique() && !x.recomputation() ? x.slice(0, x.shape()) : Tensor(x.device(), x.shape(), x.dtype());
+/// Memory for what is computed from a gradient element by element: its own when nobody else has it.
+inline Tensor over(const Tensor& dy) {
+  return dy.unique() ? dy.slice(0, dy.shape()) : Tensor(dy.device(), dy.shape(), dy.dtype());
 }
 
 }  // namespace scrawl::ops

@@ -1,67 +1,131 @@
 #include "engine/ops.h"
+#include "engine/ops/in_place.h"
 #include "engine/recomputation.h"
 #include "kernels/matmul.h"
+#include "kernels/relu.h"
 
 namespace scrawl::ops {
 namespace {
 
-/// dx (+)= dy W.
-void input_backward(Device& device, const Tensor& dy, const Tensor& weight, const GradientTarget& dx) {
-  const int64_t out = weight.dim(0), in = weight.dim(1);
-  device.run(MatMul{.name = "linear.backward_input",
-                    .dtype = dy.dtype(),
-                    .c_dtype = dy.dtype(),
-                    .m = dy.shape().rows(),
-                    .n = in,
-                    .k = out,
-                    .a = dy.raw(),
-                    .lda = out,
-                    .b = weight.raw(),
-                    .ldb = in,
-                    .c = dx.data,
-                    .ldc = in,
-                    .accumulate = dx.accumulate});
-}
-
-}  // namespace
-
-Tensor linear(Tape& tape, const Tensor& x, const Tensor& weight, const Tensor& bias) {
+/// x Wᵀ + bias + addend, rectified if `relu`; `bias` and `addend` may be undefined.
+Tensor forward(Device& device, const Tensor& x, const Tensor& weight, const Tensor& bias,
+               const Tensor& addend = {}, bool relu = false) {
   require(weight.shape().rank() == 2 && x.shape().rank() >= 1 && x.dim(-1) == weight.dim(1),
           "linear: x {} does not fit weight {}", x.shape().text(), weight.shape().text());
   require(!bias.defined() || (bias.shape() == Shape{weight.dim(0)} && bias.dtype() == x.dtype()),
           "linear: bias {} does not fit weight {}, or x's type", bias.shape().text(), weight.shape().text());
   const int64_t out = weight.dim(0), in = weight.dim(1);
-  Tensor y(tape.device(), x.shape().with_last(out), x.dtype());
-  tape.device().run(MatMul{.name = "linear.forward",
-                           .dtype = x.dtype(),
-                           .c_dtype = x.dtype(),
-                           .transpose_b = true,
-                           .m = x.shape().rows(),
-                           .n = out,
-                           .k = in,
-                           .a = x.raw(),
-                           .lda = in,
-                           .b = weight.raw(),
-                           .ldb = in,
-                           .c = y.raw(),
-                           .ldc = out,
-                           .bias = bias.defined() ? bias.raw() : nullptr});
+  const Shape shape = x.shape().with_last(out);
+  require(!addend.defined() || (addend.shape() == shape && addend.dtype() == x.dtype()),
+          "linear: addend {} does not fit the output {}, or x's type", addend.shape().text(), shape.text());
+  Tensor y(device, shape, x.dtype());
+  device.run(MatMul{.name = "linear.forward",
+                    .dtype = x.dtype(),
+                    .c_dtype = x.dtype(),
+                    .transpose_b = true,
+                    .m = x.shape().rows(),
+                    .n = out,
+                    .k = in,
+                    .a = x.raw(),
+                    .lda = in,
+                    .b = weight.raw(),
+                    .ldb = in,
+                    .c = y.raw(),
+                    .ldc = out,
+                    .bias = bias.raw(),
+                    .addend = addend.raw(),
+                    .relu = relu});
+  return y;
+}
+
+/// What goes back through x Wᵀ + bias.
+class Layer {
+ public:
+  Layer(const Tensor& x, const Tensor& weight)
+      : x_(x), x_shape_(x.shape()), dx_(x.gradient()), weight_(weight) {}
+
+  /// `db` is null when nobody wants it.
+  void backward(Tape& tape, const Tensor& dy, const std::shared_ptr<Gradient>& db) const {
+    input_backward(tape.device(), dy);  // goes first: others wait for it
+    if (!weight_.gradient()) return;
+    x_.use({weight_.gradient(), db}, [&tape, dy, weight = weight_, db](const Tensor& x) {
+      tape.weight_gradients().add(x, dy, weight, db);
+    });
+  }
+
+ private:
+  /// dx (+)= dy W.
+  void input_backward(Device& device, const Tensor& dy) const {
+    if (!dx_) return;
+    const int64_t out = weight_.dim(0), in = weight_.dim(1);
+    const GatedTarget dx = gated_gradient_target(device, dx_, x_shape_, dy.dtype());
+    device.run(MatMul{.name = "linear.backward_input",
+                      .dtype = dy.dtype(),
+                      .c_dtype = dy.dtype(),
+                      .m = dy.shape().rows(),
+                      .n = in,
+                      .k = out,
+                      .a = dy.raw(),
+                      .lda = out,
+                      .b = weight_.raw(),
+                      .ldb = in,
+                      .c = dx.data,
+                      .ldc = in,
+                      .gate = dx.gate,
+                      .accumulate = dx.accumulate});
+  }
+
+  Kept x_;
+  Shape x_shape_;
+  std::shared_ptr<Gradient> dx_;
+  Tensor weight_;
+};
+
+/// The gradient of what became y = max(·, 0).
+Tensor relu_backward(const Tensor& y, const Tensor& dy) {
+  Tensor dx = over(dy);
+  dy.device().run(ReluBackward{
+      .dtype = y.dtype(), .y = y.raw(), .dy = dy.raw(), .dx = dx.raw(), .elements = y.elements()});
+  return dx;
+}
+
+Tensor rectified(Tape& tape, const Tensor& x, const Tensor& weight, const Tensor& bias,
+                 const Tensor& addend) {
+  Tensor y = forward(tape.device(), x, weight, bias, addend, true);
+
+  const auto gate = std::make_shared<Gate>(Gate{.output = y.slice(0, y.shape())});
+  tape.record(y, {&x, &weight, &bias, &addend},
+              [gate, &tape, layer = Layer(x, weight), db = bias.gradient(),
+               da = addend.gradient()](const Tensor& dy) {
+                const Tensor dsum = gate->applied ? dy : relu_backward(gate->output, dy);
+                layer.backward(tape, dsum, db);
+                pass_gradient(tape.device(), da, dsum);
+              });
+  if (y.gradient()) y.gradient()->gate = gate;
+  return y;
+}
+
+}  // namespace
+
+Tensor linear(Tape& tape, const Tensor& x, const Tensor& weight, const Tensor& bias) {
+  Tensor y = forward(tape.device(), x, weight, bias);
 
   const auto bias_sum = std::make_shared<RowSum>(RowSum{.target = bias.gradient()});
-  tape.record(y, {&x, &weight, &bias},
-              [=, &tape, kept = Kept(x), shape = x.shape(), dx = x.gradient()](const Tensor& dy) {
-                Device& device = tape.device();
-                // The input's gradient goes first: others wait for it.
-                if (const auto to = gradient_target(device, dx, shape, dy.dtype()); to.data)
-                  input_backward(device, dy, weight, to);
-                if (!weight.gradient()) return;
-                const auto db = bias_sum->yielded ? nullptr : bias_sum->target;
-                kept.use({weight.gradient(), db}, [=, &tape](const Tensor& values) {
-                  tape.weight_gradients().add(values, dy, weight, db);
-                });
-              });
+  tape.record(y, {&x, &weight, &bias}, [bias_sum, &tape, layer = Layer(x, weight)](const Tensor& dy) {
+    layer.backward(tape, dy, bias_sum->yielded ? nullptr : bias_sum->target);
+  });
   if (y.gradient() && bias_sum->target) y.gradient()->row_sum = bias_sum;
   return y;
+}
+
+Tensor linear_relu(Tape& tape, const Tensor& x, const Tensor& weight, const Tensor& bias) {
+  return rectified(tape, x, weight, bias, {});
+}
+
+Tensor linear_add_relu(Tape& tape, const Tensor& x, const Tensor& weight, const Tensor& bias,
+                       const Tensor& addend) {
+  require(addend.defined(), "linear: no addend");
+  return rectified(tape, x, weight, bias, addend);
 }
 
 }  // namespace scrawl::ops

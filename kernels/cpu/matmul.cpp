@@ -1,5 +1,5 @@
-// Matrix product with bias: tiles of C, each one call of oneDNN on one thread, so that a step's many middling
-// products share the cores without a barrier inside, and the bias is added while its tile is in the cache.
+// Matrix products: tiles of C, each one call of oneDNN on one thread, so that a step's many middling products
+// share the cores without a barrier inside; what follows a product is done while its tile is in the cache.
 // A small C with a long sum (weight gradients) is cut along the sum instead; partial products are added in
 // order.  Cost: close to oneDNN's own threading.  Limits: tiles repack what they share, so C below about
 // 64 × 64 per core is slower.
@@ -83,21 +83,42 @@ void sum_terms(const Factor& a, int64_t rows, int64_t depth, float* sum) {
   }
 }
 
-void add_bias(const float* bias, int64_t rows, int64_t columns, float* c, int64_t ldc) {
-  for (int64_t row = 0; row < rows; ++row) {
+/// What follows a product: bias, addend, ReLU or gate, on `columns` values of a row from `column` on.
+void finish(const MatMul& args, int64_t row, int64_t column, int64_t columns) {
+  const int64_t begin = row * args.ldc + column;
+  float* const c = static_cast<float*>(args.c) + begin;
+  if (args.bias) {
+    const float* const bias = static_cast<const float*>(args.bias) + column;
 #pragma omp simd
-    for (int64_t j = 0; j < columns; ++j) c[row * ldc + j] += bias[j];
+    for (int64_t j = 0; j < columns; ++j) c[j] += bias[j];
+  }
+  if (args.addend) {
+    const float* const addend = static_cast<const float*>(args.addend) + begin;
+#pragma omp simd
+    for (int64_t j = 0; j < columns; ++j) c[j] += addend[j];
+  }
+  if (args.relu) {
+#pragma omp simd
+    for (int64_t j = 0; j < columns; ++j) c[j] = c[j] < 0.0f ? 0.0f : c[j];  // not so for NaN, which stays
+  }
+  if (args.gate) {
+    const float* const gate = static_cast<const float*>(args.gate) + begin;
+#pragma omp simd
+    for (int64_t j = 0; j < columns; ++j) {
+      const float value = c[j];  // loaded in any case: a load that hangs on gate would not be vectorised
+      c[j] = gate[j] > 0.0f ? value : 0.0f;
+    }
   }
 }
 
-/// c (+)= Σ partial products (+ bias), row by row since c may have a stride.
+/// c (+)= Σ partial products, finished; row by row since c may have a stride.
 void reduce_products(const MatMul& args, const float* partials, int64_t parts, float* c, Queue& queue) {
   parallel_chunks(queue, args.m, grain_for(parts * args.n), [&](int64_t begin, int64_t end) {
-    for (int64_t row = begin; row < end; ++row)
+    for (int64_t row = begin; row < end; ++row) {
       add_partials(partials + row * args.n, parts, args.m * args.n, args.n, c + row * args.ldc,
                    args.accumulate);
-    if (args.bias)
-      add_bias(static_cast<const float*>(args.bias), end - begin, args.n, c + begin * args.ldc, args.ldc);
+      finish(args, row, 0, args.n);
+    }
   });
 }
 
@@ -106,6 +127,7 @@ void reduce_products(const MatMul& args, const float* partials, int64_t parts, f
 void run(const MatMul& args, Queue& queue) {
   require_f32(args.dtype, args.name);
   require_f32(args.c_dtype, args.name);
+  check_epilogue(args);
   if (args.m == 0) return;
   const Tiling tiling = tiling_of(args.m, args.n, args.k);
   const bool split = tiling.depth_parts > 1;
@@ -135,9 +157,7 @@ void run(const MatMul& args, Queue& queue) {
       float* target = c + tile.row * args.ldc + tile.column;
       gemm(tile.rows, tile.columns, tile.depths, left, right, args.accumulate ? 1.0f : 0.0f, target,
            args.ldc);
-      if (args.bias)
-        add_bias(static_cast<const float*>(args.bias) + tile.column, tile.rows, tile.columns, target,
-                 args.ldc);
+      for (int64_t row = 0; row < tile.rows; ++row) finish(args, tile.row + row, tile.column, tile.columns);
     }
     if (args.a_sum && tile.column == 0)
       sum_terms(left, tile.rows, tile.depths, a_sums + tile.depth_part * args.m + tile.row);

@@ -1,8 +1,8 @@
 // Matrix products on the GPU, by cuBLASLt: plans are chosen once for each problem (matmul_plans.h), in an
-// order of summation that does not change from run to run.  A bias is added where c is written; the sums of
-// a's terms (a layer's bias gradient) take a pass over a: cuBLASLt could take them from its own reads
-// (BGRADB), but then chooses slow algorithms.  Shapes that it computes badly have kernels of our own, and so
-// have groups.
+// order of summation that does not change from run to run.  A bias, an addend and ReLU are applied where c is
+// written; a gate takes a pass over c, since cuBLASLt's (DRELU) is a mask of bits; the sums of a's terms (a
+// layer's bias gradient) take a pass over a: cuBLASLt could take them from its own reads (BGRADB), but then
+// chooses slow algorithms.  Shapes that it computes badly have kernels of our own, and so have groups.
 #include "kernels/matmul.h"
 
 #include <algorithm>
@@ -26,22 +26,23 @@ void multiply(const MatMul& args, Queue& queue) {
   if (args.bias)
     checked(cublasLtMatmulDescSetAttribute(plan.operation.get(), CUBLASLT_MATMUL_DESC_BIAS_POINTER,
                                            &args.bias, sizeof args.bias));
-  const float alpha = 1.0f, beta = args.accumulate ? 1.0f : 0.0f;
+  const void* const added = args.addend ? args.addend : args.c;
+  const float alpha = 1.0f, beta = args.accumulate || args.addend ? 1.0f : 0.0f;
   constexpr int64_t kFloat = sizeof(float);
   const Scratch workspace = queue.scratch((plan.workspace_bytes + kFloat - 1) / kFloat);
   checked(cublasLtMatmul(queue.blas(), plan.operation.get(), &alpha, args.b, plan.b.get(), args.a,
-                         plan.a.get(), &beta, args.c, plan.c.get(), args.c, plan.c.get(), &plan.algorithm,
+                         plan.a.get(), &beta, added, plan.c.get(), args.c, plan.c.get(), &plan.algorithm,
                          workspace.data(), plan.workspace_bytes, queue.stream()));
   if (queue.options().synchronise_each_launch) checked(cudaStreamSynchronize(queue.stream()));
 }
 
 /// cuBLASLt has no products of fp32 that come out in bf16: they are rounded in a step of their own.
 void multiply_and_round(const MatMul& args, Queue& queue) {
-  if (args.bias) throw std::invalid_argument(describe(args) + ": takes no bias");
+  if (args.bias || args.addend || args.relu)
+    throw std::invalid_argument(describe(args) + ": takes no bias, addend or ReLU");
   MatMul product = args;
   product.c_dtype = DType::f32;
   product.ldc = args.n;
-  product.a_sum = nullptr;
   product.accumulate = false;
   const Scratch c = queue.scratch(args.m * args.n);
   product.c = c.data();
@@ -52,6 +53,13 @@ void multiply_and_round(const MatMul& args, Queue& queue) {
 /// Whether a kernel of our own takes a product on this queue.
 bool is_ours(const MatMul& args, const Queue& queue) {
   return !queue.options().cublas_only && (is_deep(args) || is_narrow(args));
+}
+
+/// c, but for the gate.
+void multiply_by_library(const MatMul& args, Queue& queue) {
+  if (args.k == 0) return set_to_bias(args, queue);
+  if (args.dtype == DType::f32 && args.c_dtype == DType::bf16) return multiply_and_round(args, queue);
+  multiply(args, queue);
 }
 
 bool joins_group(const MatMul& args, const Queue& queue) {
@@ -65,14 +73,11 @@ std::string_view library_of(const MatMul& args, const Queue& queue) {
 }
 
 void run(const MatMul& args, Queue& queue) {
+  check_epilogue(args);
   if (args.m == 0) return;
   if (is_ours(args, queue)) return is_deep(args) ? multiply_deep(args, queue) : multiply_narrow(args, queue);
-  if (args.n > 0 && args.k == 0)
-    set_to_bias(args, queue);
-  else if (args.n > 0 && args.dtype == DType::f32 && args.c_dtype == DType::bf16)
-    multiply_and_round(args, queue);
-  else if (args.n > 0)
-    multiply(args, queue);
+  if (args.n > 0) multiply_by_library(args, queue);
+  if (args.gate) apply_gate(args, queue);
   if (args.a_sum) sum_terms(args, queue);
 }
 

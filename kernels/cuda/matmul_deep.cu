@@ -327,7 +327,7 @@ bool is_deep(const MatMul& args) {
   if (!args.a_sum && is_packed_a(args)) return false;
   constexpr int64_t kNarrow = 64, kWide = 256, kFewestTerms = 2048;
   return args.dtype == DType::bf16 && args.c_dtype == DType::f32 && args.transpose_a && !args.transpose_b &&
-         !args.bias && args.n > 0 && std::min(args.m, args.n) <= kNarrow &&
+         !args.bias && !args.has_epilogue() && args.n > 0 && std::min(args.m, args.n) <= kNarrow &&
          std::max(args.m, args.n) <= kWide && args.k >= kFewestTerms &&
          packable(args.ldb, {args.b}) % 8 == 0 && ceil_div(args.n, 8) * 8 <= args.ldb;
 }

@@ -3,8 +3,9 @@
 //   Few columns, c = a · bᵀ + bias: a warp takes 16 rows of a and holds all columns of c in fragments.  The
 //   order of terms within a product does not matter as long as both factors share it, so a lane loads 16
 //   bytes of a row at once, straight into fragments.  Rows of c leave by way of shared memory, in words.
-//   Few terms, c (+)= a · b: a block copies its rows of a as they lie, densely; a warp takes 16 of them,
-//   fills their terms up to 32 by zeros, and walks along the columns of b in shared memory.
+//   Few terms, c (+)= a · b, or c = a · b behind a gate: a block copies its rows of a as they lie, densely; a
+//   warp takes 16 of them, fills their terms up to 32 by zeros, and walks along the columns of b in shared
+//   memory.  The gate's values are on their way meanwhile.
 // Cost: one read of the wide factor or one write of the wide result; the narrow ones are little beside it.
 // Limits: terms of the first and columns of the second are multiples of 32 up to 1,024 and 512.
 #include "kernels/cuda/device/async_copy.cuh"
@@ -101,6 +102,23 @@ __device__ __forceinline__ FragmentA dense_a(const bf16* rows, int terms, int fi
   return a;
 }
 
+/// What for_packs() of four fragments asks of the gate: a pack in rows 0 … 7, and one in the others.
+struct GatePacks {
+  Pack<bf16, 8> upper{}, lower{};
+
+  /// `gate`: where the fragments begin; `rows`: that there are.
+  __device__ __forceinline__ void load(const bf16* gate, int64_t ld, int rows) {
+    const int group = lane_index() / 4, member = lane_index() % 4;
+    if (group < rows) upper = load_pack<8>(gate + group * ld + 8 * member);
+    if (group + 8 < rows) lower = load_pack<8>(gate + (group + 8) * ld + 8 * member);
+  }
+  __device__ __forceinline__ void apply(int row, Floats<8>& values) const {
+    const Pack<bf16, 8> pack = row < 8 ? upper : lower;
+#pragma unroll
+    for (int i = 0; i < 8; ++i) values[i] = value_of(pack, i) > 0.0f ? values[i] : 0.0f;
+  }
+};
+
 __global__ void __launch_bounds__(kThreads) multiply_few_terms(MatMul args) {
   const int terms = static_cast<int>(args.k), columns = static_cast<int>(args.n);
   const int stride = columns + kRowPadding;
@@ -124,8 +142,11 @@ __global__ void __launch_bounds__(kThreads) multiply_few_terms(MatMul args) {
   if (row >= rows) return;
   const bf16* const mine = &a[0] + row * terms;
   const FragmentA factors[2] = {dense_a(mine, terms, 0), dense_a(mine, terms, 16)};
-  bf16* const c = static_cast<bf16*>(args.c) + (first + row) * args.ldc;
+  const int64_t begin = (first + row) * args.ldc;
+  bf16* const c = static_cast<bf16*>(args.c) + begin;
   for (int column = 0; column < columns; column += 32) {
+    GatePacks gate;
+    if (args.gate) gate.load(static_cast<const bf16*>(args.gate) + begin + column, args.ldc, rows - row);
     FragmentD results[4];
 #pragma unroll
     for (int k = 0; k < 2; ++k)
@@ -141,6 +162,7 @@ __global__ void __launch_bounds__(kThreads) multiply_few_terms(MatMul args) {
           if (row + r >= rows) return;
           bf16* const to = c + r * args.ldc + column + at;
           if (args.accumulate) add_stored(values, to);
+          if (args.gate) gate.apply(r, values);
           store<8>(to, values);
         });
   }
@@ -152,14 +174,14 @@ bool in_packs(int64_t ld, const void* matrix) {
 
 bool has_few_columns(const MatMul& args) {
   return args.transpose_b && args.n > 0 && args.n <= kNarrow && args.k > 0 && args.k % 32 == 0 &&
-         args.k <= 1024 && !args.accumulate && args.ldc == args.n && in_packs(args.lda, args.a) &&
-         in_packs(args.ldb, args.b) && in_packs(8, args.c);
+         args.k <= 1024 && !args.accumulate && !args.has_epilogue() && args.ldc == args.n &&
+         in_packs(args.lda, args.a) && in_packs(args.ldb, args.b) && in_packs(8, args.c);
 }
 
 bool has_few_terms(const MatMul& args) {
-  return !args.transpose_b && !args.bias && args.k > 0 && args.k <= kNarrow && args.lda == args.k &&
-         args.n > 0 && args.n % 32 == 0 && args.n <= 512 && in_packs(8, args.a) &&
-         in_packs(args.ldb, args.b) && in_packs(args.ldc, args.c);
+  return !args.transpose_b && !args.bias && !args.addend && !args.relu && args.k > 0 && args.k <= kNarrow &&
+         args.lda == args.k && args.n > 0 && args.n % 32 == 0 && args.n <= 512 && in_packs(8, args.a) &&
+         in_packs(args.ldb, args.b) && in_packs(args.ldc, args.c) && in_packs(8, args.gate);
 }
 
 template <int tiles>

@@ -8,6 +8,7 @@
 #include "kernels/cuda/device/storage.cuh"
 #include "kernels/cuda/device/vector.cuh"
 #include "kernels/cuda/device/warp.cuh"
+#include "kernels/relu.h"
 
 namespace scrawl::SCRAWL_GPU {
 
@@ -30,12 +31,15 @@ __global__ void __launch_bounds__(kThreads)
 
 template <typename T>
 __global__ void __launch_bounds__(kThreads)
-    set_rows(const T* bias, int64_t rows, int64_t columns, T* c, int64_t ldc, bool accumulate) {
+    set_rows(const T* bias, const T* addend, int64_t rows, int64_t columns, T* c, int64_t ldc,
+             bool accumulate, bool relu) {
   const int64_t index = int64_t{blockIdx.x} * kThreads + threadIdx.x;
   if (index >= rows * columns) return;
-  const int64_t column = index % columns;
-  T& to = c[index / columns * ldc + column];
-  to = as_storage<T>((accumulate ? as_float(to) : 0.0f) + (bias ? as_float(bias[column]) : 0.0f));
+  const int64_t column = index % columns, at = index / columns * ldc + column;
+  float value = accumulate ? as_float(c[at]) : 0.0f;
+  if (bias) value += as_float(bias[column]);
+  if (addend) value += as_float(addend[at]);
+  c[at] = as_storage<T>(relu && value < 0.0f ? 0.0f : value);
 }
 
 __global__ void __launch_bounds__(kThreads)
@@ -67,9 +71,15 @@ void sum_terms(const MatMul& args, Queue& queue) {
 void set_to_bias(const MatMul& args, Queue& queue) {
   with_storage(args.c_dtype, args.name, [&]<typename T>(Storage<T>) {
     launch(queue, {.name = args.name, .grid = {ceil_div(args.m * args.n, kThreads)}, .block = {kThreads}},
-           set_rows<T>, static_cast<const T*>(args.bias), args.m, args.n, static_cast<T*>(args.c), args.ldc,
-           args.accumulate);
+           set_rows<T>, static_cast<const T*>(args.bias), static_cast<const T*>(args.addend), args.m, args.n,
+           static_cast<T*>(args.c), args.ldc, args.accumulate, args.relu);
   });
+}
+
+void apply_gate(const MatMul& args, Queue& queue) {
+  const ReluBackward pass{
+      .dtype = args.c_dtype, .y = args.gate, .dy = args.c, .dx = args.c, .elements = args.m * args.n};
+  run(pass, queue);
 }
 
 void round_product(const float* from, const MatMul& args, Queue& queue) {

@@ -5,8 +5,10 @@
 namespace scrawl::cuda {
 /// a_sum[row] (+)= Σ_k op(a)[row, k].
 void sum_terms(const MatMul&, Queue&);
-/// c = bias (+ c): a product over nothing.
+/// c = bias (+ c), or what is asked for of bias and addend: a product over nothing.
 void set_to_bias(const MatMul&, Queue&);
+/// c = 0 where the gate is not positive.
+void apply_gate(const MatMul&, Queue&);
 /// c (+)= `from` [m,n], rounded to bf16.
 void round_product(const float* from, const MatMul&, Queue&);
 /// Whether multiply_deep() takes a product; it computes a_sum too.
@@ -19,6 +21,8 @@ void multiply_narrow(const MatMul&, Queue&);
 
 namespace scrawl::simt {
 void sum_terms(const MatMul&, Queue&);
+void set_to_bias(const MatMul&, Queue&);
+void apply_gate(const MatMul&, Queue&);
 bool is_narrow(const MatMul&);
 void multiply_narrow(const MatMul&, Queue&);
 bool is_deep(const MatMul&);

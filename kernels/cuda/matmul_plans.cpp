@@ -32,6 +32,11 @@ MatMulPlan::Layout layout_of(cudaDataType_t type, int64_t rows, int64_t columns,
   return MatMulPlan::Layout(layout);
 }
 
+cublasLtEpilogue_t epilogue_of(const MatMul& args) {
+  if (args.bias) return args.relu ? CUBLASLT_EPILOGUE_RELU_BIAS : CUBLASLT_EPILOGUE_BIAS;
+  return args.relu ? CUBLASLT_EPILOGUE_RELU : CUBLASLT_EPILOGUE_DEFAULT;
+}
+
 bool is_captured(CUstream_st* stream) {
   cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
   check(cudaStreamIsCapturing(stream, &status), "asking whether a graph is captured");
@@ -81,10 +86,8 @@ MatMulPlan MatMulPlans::chosen(const MatMul& args, const Problem& problem, int p
   };
   set(CUBLASLT_MATMUL_DESC_TRANSA, args.transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N);
   set(CUBLASLT_MATMUL_DESC_TRANSB, args.transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N);
-  if (args.bias) {
-    set(CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BIAS);
-    set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, args.bias);  // its alignment matters
-  }
+  set(CUBLASLT_MATMUL_DESC_EPILOGUE, epilogue_of(args));
+  if (args.bias) set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, args.bias);  // its alignment matters
   plan.a = args.transpose_a ? layout_of(type, args.m, args.k, args.lda, what)
                             : layout_of(type, args.k, args.m, args.lda, what);
   plan.b = args.transpose_b ? layout_of(type, args.k, args.n, args.ldb, what)
@@ -100,7 +103,8 @@ MatMulPlan MatMulPlans::chosen(const MatMul& args, const Problem& problem, int p
       static_cast<uint32_t>(CUBLASLT_REDUCTION_SCHEME_NONE | CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE));
   preference.set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, static_cast<uint32_t>(problem.b_alignment));
   preference.set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, static_cast<uint32_t>(problem.a_alignment));
-  preference.set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, static_cast<uint32_t>(problem.c_alignment));
+  preference.set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES,
+                 static_cast<uint32_t>(args.addend ? problem.addend_alignment : problem.c_alignment));
   preference.set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, static_cast<uint32_t>(problem.c_alignment));
 
   std::vector<cublasLtMatmulHeuristicResult_t> proposed(proposals);
@@ -122,6 +126,7 @@ const MatMulPlan& MatMulPlans::plan(const MatMul& args, CUstream_st* stream) {
                         args.transpose_a,
                         args.transpose_b,
                         args.accumulate,
+                        args.relu,
                         args.m,
                         args.n,
                         args.k,
@@ -131,7 +136,8 @@ const MatMulPlan& MatMulPlans::plan(const MatMul& args, CUstream_st* stream) {
                         alignment_of(args.a, args.lda * size_of(args.dtype)),
                         alignment_of(args.b, args.ldb * size_of(args.dtype)),
                         alignment_of(args.c, args.ldc * size_of(args.c_dtype)),
-                        alignment_of(args.bias)};
+                        alignment_of(args.bias),
+                        alignment_of(args.addend, args.ldc * size_of(args.c_dtype))};
   if (const auto known = plans_.find(problem); known != plans_.end()) return known->second;
   const int proposals = is_worth_tuning(args) && !is_captured(stream) ? kProposals : 1;
   return plans_.emplace(problem, chosen(args, problem, proposals)).first->second;

@@ -40,9 +40,10 @@ class MatMulPlans {
   /// What a choice may depend on.
   struct Problem {
     DType dtype, c_dtype;
-    bool transpose_a, transpose_b, accumulate;
+    bool transpose_a, transpose_b, accumulate, relu;
     int64_t m, n, k, lda, ldb, ldc;
-    int a_alignment, b_alignment, c_alignment, bias_alignment;  // of every row, in bytes; 0 without
+    // Of every row, in bytes; 0 without.
+    int a_alignment, b_alignment, c_alignment, bias_alignment, addend_alignment;
     auto operator<=>(const Problem&) const = default;
   };
   MatMulPlan chosen(const MatMul& args, const Problem& problem, int proposals);

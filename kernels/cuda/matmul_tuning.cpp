@@ -91,6 +91,7 @@ class Trial {
     a_ = allocate(a_bytes_);
     b_ = allocate(b_bytes_);
     c_ = allocate(c_bytes_);
+    addend_ = allocate(args.addend ? c_bytes_ : 0);
     workspace_ = allocate(workspace_bytes);
     check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "stream to try out products");
     check(cudaEventCreate(&begin_), "event to time products");
@@ -98,6 +99,7 @@ class Trial {
     if (!has_memory()) return;
     fill(a_.get(), a_bytes_, 0);
     fill(b_.get(), b_bytes_, kMostOffset);
+    if (args.addend) fill(addend_.get(), c_bytes_, 0);
     check(cudaDeviceSynchronize(), "random factors");
   }
   ~Trial() {
@@ -108,7 +110,7 @@ class Trial {
   Trial(const Trial&) = delete;
   Trial& operator=(const Trial&) = delete;
 
-  bool has_memory() const { return a_ && b_ && c_ && workspace_; }
+  bool has_memory() const { return a_ && b_ && c_ && addend_ && workspace_; }
 
   /// Both ends of the result; empty when the algorithm does not work.
   std::vector<std::byte> result(const cublasLtMatmulAlgo_t& algorithm) const {
@@ -143,9 +145,10 @@ class Trial {
 
  private:
   bool run(const cublasLtMatmulAlgo_t& algorithm) const {
-    const float alpha = 1.0f, beta = args_.accumulate ? 1.0f : 0.0f;
+    const void* const added = args_.addend ? addend_.get() : c_.get();
+    const float alpha = 1.0f, beta = args_.accumulate || args_.addend ? 1.0f : 0.0f;
     return cublasLtMatmul(blas_, plan_.operation.get(), &alpha, b_.get(), plan_.b.get(), a_.get(),
-                          plan_.a.get(), &beta, c_.get(), plan_.c.get(), c_.get(), plan_.c.get(), &algorithm,
+                          plan_.a.get(), &beta, added, plan_.c.get(), c_.get(), plan_.c.get(), &algorithm,
                           workspace_.get(), workspace_bytes_, stream_) == CUBLAS_STATUS_SUCCESS;
   }
 
@@ -154,7 +157,7 @@ class Trial {
   cublasLtContext* blas_;
   size_t workspace_bytes_;
   int64_t a_bytes_ = 0, b_bytes_ = 0, c_bytes_ = 0;
-  Memory a_, b_, c_, workspace_;
+  Memory a_, b_, c_, addend_, workspace_;
   cudaStream_t stream_ = nullptr;
   cudaEvent_t begin_ = nullptr, end_ = nullptr;
 };

@@ -252,8 +252,9 @@ bool fits_group(const MatMul& args) {
   constexpr int64_t kMostTerms = int64_t{1} << 30;
   constexpr int64_t kMostWork = int64_t{1} << 32;  // products of two numbers
   return args.dtype == DType::bf16 && args.c_dtype == DType::f32 && args.transpose_a && !args.transpose_b &&
-         !args.bias && packed(args.a, args.m, args.lda) && packed(args.b, args.n, args.ldb) && args.k > 0 &&
-         args.k < kMostTerms && args.m * args.n * args.k < kMostWork;
+         !args.bias && !args.has_epilogue() && packed(args.a, args.m, args.lda) &&
+         packed(args.b, args.n, args.ldb) && args.k > 0 && args.k < kMostTerms &&
+         args.m * args.n * args.k < kMostWork;
 }
 
 void multiply_group(std::string_view name, std::span<const MatMul> products, Queue& queue) {

@@ -1,6 +1,6 @@
 // Matrix products of the simulator: the GPU's come from a library, so here the CPU's take their place, in
-// fp32.  Rounding them, once at the end, sums of a's terms, and products of some shapes are the GPU's own
-// kernels.
+// fp32.  Rounding them, once at the end, gates, sums of a's terms, and products of some shapes or of no terms
+// are the GPU's own kernels.
 #include "kernels/matmul.h"
 
 #include <vector>
@@ -25,15 +25,13 @@ std::vector<float> widened(const void* matrix, int64_t rows, int64_t columns, in
   return result;
 }
 
-}  // namespace
-
-void run(const MatMul& args, Queue& queue) {
-  if (args.m > 0 && is_deep(args)) return multiply_deep(args, queue);
-  if (args.m > 0 && is_narrow(args)) return multiply_narrow(args, queue);
+/// In place of a library's: c with bias, addend and ReLU.
+void multiply(const MatMul& args, Queue& queue) {
   MatMul product = args;
   product.dtype = product.c_dtype = DType::f32;
+  product.gate = nullptr;
   product.a_sum = nullptr;
-  std::vector<float> a, b, c, bias;  // empty where they are fp32 already
+  std::vector<float> a, b, c, bias, addend;  // empty where they are fp32 already
   if (args.dtype == DType::bf16) {
     a = args.transpose_a ? widened(args.a, args.k, args.m, args.lda)
                          : widened(args.a, args.m, args.k, args.lda);
@@ -49,6 +47,10 @@ void run(const MatMul& args, Queue& queue) {
       bias = widened(args.bias, 1, args.n, args.n);
       product.bias = bias.data();
     }
+    if (args.addend) {
+      addend = widened(args.addend, args.m, args.n, args.ldc);
+      product.addend = addend.data();
+    }
     c.resize(args.m * args.n);
     product.c = c.data();
     product.ldc = args.n;
@@ -57,7 +59,21 @@ void run(const MatMul& args, Queue& queue) {
   cpu::Queue processor(queue.threads());
   cpu::run(product, processor);
   if (args.c_dtype == DType::bf16) round_product(c.data(), args, queue);
-  if (args.a_sum && args.m > 0) sum_terms(args, queue);
+}
+
+}  // namespace
+
+void run(const MatMul& args, Queue& queue) {
+  check_epilogue(args);
+  if (args.m == 0) return;
+  if (is_deep(args)) return multiply_deep(args, queue);
+  if (is_narrow(args)) return multiply_narrow(args, queue);
+  if (args.n > 0 && args.k == 0)
+    set_to_bias(args, queue);
+  else if (args.n > 0)
+    multiply(args, queue);
+  if (args.gate) apply_gate(args, queue);
+  if (args.a_sum) sum_terms(args, queue);
 }
 
 void run(const MatMulGroup& args, Queue& queue) {

@@ -1,6 +1,8 @@
 // Kernels below the operations that have more switches than any one operation uses.
 #include "kernels/matmul.h"
 
+#include <algorithm>
+
 #include "kernels/column_sum.h"
 #include "kernels/matmul_group.h"
 #include "tests/op_cases/draws.h"
@@ -16,13 +18,22 @@ struct Product {
   int64_t gap = 0;                    // unused values behind every row of a, b and c
   std::optional<DType> c_dtype = {};  // as Input::dtype
   std::optional<DType> factors_dtype = {};
+  bool addend = false, relu = false, gate = false;
 };
+constexpr size_t kInputs = 7;  // of a product
+
+/// −1, 0 or 1.
+Values signs(const Shape& shape, Random& random) {
+  Values values = whole_numbers(3)(shape, random);
+  for (double& value : values) value -= 1.0;
+  return values;
+}
 
 Shape stored(int64_t rows, int64_t columns, bool transposed, int64_t gap) {
   return transposed ? Shape{columns, rows + gap} : Shape{rows, columns + gap};
 }
 
-/// v: a, b, bias, c, a_sum -> c and a_sum afterwards.
+/// v: as inputs_of() -> c and a_sum afterwards.
 Outputs reference(const Product& p, const std::vector<Numbers>& v) {
   const int64_t lda = (p.transpose_a ? p.m : p.k) + p.gap, ldb = (p.transpose_b ? p.k : p.n) + p.gap;
   const auto a = [&](int64_t i, int64_t l) { return v[0][p.transpose_a ? l * lda + i : i * lda + l]; };
@@ -32,9 +43,13 @@ Outputs reference(const Product& p, const std::vector<Numbers>& v) {
     if (p.sum && !p.accumulate) sum[i] = 0.0;
     for (int64_t l = 0; l < p.k && p.sum; ++l) sum[i] += a(i, l);
     for (int64_t j = 0; j < p.n; ++j) {
-      Number& value = c[i * (p.n + p.gap) + j];
+      const int64_t at = i * (p.n + p.gap) + j;
+      Number& value = c[at];
       value = (p.accumulate ? value : 0.0) + (p.bias ? v[2][j] : 0.0);
       for (int64_t l = 0; l < p.k; ++l) value += a(i, l) * b(l, j);
+      if (p.addend) value += v[5][at];
+      if (p.relu) value = std::max<Number>(value, 0.0);
+      if (p.gate && !(v[6][at] > 0.0)) value = 0.0;
     }
   }
   return {c, sum};
@@ -45,7 +60,9 @@ std::vector<Input> inputs_of(const Product& p) {
           {"b", stored(p.k, p.n, p.transpose_b, p.gap), normal(), constant, p.factors_dtype},
           {"bias", {p.n}, normal(), constant, p.c_dtype},
           {"c", {p.m, p.n + p.gap}, normal(), state, p.c_dtype},
-          {"a_sum", {p.m}, normal(), state, DType::f32}};
+          {"a_sum", {p.m}, normal(), state, DType::f32},
+          {"addend", {p.m, p.n + p.gap}, normal(), constant, p.c_dtype},
+          {"gate", {p.m, p.n + p.gap}, signs, constant, p.c_dtype}};
 }
 
 /// t: as the inputs.
@@ -64,6 +81,9 @@ MatMul arguments_of(const Product& p, const Tensor* t) {
           .c = t[3].raw(),
           .ldc = t[3].dim(1),
           .bias = p.bias ? t[2].raw() : nullptr,
+          .addend = p.addend ? t[5].raw() : nullptr,
+          .relu = p.relu,
+          .gate = p.gate ? t[6].raw() : nullptr,
           .a_sum = p.sum ? t[4].data<float>() : nullptr,
           .accumulate = p.accumulate};
 }
@@ -80,7 +100,6 @@ OpCase matmul_case(std::string name, const Product& p) {
 }
 
 OpCase group_case(std::string name, const std::vector<Product>& products) {
-  constexpr size_t kInputs = 5;
   OpCase op{.name = "matmul_group_" + name,
             .inputs = {},
             .run =
@@ -197,6 +216,42 @@ std::vector<OpCase> matmul_cases() {
       matmul_case("few_terms", {.m = 145, .n = 64, .k = 21, .accumulate = true}),
       matmul_case("few_terms_32", {.m = 129, .n = 96, .k = 32}),
       matmul_case("f32_to_bf16", {.m = 33, .n = 21, .k = 132, .factors_dtype = DType::f32}),
+      matmul_case("over_nothing", {.m = 5, .n = 3, .k = 0, .bias = true, .accumulate = true}),
+      // What follows a product: sums in one piece and in several, rows with gaps and of odd lengths; shapes
+      // that have kernels which leave it to others; none at all.
+      matmul_case("relu", {.m = 33, .n = 21, .k = 132, .transpose_b = true, .bias = true, .relu = true}),
+      matmul_case("relu_without_bias", {.m = 40, .n = 13, .k = 8, .relu = true}),
+      matmul_case("addend", {.m = 33, .n = 21, .k = 13, .addend = true}),
+      matmul_case("addend_relu_deep",
+                  {.m = 3, .n = 33, .k = 1025, .bias = true, .addend = true, .relu = true}),
+      matmul_case("addend_relu_large",
+                  {.m = 600, .n = 520, .k = 5, .bias = true, .addend = true, .relu = true}),
+      matmul_case("addend_relu_strided",
+                  {.m = 33, .n = 13, .k = 7, .bias = true, .gap = 5, .addend = true, .relu = true}),
+      matmul_case(
+          "addend_relu_few_columns",
+          {.m = 33, .n = 21, .k = 96, .transpose_b = true, .bias = true, .addend = true, .relu = true}),
+      matmul_case("addend_relu_few_terms", {.m = 33, .n = 64, .k = 21, .addend = true, .relu = true}),
+      matmul_case("relu_weight_gradient", {.m = 24,
+                                           .n = 40,
+                                           .k = 2080,
+                                           .transpose_a = true,
+                                           .sum = true,
+                                           .c_dtype = DType::f32,
+                                           .relu = true}),
+      matmul_case("addend_relu_over_nothing",
+                  {.m = 5, .n = 3, .k = 0, .bias = true, .addend = true, .relu = true}),
+      matmul_case("addend_relu_no_columns", {.m = 5, .n = 0, .k = 3, .addend = true, .relu = true}),
+      matmul_case("addend_relu_no_rows", {.m = 0, .n = 3, .k = 5, .addend = true, .relu = true}),
+      matmul_case("gate", {.m = 33, .n = 132, .k = 260, .gate = true}),
+      matmul_case("gate_odd", {.m = 35, .n = 13, .k = 40, .gate = true}),
+      matmul_case("gate_deep", {.m = 3, .n = 33, .k = 1025, .gate = true}),
+      matmul_case("gate_few_terms", {.m = 145, .n = 64, .k = 21, .gate = true}),
+      matmul_case("gate_few_terms_32", {.m = 129, .n = 96, .k = 32, .gate = true}),
+      matmul_case("gate_few_columns", {.m = 40, .n = 21, .k = 96, .transpose_b = true, .gate = true}),
+      matmul_case("gate_over_nothing", {.m = 5, .n = 3, .k = 0, .gate = true}),
+      matmul_case("gate_no_columns", {.m = 5, .n = 0, .k = 3, .gate = true}),
+      matmul_case("gate_no_rows", {.m = 0, .n = 64, .k = 21, .gate = true}),
       group_case("of_one", {{.m = 8, .n = 8, .k = 1, .transpose_a = true, .c_dtype = DType::f32}}),
       // One tile in several parts; whole tiles; parts of tiles, in both directions; what no group takes.
       group_case(
@@ -212,6 +267,7 @@ std::vector<OpCase> matmul_cases() {
             .gap = 8,
             .c_dtype = DType::f32},
            {.m = 21, .n = 16, .k = 300, .transpose_a = true, .sum = true, .c_dtype = DType::f32},
+           {.m = 64, .n = 40, .k = 97, .transpose_a = true, .c_dtype = DType::f32, .relu = true},
            {.m = 72, .n = 320, .k = 300, .transpose_a = true, .sum = true, .c_dtype = DType::f32}}),
       // More than one launch takes.
       group_case(

@@ -1,3 +1,4 @@
+// ReLU behind linear layers, and what gradients meet on their way back to it.
 #include <algorithm>
 
 #include "engine/ops.h"
@@ -6,80 +7,95 @@
 namespace scrawl::op_table {
 namespace {
 
-OpCase relu_case(std::string name, const Shape& x) {
-  return {.name = "relu_" + name,
-          .inputs = {{"x", x, away_from_zero()}},
-          .run = [](Tape& tape, const std::vector<Tensor>& t) { return std::vector{ops::relu(tape, t[0])}; },
-          .reference =
-              [](const std::vector<Numbers>& v) {
-                Numbers y = v[0];
-                for (Number& value : y) value = std::max<Number>(value, 0.0);
-                return Outputs{y};
-              }};
+using enum Input::Role;
+
+// No sum is near zero, where ReLU has its kink: factors and addends are whole numbers, biases are not; in
+// chains they are such that further sums are no whole numbers either.
+
+/// x Wᵀ + bias of rows [rows, in].
+Numbers linear(const Numbers& x, const Numbers& weight, const Numbers& bias) {
+  const int64_t out = static_cast<int64_t>(bias.size()), in = static_cast<int64_t>(weight.size()) / out,
+                rows = static_cast<int64_t>(x.size()) / in;
+  Numbers y(rows * out);
+  for (int64_t r = 0; r < rows; ++r)
+    for (int64_t o = 0; o < out; ++o) {
+      Number& sum = y[r * out + o] = bias[o];
+      for (int64_t i = 0; i < in; ++i) sum += x[r * in + i] * weight[o * in + i];
+    }
+  return y;
 }
 
-OpCase add_relu_case(std::string name, const Shape& shape) {
-  return {.name = "add_relu_" + name,
-          // No sum is near zero, where ReLU has its kink.
-          .inputs = {{"a", shape, whole_numbers(6)}, {"b", shape, uniform_between(-2.7, -2.3)}},
-          .run = [](Tape& tape,
-                    const std::vector<Tensor>& t) { return std::vector{ops::add_relu(tape, t[0], t[1])}; },
-          .reference =
-              [](const std::vector<Numbers>& v) {
-                Numbers y = v[0];
-                for (size_t i = 0; i < y.size(); ++i) y[i] = std::max<Number>(y[i] + v[1][i], 0.0);
-                return Outputs{y};
-              }};
+/// max(sum + addend, 0), the addend empty for zero.
+Numbers relu(const Numbers& sum, const Numbers& addend = {}) {
+  Numbers y;
+  for (size_t i = 0; i < sum.size(); ++i) {
+    const Number stored_sum = stored(sum[i]);
+    y.push_back(std::max<Number>(addend.empty() ? stored_sum : stored_sum + addend[i], 0.0));
+  }
+  return y;
 }
 
-/// ReLU of a linear layer, whose bias's gradient then comes from ReLU's; and of a sum with one.  No value is
-/// near zero, where ReLU has its kink: factors are whole numbers, biases are not.
-OpCase relu_of_linear_case(std::string name, const Shape& x, int64_t out, bool with_addend) {
-  const int64_t in = x[-1], rows = x.rows();
-  OpCase op{
-      .name = std::string(with_addend ? "add_relu" : "relu") + "_of_linear_" + name,
-      .inputs = {{"x", x, whole_numbers(3)},
-                 {"weight", {out, in}, whole_numbers(3), Input::Role::parameter},
-                 {"bias", {out}, uniform_between(0.4, 0.6), Input::Role::parameter}},
-      .run =
-          [=](Tape& tape, const std::vector<Tensor>& t) {
-            const auto linear = [&] { return ops::linear(tape, t[0], t[1], t[2]); };
-            return std::vector{with_addend ? ops::add_relu(tape, t[3], linear()) : ops::relu(tape, linear())};
-          },
-      .reference =
-          [=](const std::vector<Numbers>& v) {
-            Numbers y(rows * out);
-            for (int64_t r = 0; r < rows; ++r)
-              for (int64_t o = 0; o < out; ++o) {
-                Number sum = v[2][o];
-                for (int64_t i = 0; i < in; ++i) sum += v[0][r * in + i] * v[1][o * in + i];
-                sum = stored(sum);
-                if (with_addend) sum += v[3][r * out + o];
-                y[r * out + o] = std::max<Number>(sum, 0.0);
-              }
-            return Outputs{y};
-          }};
+OpCase relu_case(std::string name, const Shape& x, int64_t out, bool with_addend) {
+  OpCase op{.name = std::string(with_addend ? "add_relu_" : "relu_") + name,
+            .inputs = {{"x", x, whole_numbers(3)},
+                       {"weight", {out, x[-1]}, whole_numbers(3), parameter},
+                       {"bias", {out}, uniform_between(-2.6, -2.4), parameter}},
+            .run =
+                [=](Tape& tape, const std::vector<Tensor>& t) {
+                  return std::vector{with_addend ? ops::linear_add_relu(tape, t[0], t[1], t[2], t[3])
+                                                 : ops::linear_relu(tape, t[0], t[1], t[2])};
+                },
+            .reference =
+                [=](const std::vector<Numbers>& v) {
+                  return Outputs{relu(linear(v[0], v[1], v[2]), with_addend ? v[3] : Numbers())};
+                }};
   if (with_addend) op.inputs.push_back({"addend", x.with_last(out), whole_numbers(3)});
   return op;
+}
+
+/// Two layers, the second with a sum, as the feature augmentation has them, and a linear one of what comes
+/// out: so both outputs' gradients are gated by who computes them, if nothing else flows there.
+OpCase chain_case(std::string name, int64_t rows, int64_t width, int64_t classes, bool used_twice) {
+  return {.name = "relu_chain_" + name,
+          .inputs = {{"x", {rows, 2}, whole_numbers(3)},
+                     {"addend", {rows, width}, whole_numbers(3)},
+                     {"weight", {4, 2}, whole_numbers(3), parameter},
+                     {"bias", {4}, always(-2.5), parameter},
+                     {"weight2", {width, 4}, whole_numbers(2), parameter},
+                     {"bias2", {width}, always(-2.125), parameter},
+                     {"weight3", {classes, width}, normal(), parameter},
+                     {"bias3", {classes}, normal(), parameter}},
+          .run =
+              [=](Tape& tape, const std::vector<Tensor>& t) {
+                const Tensor h = ops::linear_relu(tape, t[0], t[2], t[3]);
+                const Tensor sum = ops::linear_add_relu(tape, h, t[4], t[5], t[1]);
+                const Tensor last = used_twice ? ops::linear_add_relu(tape, h, t[4], t[5], sum) : sum;
+                return std::vector{ops::linear(tape, last, t[6], t[7])};
+              },
+          .reference =
+              [=](const std::vector<Numbers>& v) {
+                Numbers h = relu(linear(v[0], v[2], v[3]));
+                for (Number& value : h) value = stored(value);
+                Numbers sum = relu(linear(h, v[4], v[5]), v[1]);
+                for (Number& value : sum) value = stored(value);
+                if (used_twice) sum = relu(linear(h, v[4], v[5]), sum);
+                return Outputs{linear(sum, v[6], v[7])};
+              }};
 }
 
 }  // namespace
 
 std::vector<OpCase> relu_cases() {
-  return {relu_case("1", {1}),
-          relu_case("33", {33}),
-          relu_case("2x7x5x132", {2, 7, 5, 132}),
-          relu_case("3x1025", {3, 1025}),
-          relu_case("70001", {70001}),
-          add_relu_case("1", {1}),
-          add_relu_case("3x33", {3, 33}),
-          add_relu_case("2x7x5x132", {2, 7, 5, 132}),
-          add_relu_case("70001", {70001}),
-          relu_of_linear_case("33x3_to_21", {33, 3}, 21, false),
-          relu_of_linear_case("2x7x5x1_to_132", {2, 7, 5, 1}, 132, false),
-          relu_of_linear_case("5001x2_to_8", {5001, 2}, 8, false),
-          relu_of_linear_case("701x2_to_136", {701, 2}, 136, true),
-          relu_of_linear_case("3x2_to_1", {3, 2}, 1, true)};
+  return {relu_case("1x1_to_1", {1, 1}, 1, false),
+          relu_case("33x3_to_21", {33, 3}, 21, false),
+          relu_case("2x7x5x1_to_132", {2, 7, 5, 1}, 132, false),
+          relu_case("5001x2_to_8", {5001, 2}, 8, false),
+          relu_case("3x1025_to_5", {3, 1025}, 5, false),
+          relu_case("701x2_to_136", {701, 2}, 136, true),
+          relu_case("3x2_to_1", {3, 2}, 1, true),
+          chain_case("of_packs", 145, 64, 21, false),
+          chain_case("of_odd_rows", 33, 13, 5, false),
+          chain_case("used_twice", 33, 32, 3, true)};
 }
 
 }  // namespace scrawl::op_table
