@@ -23,6 +23,12 @@ struct Gate {
   bool applied = false;  // to all that has flowed in
 };
 
+/// An operation's offer to compute the last share of its output's gradient, dy · weight, by its own backward
+/// kernel; see Tape::leave().
+struct LeftProduct {
+  Tensor dy, weight;  // undefined until something is left
+};
+
 /// The gradient of one tensor.  `value` stays undefined until something flows in; a parameter's is a place in
 /// the arena of gradients, there from the start.
 struct Gradient {
@@ -31,8 +37,9 @@ struct Gradient {
   bool lent = false;     // the memory may serve other gradients too: copy before adding
   bool beside = false;   // kernels that went aside add to it
   int pending = 0;       // recorded uses of the tensor whose share is not under way yet; see PendingUse
-  std::shared_ptr<RowSum> row_sum{};  // null when nobody wishes for it
-  std::shared_ptr<Gate> gate{};       // the same
+  std::shared_ptr<RowSum> row_sum{};    // null when nobody wishes for it
+  std::shared_ptr<Gate> gate{};         // the same
+  std::shared_ptr<LeftProduct> left{};  // null when nobody offers it
 };
 
 /// Counts in a gradient's slot, which may be null, as long as it lives.

@@ -32,12 +32,17 @@ Tensor depthwise_gelu(Tape&, const Tensor& x, const Tensor& weight, const Tensor
 /// Both are differentiated, or neither.
 Tensor attention(Tape&, const Tensor& q, const Tensor& kv, int heads);
 
+/// A residual branch, by its end: a linear layer, weight [C, in], bias [C] or undefined, over input
+/// [..., in]; or, without a weight, the input [..., C] itself.
+struct Branch {
+  Tensor input, weight{}, bias{};
+};
 /// A residual sum, x + branch, the branch dropped per sample with probability `drop_rate` while training; and
-/// the layer norm that follows it.
+/// the layer norm that follows it.  One kernel may compute them together with the branch's linear layer.
 struct NormedSum {
   Tensor sum, normed;
 };
-NormedSum residual_norm(Tape&, const Tensor& x, const Tensor& branch, float drop_rate, const Tensor& gamma,
+NormedSum residual_norm(Tape&, const Tensor& x, const Branch& branch, float drop_rate, const Tensor& gamma,
                         const Tensor& beta, float eps);
 
 /// Layer norm twice, as behind an embedding: that of x is the sum with which a residual stream begins, and

@@ -36,6 +36,18 @@ Tensor Tape::Output::take_gradient() const {
   return dy.reshape(shape);
 }
 
+bool Tape::Output::has_left_product() const {
+  return gradient && gradient->left && gradient->left->dy.defined();
+}
+
+bool Tape::leave(const std::shared_ptr<Gradient>& slot, const Tensor& dy, const Tensor& weight) const {
+  // At a mark weights may change ahead of the next node.
+  if (!slot->left || nodes_.size() == walks_down_to_ || at_mark() || nodes_.back().second.gradient != slot)
+    return false;
+  *slot->left = {dy, weight};
+  return true;
+}
+
 void Tape::record(Tensor& y, std::initializer_list<const Tensor*> inputs, Backward backward) {
   if (mode_ != Mode::train || !any_differentiated(inputs)) return;
   nodes_.push_back({Output::of(y),
@@ -61,8 +73,9 @@ void Tape::backward(const Tensor& loss, float weight, size_t down_to) {
 }
 
 void Tape::walk(size_t down_to) {
+  walks_down_to_ = down_to;
   while (nodes_.size() > down_to) {
-    while (!marks_.empty() && marks_.back() >= nodes_.size()) {
+    while (at_mark()) {
       marks_.pop_back();
       if (!at_mark_) continue;
       weight_gradients_.start();
@@ -71,7 +84,8 @@ void Tape::walk(size_t down_to) {
     Node node = std::move(nodes_.back());
     nodes_.pop_back();
     const Tensor dy = node.first.take_gradient(), dz = node.second.take_gradient();
-    if (dy.defined() || dz.defined()) node.backward(dy, dz);  // else it did not reach the loss
+    if (dy.defined() || dz.defined() || node.second.has_left_product())
+      node.backward(dy, dz);  // else it did not reach the loss
   }
 }
 

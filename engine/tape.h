@@ -47,6 +47,10 @@ class Tape {
   /// pass early and makes room, and gradients of what was recorded before gather until that is walked.
   void backward(const Tensor& loss, float weight = 1.0f, size_t down_to = 0);
 
+  /// Leaves dy · weight, the last share of the gradient in this slot, to the operation that made its tensor:
+  /// if that offers it, and is the next to go back.  Says whether.
+  bool leave(const std::shared_ptr<Gradient>& slot, const Tensor& dy, const Tensor& weight) const;
+
   /// A place on the way back: when the walk arrives there, everything that was recorded after it has gone
   /// back, and what at_marks() was given is called, for work that need not wait for the rest.
   void mark() { marks_.push_back(position()); }
@@ -59,6 +63,7 @@ class Tape {
 
     static Output of(Tensor& y);
     Tensor take_gradient() const;
+    bool has_left_product() const;
   };
   struct Node {
     Output first, second;
@@ -66,12 +71,14 @@ class Tape {
     std::vector<PendingUse> uses;
   };
   void walk(size_t down_to);
+  bool at_mark() const { return !marks_.empty() && marks_.back() >= nodes_.size(); }
 
   Device& device_;
   Mode mode_;
   const StepState* state_;
   uint32_t next_stream_ = 0;
   std::vector<Node> nodes_;
+  size_t walks_down_to_ = 0;
   WeightGradients weight_gradients_;
   std::vector<size_t> marks_;
   std::function<void()> at_mark_;

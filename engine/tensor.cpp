@@ -49,6 +49,14 @@ Tensor Tensor::zeros(Device& device, const Shape& shape, DType dtype) {
   return tensor;
 }
 
+Tensor Tensor::passing(Device& device, const Shape& shape, DType dtype) {
+  Tensor tensor;
+  tensor.device_ = &device;
+  tensor.shape_ = shape;
+  tensor.dtype_ = dtype;
+  return tensor;
+}
+
 template <typename T>
 T* Tensor::data() const {
   require(dtype_of<std::remove_const_t<T>>() == dtype_, "tensor {} holds {}, not {}", shape_.text(),

@@ -24,6 +24,9 @@ class Tensor {
   static Tensor from(Device& device, const Shape& shape, const std::vector<uint8_t>& values);
   static Tensor from(Device& device, const Shape& shape, const std::vector<int32_t>& values);
   static Tensor zeros(Device& device, const Shape& shape, DType dtype = DType::f32);
+  /// One whose values are stored nowhere, since a kernel goes on with them at once: it is undefined, but has
+  /// a shape, a type and, once recorded, a gradient.
+  static Tensor passing(Device& device, const Shape& shape, DType dtype);
 
   bool defined() const { return data_ != nullptr; }
   const Shape& shape() const { return shape_; }

@@ -13,14 +13,14 @@ EfficientAttention::EfficientAttention(const Scope& scope, int channels, int hea
                                         {scope.inner("norm"), channels, norm_eps}});
 }
 
-Tensor EfficientAttention::operator()(Tape& tape, const Tensor& x) const {
+ops::Branch EfficientAttention::operator()(Tape& tape, const Tensor& x) const {
   const int64_t images = x.dim(0), channels = x.dim(3);
   Tensor q, source = x;
   tape.device().aside([&] { q = q_(tape, x).reshape({images, x.dim(1) * x.dim(2), channels}); });
   if (reduction_) source = reduction_->norm(tape, reduction_->sr(tape, x));
   const Tensor kv = kv_(tape, source).reshape({images, source.dim(1) * source.dim(2), 2 * channels});
   tape.device().join();
-  return proj_(tape, ops::attention(tape, q, kv, heads_)).reshape(x.shape());
+  return proj_.ends(ops::attention(tape, q, kv, heads_).reshape(x.shape()));
 }
 
 }  // namespace scrawl

@@ -10,8 +10,8 @@ namespace scrawl {
 class EfficientAttention {
  public:
   EfficientAttention(const Scope& scope, int channels, int heads, int reduction, const float* norm_eps);
-  /// x [N,H,W,C] -> the same shape.
-  Tensor operator()(Tape& tape, const Tensor& x) const;
+  /// x [N,H,W,C] -> a branch of the same shape.
+  ops::Branch operator()(Tape& tape, const Tensor& x) const;
 
  private:
   struct SpatialReduction {

@@ -33,6 +33,8 @@ struct Linear {
   Tensor operator()(Tape& tape, const Tensor& x) const {
     return ops::linear(tape, x, weight.matrix, bias.matrix);
   }
+  /// The end of a residual branch, to be computed together with the sum.
+  ops::Branch ends(const Tensor& x) const { return {x, weight.matrix, bias.matrix}; }
   Tensor relu(Tape& tape, const Tensor& x) const {
     return ops::linear_relu(tape, x, weight.matrix, bias.matrix);
   }
@@ -51,7 +53,7 @@ struct LayerNorm {
     return ops::layer_norm(tape, x, gamma.value, beta.value, *eps);
   }
   /// Of x + branch, which comes along; see ops::residual_norm.
-  ops::NormedSum of_sum(Tape& tape, const Tensor& x, const Tensor& branch, float drop_path) const {
+  ops::NormedSum of_sum(Tape& tape, const Tensor& x, const ops::Branch& branch, float drop_path) const {
     return ops::residual_norm(tape, x, branch, drop_path, gamma.value, beta.value, *eps);
   }
   /// Of x, with which a residual stream begins, and `next` of that; see ops::norm_pair.

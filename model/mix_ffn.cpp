@@ -14,9 +14,9 @@ MixFfn::MixFfn(const Scope& scope, int channels, int ratio)
           scope.inner("dwconv.dwconv").declare("bias", {ratio * channels}, Initial::constant(0.0f))),
       fc2_(scope.inner("fc2"), ratio * channels, channels, LinearInit::truncated_normal) {}
 
-Tensor MixFfn::operator()(Tape& tape, const Tensor& x) const {
+ops::Branch MixFfn::operator()(Tape& tape, const Tensor& x) const {
   const Tensor hidden = fc1_(tape, x);
-  return fc2_(tape, ops::depthwise_gelu(tape, hidden, depthwise_weight_.value, depthwise_bias_.value));
+  return fc2_.ends(ops::depthwise_gelu(tape, hidden, depthwise_weight_.value, depthwise_bias_.value));
 }
 
 }  // namespace scrawl

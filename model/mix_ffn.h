@@ -8,8 +8,8 @@ namespace scrawl {
 class MixFfn {
  public:
   MixFfn(const Scope& scope, int channels, int ratio);
-  /// x [N,H,W,C] -> the same shape.
-  Tensor operator()(Tape& tape, const Tensor& x) const;
+  /// x [N,H,W,C] -> a branch of the same shape.
+  ops::Branch operator()(Tape& tape, const Tensor& x) const;
 
  private:
   Linear fc1_;

@@ -75,7 +75,8 @@ INSTANTIATE_TEST_SUITE_P(SimtBf16, OpTable, table({DeviceKind::simt}, DType::bf1
 constexpr Backend kAmpere{.kind = DeviceKind::simt, .hopper = false};
 INSTANTIATE_TEST_SUITE_P(SimtAmpereBf16, OpTable,
                          table(kAmpere, DType::bf16,
-                               joined(joined(convolution_cases(), matmul_cases()), attention_cases())),
+                               joined(joined(convolution_cases(), matmul_cases()),
+                                      joined(attention_cases(), residual_norm_cases()))),
                          name_of_test);
 #endif
 #ifdef SCRAWL_CUDA

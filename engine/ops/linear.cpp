@@ -1,7 +1,8 @@
+#include "engine/ops/linear.h"
+
 #include "engine/ops.h"
 #include "engine/ops/in_place.h"
 #include "engine/recomputation.h"
-#include "kernels/matmul.h"
 #include "kernels/relu.h"
 
 namespace scrawl::ops {
@@ -10,31 +11,15 @@ namespace {
 /// x Wᵀ + bias + addend, rectified if `relu`; `bias` and `addend` may be undefined.
 Tensor forward(Device& device, const Tensor& x, const Tensor& weight, const Tensor& bias,
                const Tensor& addend = {}, bool relu = false) {
-  require(weight.shape().rank() == 2 && x.shape().rank() >= 1 && x.dim(-1) == weight.dim(1),
-          "linear: x {} does not fit weight {}", x.shape().text(), weight.shape().text());
-  require(!bias.defined() || (bias.shape() == Shape{weight.dim(0)} && bias.dtype() == x.dtype()),
-          "linear: bias {} does not fit weight {}, or x's type", bias.shape().text(), weight.shape().text());
-  const int64_t out = weight.dim(0), in = weight.dim(1);
-  const Shape shape = x.shape().with_last(out);
+  MatMul product = linear_product(x, weight, bias);
+  const Shape shape = x.shape().with_last(product.n);
   require(!addend.defined() || (addend.shape() == shape && addend.dtype() == x.dtype()),
           "linear: addend {} does not fit the output {}, or x's type", addend.shape().text(), shape.text());
   Tensor y(device, shape, x.dtype());
-  device.run(MatMul{.name = "linear.forward",
-                    .dtype = x.dtype(),
-                    .c_dtype = x.dtype(),
-                    .transpose_b = true,
-                    .m = x.shape().rows(),
-                    .n = out,
-                    .k = in,
-                    .a = x.raw(),
-                    .lda = in,
-                    .b = weight.raw(),
-                    .ldb = in,
-                    .c = y.raw(),
-                    .ldc = out,
-                    .bias = bias.raw(),
-                    .addend = addend.raw(),
-                    .relu = relu});
+  product.c = y.raw();
+  product.addend = addend.raw();
+  product.relu = relu;
+  device.run(product);
   return y;
 }
 
@@ -46,7 +31,7 @@ class Layer {
 
   /// `db` is null when nobody wants it.
   void backward(Tape& tape, const Tensor& dy, const std::shared_ptr<Gradient>& db) const {
-    input_backward(tape.device(), dy);  // goes first: others wait for it
+    input_backward(tape, dy);  // goes first: others wait for it
     if (!weight_.gradient()) return;
     x_.use({weight_.gradient(), db}, [&tape, dy, weight = weight_, db](const Tensor& x) {
       tape.weight_gradients().add(x, dy, weight, db);
@@ -55,24 +40,14 @@ class Layer {
 
  private:
   /// dx (+)= dy W.
-  void input_backward(Device& device, const Tensor& dy) const {
-    if (!dx_) return;
-    const int64_t out = weight_.dim(0), in = weight_.dim(1);
-    const GatedTarget dx = gated_gradient_target(device, dx_, x_shape_, dy.dtype());
-    device.run(MatMul{.name = "linear.backward_input",
-                      .dtype = dy.dtype(),
-                      .c_dtype = dy.dtype(),
-                      .m = dy.shape().rows(),
-                      .n = in,
-                      .k = out,
-                      .a = dy.raw(),
-                      .lda = out,
-                      .b = weight_.raw(),
-                      .ldb = in,
-                      .c = dx.data,
-                      .ldc = in,
-                      .gate = dx.gate,
-                      .accumulate = dx.accumulate});
+  void input_backward(Tape& tape, const Tensor& dy) const {
+    if (!dx_ || tape.leave(dx_, dy, weight_)) return;
+    const GatedTarget dx = gated_gradient_target(tape.device(), dx_, x_shape_, dy.dtype());
+    MatMul product = input_gradient(dy, weight_);
+    product.c = dx.data;
+    product.gate = dx.gate;
+    product.accumulate = dx.accumulate;
+    tape.device().run(product);
   }
 
   Kept x_;
@@ -107,14 +82,53 @@ Tensor rectified(Tape& tape, const Tensor& x, const Tensor& weight, const Tensor
 
 }  // namespace
 
-Tensor linear(Tape& tape, const Tensor& x, const Tensor& weight, const Tensor& bias) {
-  Tensor y = forward(tape.device(), x, weight, bias);
+MatMul linear_product(const Tensor& x, const Tensor& weight, const Tensor& bias) {
+  require(weight.shape().rank() == 2 && x.shape().rank() >= 1 && x.dim(-1) == weight.dim(1),
+          "linear: x {} does not fit weight {}", x.shape().text(), weight.shape().text());
+  require(!bias.defined() || (bias.shape() == Shape{weight.dim(0)} && bias.dtype() == x.dtype()),
+          "linear: bias {} does not fit weight {}, or x's type", bias.shape().text(), weight.shape().text());
+  const int64_t out = weight.dim(0), in = weight.dim(1);
+  return {.name = "linear.forward",
+          .dtype = x.dtype(),
+          .c_dtype = x.dtype(),
+          .transpose_b = true,
+          .m = x.shape().rows(),
+          .n = out,
+          .k = in,
+          .a = x.raw(),
+          .lda = in,
+          .b = weight.raw(),
+          .ldb = in,
+          .ldc = out,
+          .bias = bias.raw()};
+}
 
+MatMul input_gradient(const Tensor& dy, const Tensor& weight) {
+  const int64_t out = weight.dim(0), in = weight.dim(1);
+  return {.name = "linear.backward_input",
+          .dtype = dy.dtype(),
+          .c_dtype = dy.dtype(),
+          .m = dy.shape().rows(),
+          .n = in,
+          .k = out,
+          .a = dy.raw(),
+          .lda = out,
+          .b = weight.raw(),
+          .ldb = in,
+          .ldc = in};
+}
+
+void record_linear(Tape& tape, Tensor& y, const Tensor& x, const Tensor& weight, const Tensor& bias) {
   const auto bias_sum = std::make_shared<RowSum>(RowSum{.target = bias.gradient()});
   tape.record(y, {&x, &weight, &bias}, [bias_sum, &tape, layer = Layer(x, weight)](const Tensor& dy) {
     layer.backward(tape, dy, bias_sum->yielded ? nullptr : bias_sum->target);
   });
   if (y.gradient() && bias_sum->target) y.gradient()->row_sum = bias_sum;
+}
+
+Tensor linear(Tape& tape, const Tensor& x, const Tensor& weight, const Tensor& bias) {
+  Tensor y = forward(tape.device(), x, weight, bias);
+  record_linear(tape, y, x, weight, bias);
   return y;
 }
 

@@ -18,6 +18,16 @@ struct TiledTensor {
   int tile_rows() const { return tile[0] * tile[1] * tile[2] * tile[3]; }
 };
 
+/// A matrix [rows, columns] of bf16, copied by tiles of `tile_rows` rows.
+inline TiledTensor tiled_matrix(const void* matrix, int64_t rows, int64_t columns, int64_t row_stride,
+                                int tile_rows) {
+  const int64_t all = rows * row_stride;
+  return {.values = static_cast<const bf16*>(matrix),
+          .sizes = {columns, rows, 1, 1, 1},
+          .strides = {row_stride, all, all, all},
+          .tile = {tile_rows, 1, 1, 1}};
+}
+
 namespace cuda {
 
 /// As the driver encodes it (CUtensorMap).

@@ -57,15 +57,8 @@ struct PlannedGradient {
 };
 
 inline PlannedGradient planned(const MatMul& args) {
-  const auto rows_of = [&](const void* matrix, int64_t columns, int64_t ld) {
-    const int64_t all = args.k * ld;
-    return TiledTensor{.values = static_cast<const bf16*>(matrix),
-                       .sizes = {columns, args.k, 1, 1, 1},
-                       .strides = {ld, all, all, all},
-                       .tile = {kWindowPositions, 1, 1, 1}};
-  };
-  return {.dy = rows_of(args.a, args.m, args.lda),
-          .x = rows_of(args.b, args.n, args.ldb),
+  return {.dy = tiled_matrix(args.a, args.k, args.m, args.lda, kWindowPositions),
+          .x = tiled_matrix(args.b, args.k, args.n, args.ldb, kWindowPositions),
           .gradient = {.dw = static_cast<float*>(args.c),
                        .dbias = args.a_sum,
                        .row_stride = static_cast<int>(args.ldc),

@@ -42,12 +42,12 @@ TEST_F(OpsTest, RefuseShapesThatDoNotFitAndShowThem) {
   expect_refused([&] { ops::attention(tape_, of({1, 4, 6}), of({1, 2, 12}), 4); }, "4 heads");
   expect_refused(
       [&] {
-        ops::residual_norm(tape_, of({1, 4}), of({4, 1}), 0.0f, of({4}), of({4}), 1e-5f);
+        ops::residual_norm(tape_, of({1, 4}), {of({4, 1})}, 0.0f, of({4}), of({4}), 1e-5f);
       },
       "[4, 1]");
   expect_refused(
       [&] {
-        ops::residual_norm(tape_, of({1, 4}), of({1, 4}), 0.0f, of({4}), of({3}), 1e-5f);
+        ops::residual_norm(tape_, of({1, 4}), {of({1, 4})}, 0.0f, of({4}), of({3}), 1e-5f);
       },
       "[3]");
   expect_refused(

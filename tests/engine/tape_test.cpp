@@ -180,7 +180,7 @@ TEST_F(TapeTest, ResidualSumsLeaveGradientsAloneThatOthersHold) {
   const Tensor x = leaf(device_, {1, 2}, {1.0f, -1.0f}), branch = leaf(device_, {1, 2}, {3.0f, 4.0f}),
                other = leaf(device_, {1, 2}, {7.0f, 11.0f});
   const auto norm = [&](const Tensor& a, const Tensor& b) {
-    return ops::residual_norm(tape_, a, b, 0.0f, gamma, beta, 1e-5f);
+    return ops::residual_norm(tape_, a, {b}, 0.0f, gamma, beta, 1e-5f);
   };
   const auto [sum, normed] = norm(x, branch);
   const auto [next, unused] = norm(sum, other);  // lends its gradient to `sum` and `other`
@@ -202,7 +202,7 @@ TEST_F(TapeTest, NormPairsLeaveGradientsAloneThatOthersHold) {
   const Tensor x = leaf(device_, {1, 2}, {1.0f, -1.0f}), other = leaf(device_, {1, 2}, {7.0f, 11.0f});
   const auto [sum, normed] = ops::norm_pair(tape_, x, {gamma, beta, 1.0f}, {gamma, beta, 1.0f});
   // Lends its gradient to `sum` and `other`.
-  const Tensor next = ops::residual_norm(tape_, sum, other, 0.0f, gamma, beta, 1.0f).sum;
+  const Tensor next = ops::residual_norm(tape_, sum, {other}, 0.0f, gamma, beta, 1.0f).sum;
   tape_.backward(dot(tape_, next, {10.0f, 100.0f}));
   EXPECT_EQ(other.gradient()->value.to_host(), (std::vector<float>{10.0f, 100.0f}));
   EXPECT_NE(x.gradient()->value.to_host(), (std::vector<float>{10.0f, 100.0f}));

@@ -73,7 +73,7 @@ OpCase stream_case(const std::string& name, const Pair& op) {
   OpCase result = op.named("stream_" + name);
   result.run = [](Tape& tape, const std::vector<Tensor>& t) {
     const auto [z, y] = Pair::run(tape, t);
-    const Tensor sum = ops::residual_norm(tape, z, y, 0.0f, t[3], t[4], 1e-6f).sum;
+    const Tensor sum = ops::residual_norm(tape, z, {y}, 0.0f, t[3], t[4], 1e-6f).sum;
     return std::vector{sum, y, z};
   };
   result.reference = [](const std::vector<Numbers>& v) {

@@ -16,7 +16,7 @@ struct Sum {
   double absolute = 1e-9;
 
   ops::NormedSum run(Tape& tape, const Tensor& x, const Tensor& branch, const std::vector<Tensor>& t) const {
-    return ops::residual_norm(tape, x, branch, rate, t[2], t[3], eps);
+    return ops::residual_norm(tape, x, {branch}, rate, t[2], t[3], eps);
   }
 
   struct Reference {
@@ -99,6 +99,68 @@ OpCase chain_case(const std::string& name, const Sum& op) {
   return result;
 }
 
+/// x Wᵀ + bias as it would be stored.
+Numbers projected(const Numbers& x, const Numbers& weight, const Numbers& bias) {
+  const size_t out = bias.size(), in = weight.size() / out;
+  Numbers y;
+  for (size_t row = 0; row < x.size(); row += in)
+    for (size_t o = 0; o < out; ++o) {
+      Number sum = bias[o];
+      for (size_t i = 0; i < in; ++i) sum += x[row + i] * weight[o * in + i];
+      y.push_back(stored(sum));
+    }
+  return y;
+}
+
+Numbers as_stored(Numbers values) {
+  for (Number& value : values) value = stored(value);
+  return values;
+}
+
+/// A transformer's block: both branches end with a linear layer, and the second begins with one, whose share
+/// of the first norm's gradient is the last.  `twice`: the norm's output is used once more.
+OpCase block_case(const std::string& name, const Sum& op, int64_t in, int64_t hidden, bool twice = false) {
+  const int64_t channels = op.shape[-1];
+  OpCase result = op.named("block_" + name);
+  result.inputs[1].shape = op.shape.with_last(in);
+  const auto add = [&](const char* input, const Shape& shape, double scale) {
+    result.inputs.push_back({input, shape, normal(scale), parameter});
+  };
+  add("weight1", {channels, in}, 0.3), add("bias1", {channels}, 1.0);
+  add("weight2", {hidden, channels}, 0.1), add("bias2", {hidden}, 1.0);
+  add("weight3", {channels, hidden}, 0.3), add("bias3", {channels}, 1.0);
+  for (size_t i = 4; i < result.inputs.size(); ++i)
+    if (op.frozen) result.inputs[i].role = constant;  // parameters are differentiated together
+  result.run = [=](Tape& tape, const std::vector<Tensor>& t) {
+    const auto add_norm = [&](const Tensor& x, const ops::Branch& branch) {
+      return ops::residual_norm(tape, x, branch, op.rate, t[2], t[3], op.eps);
+    };
+    const auto first = add_norm(t[0], {t[1], t[4], t[5]});
+    const Tensor inner = ops::linear(tape, first.normed, t[6], t[7]);
+    const ops::Branch branch{inner, t[8], t[9]};
+    if (!twice) {
+      const auto second = add_norm(first.sum, branch);
+      return std::vector{second.normed, second.sum, first.normed, first.sum};
+    }
+    const auto second = add_norm(ops::layer_norm(tape, first.normed, t[2], t[3], op.eps), branch);
+    const auto third = add_norm(first.sum, {second.normed});
+    return std::vector{third.normed, second.normed, first.normed, first.sum};
+  };
+  result.reference = [=](const std::vector<Numbers>& v) {
+    const auto first = op.reference(0, v[0], projected(v[1], v[4], v[5]), v);
+    const Numbers normed = as_stored(first.normed);
+    const Numbers branch = projected(projected(normed, v[6], v[7]), v[8], v[9]);
+    if (!twice) {
+      const auto second = op.reference(1, first.sum, branch, v);
+      return Outputs{second.normed, second.sum, first.normed, first.sum};
+    }
+    const auto second = op.reference(1, as_stored(normalised(normed, v[2], v[3], op.eps)), branch, v);
+    const auto third = op.reference(2, first.sum, as_stored(second.normed), v);
+    return Outputs{third.normed, second.normed, first.normed, first.sum};
+  };
+  return result;
+}
+
 }  // namespace
 
 std::vector<OpCase> residual_norm_cases() {
@@ -129,6 +191,16 @@ std::vector<OpCase> residual_norm_cases() {
       chain_case("dropped_3x5x520", {.shape = {3, 5, 520}, .rate = 0.4f}),
       chain_case("frozen_dropped_5x35x64", {.shape = {5, 35, 64}, .rate = 0.4f, .frozen = true}),
       chain_case("frozen_dropped_3x9x320", {.shape = {3, 9, 320}, .rate = 0.4f, .frozen = true}),
+      block_case("2x5x33", {.shape = {2, 5, 33}}, 3, 5),
+      block_case("dropped_5x3x32", {.shape = {5, 3, 32}, .rate = 0.4f}, 33, 7),
+      block_case("twice_3x5x33", {.shape = {3, 5, 33}}, 3, 5, true),
+      // One kernel each way on Hopper, backward if norms are frozen.
+      block_case("frozen_2x5x7x64", {.shape = {2, 5, 7, 64}, .frozen = true}, 72, 40),
+      block_case("frozen_dropped_5x13x64", {.shape = {5, 13, 64}, .rate = 0.4f, .frozen = true}, 8, 136),
+      block_case("frozen_dropped_3x11x128", {.shape = {3, 11, 128}, .rate = 0.4f, .frozen = true}, 64, 72),
+      block_case("dropped_3x11x128", {.shape = {3, 11, 128}, .rate = 0.4f}, 64, 72),
+      block_case("twice_frozen_2x35x64", {.shape = {2, 35, 64}, .frozen = true}, 64, 64, true),
+      block_case("twice_frozen_3x5x128", {.shape = {3, 5, 128}, .frozen = true}, 16, 64, true),
       norm_case("evaluated_33x3x5",
                 {.shape = {33, 3, 5}, .rate = 0.5f, .eps = 1e-5f, .mode = Tape::Mode::evaluate}),
   };

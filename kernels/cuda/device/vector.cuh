@@ -68,6 +68,18 @@ __device__ __forceinline__ Floats<N> to_floats(const Pack<T, N>& pack) {
   return result;
 }
 
+/// Has the compiler forget what it has made of a pack so far: where that is used again much later, it would
+/// keep twice as many registers full of floats.
+template <int N>
+__device__ __forceinline__ void forget_floats(Pack<unsigned, N>& pack) {
+#ifdef __CUDACC__
+#pragma unroll
+  for (int i = 0; i < N; ++i) asm volatile("" : "+r"(pack[i]));
+#else
+  static_cast<void>(pack);
+#endif
+}
+
 /// Rounds N floats to storage type T.
 template <typename T, int N>
 __device__ __forceinline__ Pack<T, N> to_pack(const Floats<N>& values) {

@@ -92,6 +92,8 @@ __device__ __forceinline__ void show_products() {
 
 #else
 
+template <typename D>
+void pin(D&) {}
 template <typename... D>
 void fence_products(D&...) {
   fence_warpgroup(std::source_location::current());
