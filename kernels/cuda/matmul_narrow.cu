@@ -119,6 +119,8 @@ struct GatePacks {
   }
 };
 
+/// Gated apart: the gate's values take registers, so that fewer blocks share a multiprocessor.
+template <bool gated>
 __global__ void __launch_bounds__(kThreads) multiply_few_terms(MatMul args) {
   const int terms = static_cast<int>(args.k), columns = static_cast<int>(args.n);
   const int stride = columns + kRowPadding;
@@ -146,7 +148,8 @@ __global__ void __launch_bounds__(kThreads) multiply_few_terms(MatMul args) {
   bf16* const c = static_cast<bf16*>(args.c) + begin;
   for (int column = 0; column < columns; column += 32) {
     GatePacks gate;
-    if (args.gate) gate.load(static_cast<const bf16*>(args.gate) + begin + column, args.ldc, rows - row);
+    if constexpr (gated)
+      gate.load(static_cast<const bf16*>(args.gate) + begin + column, args.ldc, rows - row);
     FragmentD results[4];
 #pragma unroll
     for (int k = 0; k < 2; ++k)
@@ -161,8 +164,10 @@ __global__ void __launch_bounds__(kThreads) multiply_few_terms(MatMul args) {
         [&](int r, int at, Floats<8>& values) {
           if (row + r >= rows) return;
           bf16* const to = c + r * args.ldc + column + at;
-          if (args.accumulate) add_stored(values, to);
-          if (args.gate) gate.apply(r, values);
+          if constexpr (gated)
+            gate.apply(r, values);
+          else if (args.accumulate)
+            add_stored(values, to);
           store<8>(to, values);
         });
   }
@@ -208,7 +213,7 @@ void multiply_narrow(const MatMul& args, Queue& queue) {
                    .grid = {ceil_div(args.m, kRows)},
                    .block = {kThreads},
                    .shared_bytes = kNarrow * (args.n + kRowPadding) * static_cast<int64_t>(sizeof(bf16))},
-                  multiply_few_terms, args);
+                  args.gate ? multiply_few_terms<true> : multiply_few_terms<false>, args);
   if (args.n <= 8) return launch_few_columns<1>(args, queue);
   if (args.n <= 16) return launch_few_columns<2>(args, queue);
   if (args.n <= 24) return launch_few_columns<3>(args, queue);
