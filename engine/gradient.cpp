@@ -35,14 +35,20 @@ GradientTarget gradient_target(Device& device, const std::shared_ptr<Gradient>& 
   return {slot->value.raw(), true};
 }
 
-GatedTarget gated_gradient_target(Device& device, const std::shared_ptr<Gradient>& slot, const Shape& shape,
-                                  DType dtype) {
+ProductTarget product_target(Device& device, const std::shared_ptr<Gradient>& slot, const Shape& shape,
+                             DType dtype) {
+  ProductTarget target;
+  if (!slot) return target;
   // Where more flows in, who wished for the gate applies it to the sum.
-  const bool alone = slot && !slot->written && slot->pending == 1;
-  const GradientTarget target = gradient_target(device, slot, shape, dtype);
-  if (!alone || !slot->gate) return {target};
-  slot->gate->applied = true;
-  return {target, slot->gate->output.raw()};
+  if (slot->gate && !slot->written && slot->pending == 1) target.gate = slot->gate->output;
+  // Others hold what is there: the sum begins elsewhere.
+  if (slot->written && slot->lent && !slot->value.unique()) {
+    target.addend = std::exchange(slot->value, {});
+    slot->written = slot->lent = false;
+  }
+  static_cast<GradientTarget&>(target) = gradient_target(device, slot, shape, dtype);
+  if (target.gate.defined()) slot->gate->applied = true;
+  return target;
 }
 
 GradientTarget row_sum_target(Device& device, const std::shared_ptr<Gradient>& slot, int64_t channels) {

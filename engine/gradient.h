@@ -70,12 +70,13 @@ struct GradientTarget {
 GradientTarget gradient_target(Device& device, const std::shared_ptr<Gradient>& slot, const Shape& shape,
                                DType dtype = DType::f32);
 
-/// The same for who sets to zero what it writes where `gate`, unless that is null, is not positive.
-struct GatedTarget : GradientTarget {
-  const void* gate = nullptr;
+/// The same for a kernel that besides can add what lies elsewhere, and sets to zero what it writes where
+/// `gate` is not positive; both may be undefined.
+struct ProductTarget : GradientTarget {
+  Tensor addend{}, gate{};
 };
-GatedTarget gated_gradient_target(Device& device, const std::shared_ptr<Gradient>& slot, const Shape& shape,
-                                  DType dtype);
+ProductTarget product_target(Device& device, const std::shared_ptr<Gradient>& slot, const Shape& shape,
+                             DType dtype);
 
 /// Where the sum over rows of what is about to flow into `slot` goes, when that is wished for, is all that
 /// will flow in, and nothing beside this lane adds to the same.  Call it ahead of gradient_target() and

@@ -42,10 +42,11 @@ class Layer {
   /// dx (+)= dy W.
   void input_backward(Tape& tape, const Tensor& dy) const {
     if (!dx_ || tape.leave(dx_, dy, weight_)) return;
-    const GatedTarget dx = gated_gradient_target(tape.device(), dx_, x_shape_, dy.dtype());
+    const ProductTarget dx = product_target(tape.device(), dx_, x_shape_, dy.dtype());
     MatMul product = input_gradient(dy, weight_);
     product.c = dx.data;
-    product.gate = dx.gate;
+    product.addend = dx.addend.raw();
+    product.gate = dx.gate.raw();
     product.accumulate = dx.accumulate;
     tape.device().run(product);
   }

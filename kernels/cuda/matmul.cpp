@@ -52,7 +52,14 @@ void multiply_and_round(const MatMul& args, Queue& queue) {
 
 /// Whether a kernel of our own takes a product on this queue.
 bool is_ours(const MatMul& args, const Queue& queue) {
-  return !queue.options().cublas_only && (is_deep(args) || is_narrow(args));
+  return !queue.options().cublas_only &&
+         (is_deep(args) || is_narrow(args) || (queue.compute_capability() == 90 && is_of_rows(args)));
+}
+
+void multiply_by_ours(const MatMul& args, Queue& queue) {
+  if (is_deep(args)) return multiply_deep(args, queue);
+  if (is_narrow(args)) return multiply_narrow(args, queue);
+  multiply_rows(args, queue);
 }
 
 /// c, but for the gate.
@@ -75,7 +82,7 @@ std::string_view library_of(const MatMul& args, const Queue& queue) {
 void run(const MatMul& args, Queue& queue) {
   check_epilogue(args);
   if (args.m == 0) return;
-  if (is_ours(args, queue)) return is_deep(args) ? multiply_deep(args, queue) : multiply_narrow(args, queue);
+  if (is_ours(args, queue)) return multiply_by_ours(args, queue);
   if (args.n > 0) multiply_by_library(args, queue);
   if (args.gate) apply_gate(args, queue);
   if (args.a_sum) sum_terms(args, queue);

@@ -17,6 +17,9 @@ void multiply_deep(const MatMul&, Queue&);
 /// Whether multiply_narrow() takes a product.
 bool is_narrow(const MatMul&);
 void multiply_narrow(const MatMul&, Queue&);
+/// Whether multiply_rows(), which only compute capability 9.0 has, takes a product.
+bool is_of_rows(const MatMul&);
+void multiply_rows(const MatMul&, Queue&);
 }  // namespace scrawl::cuda
 
 namespace scrawl::simt {
@@ -27,5 +30,7 @@ bool is_narrow(const MatMul&);
 void multiply_narrow(const MatMul&, Queue&);
 bool is_deep(const MatMul&);
 void multiply_deep(const MatMul&, Queue&);
+bool is_of_rows(const MatMul&);
+void multiply_rows(const MatMul&, Queue&);
 void round_product(const float* from, const MatMul&, Queue&);
 }  // namespace scrawl::simt

@@ -1,8 +1,11 @@
 #pragma once
 // Products of bf16 whose rows of results a warpgroup holds whole, so that it may go on with them: c[m, n] =
 // a[m, k] · b[k, n] with n of 64 or 128.  A block's warpgroups take 64 rows each, and share b.  64 terms of
-// both factors are a stage, brought by the unit for copies of tiles; what lies beyond a matrix comes as
-// zeros. Cost: a is read once; b once for each block, from the second-level cache.
+// both factors are a stage, brought by the unit for copies of tiles; beyond a matrix they are zeros.
+// Cost: a is read once; b once for each block, from the second-level cache.  Blocks have one warpgroup where
+// rows are few, two where b would be read too often.
+// Limits: no more columns, since a warpgroup's registers hold no more.
+#include "kernels/cuda/device/elementwise.cuh"
 #include "kernels/cuda/device/stages.cuh"
 #include "kernels/cuda/device/wgmma.cuh"
 #include "kernels/matmul.h"
@@ -27,6 +30,15 @@ RowProduct row_product(const MatMul& args) {
           .terms = static_cast<int>(args.k)};
 }
 
+/// Whether a product's rows can be computed so, as far as that is not up to who goes on with them.
+inline bool fits_row_product(const MatMul& args) {
+  constexpr int64_t kMostValues = int64_t{1} << 31;  // that int can count
+  return args.dtype == DType::bf16 && args.c_dtype == DType::bf16 && !args.transpose_a && !args.a_sum &&
+         (args.n == 64 || args.n == 128) && args.ldc == args.n && args.m > 0 && args.k > 0 &&
+         args.m * args.n < kMostValues && args.lda % 8 == 0 && args.ldb % 8 == 0 &&
+         packable(8, {args.a, args.b, args.bias, args.addend, args.gate, args.c}) == 8;
+}
+
 /// A block's shared memory.
 template <int groups, int columns>
 struct alignas(1024) RowProductShared {
@@ -37,6 +49,25 @@ struct alignas(1024) RowProductShared {
   } stages[kStages];
   CopyBarrier arrived[kStages];
 };
+
+template <int groups, int columns>
+LaunchShape row_blocks(std::string_view name, const MatMul& args) {
+  return {.name = name,
+          .grid = {ceil_div(args.m, groups * kProductRows)},
+          .block = {groups * kWarpgroupThreads},
+          .shared_bytes = sizeof(RowProductShared<groups, columns>)};
+}
+
+/// Calls body<groups, columns>() for the blocks that fit a product.
+template <typename Body>
+void with_row_blocks(const MatMul& args, Body body) {
+  constexpr int64_t kMultiprocessors = 132;
+  const bool many = args.m >= 2 * kProductRows * kMultiprocessors;
+  if (args.n == 64)
+    many ? body.template operator()<2, 64>() : body.template operator()<1, 64>();
+  else
+    many ? body.template operator()<2, 128>() : body.template operator()<1, 128>();
+}
 
 /// A warpgroup's results, by tiles of 64 columns.
 template <int columns>

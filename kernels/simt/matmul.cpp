@@ -68,6 +68,7 @@ void run(const MatMul& args, Queue& queue) {
   if (args.m == 0) return;
   if (is_deep(args)) return multiply_deep(args, queue);
   if (is_narrow(args)) return multiply_narrow(args, queue);
+  if (queue.compute_capability() == 90 && is_of_rows(args)) return multiply_rows(args, queue);
   if (args.n > 0 && args.k == 0)
     set_to_bias(args, queue);
   else if (args.n > 0)

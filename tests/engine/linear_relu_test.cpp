@@ -43,12 +43,13 @@ class LinearReluTest : public ::testing::Test {
     EXPECT_EQ(gradient_of(weight_), (Values{30 * slope, -500 * slope}));
     EXPECT_EQ(gradient_of(bias_), (Values{10 * slope, 100 * slope}));
   }
-  int64_t passes() const {
+  int64_t calls_of(std::string_view kernel) const {
     int64_t calls = 0;
     for (const auto& [key, entry] : profiler_.entries())
-      if (key.kernel == "relu.backward") calls += entry.calls;
+      if (key.kernel == kernel) calls += entry.calls;
     return calls;
   }
+  int64_t passes() const { return calls_of("relu.backward"); }
 
   Device device_{{.threads = 1, .guard_memory = true}};
   Profiler profiler_;
@@ -121,6 +122,17 @@ TEST_F(LinearReluTest, LendsTheGatedGradientToTheAddend) {
     EXPECT_EQ(gradient_of(addend), (Values{10 * sum, 0.0f, 0.0f, 100 * sum}));
     EXPECT_EQ(passes(), 1);
   }
+}
+
+// As in feature augmentation: the weight's gradient still needs what the addend was lent.
+TEST_F(LinearReluTest, AnotherLayerAddsToTheLentGradientElsewhere) {
+  const Tensor f = leaf(device_, {2, 2}, {1.0f, 2.0f, 3.0f, -4.0f});
+  const Tensor square = leaf(device_, {2, 2}, {1.0f, 0.0f, 1.0f, 1.0f});
+  const Tensor y = ops::linear_add_relu(tape_, ops::linear(tape_, f, square, {}), square, {}, f);
+  EXPECT_EQ(y.to_host(), (Values{2.0f, 6.0f, 6.0f, 0.0f}));
+  backward({by_layer(y, 1.0f)});
+  EXPECT_EQ(gradient_of(f), (Values{10.0f + 210.0f, 100.0f + 100.0f, 10.0f + 10.0f, 0.0f}));
+  EXPECT_EQ(calls_of("cast"), 0);
 }
 
 TEST_F(LinearReluTest, AddsItsOwnInput) {

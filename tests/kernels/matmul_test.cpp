@@ -52,6 +52,15 @@ class Ones {
     device_.run(args);
     return loaded(device_, c);
   }
+  Values relu_of_layer() {
+    const Tensor c = with(0.0f);
+    MatMul args = product(c);
+    args.transpose_b = true;
+    args.ldb = k_;
+    args.relu = true;
+    device_.run(args);
+    return loaded(device_, c);
+  }
   Values gated(const Tensor& gate) {
     const Tensor c = with(0.0f);
     MatMul args = product(c);
@@ -101,6 +110,15 @@ TEST_P(MatMulEpilogue, ReluShowsNanAndStopsAtZero) {
     const Values c = ones.relu(ones.with(1.0f));
     EXPECT_TRUE(std::isnan(c[0]));
     EXPECT_NEAR(c[1], k - 1.0f, 1.0f);  // 1024 in bf16
+  });
+}
+
+TEST_P(MatMulEpilogue, ReluOfALayerShowsNan) {
+  for_each_product([&](Ones& ones) {
+    ones.spoil();
+    const Values c = ones.relu_of_layer();
+    EXPECT_TRUE(std::isnan(c[0]));
+    EXPECT_EQ(c[1], static_cast<float>(sizes().k));
   });
 }
 
@@ -158,11 +176,12 @@ std::string name_of_case(const ::testing::TestParamInfo<std::tuple<DeviceKind, S
   return fmt::format("{}_{}x{}x{}", name_of(kind), sizes.m, sizes.n, sizes.k);
 }
 
-// In whole packs and not; sums in one piece and in several; few terms.
+// In whole packs and not; sums in one piece and in several; few terms; whole rows of few blocks and of many.
 INSTANTIATE_TEST_SUITE_P(All, MatMulEpilogue,
                          ::testing::Combine(::testing::ValuesIn(devices_of_this_build()),
                                             ::testing::Values(Sizes{5, 7, 3}, Sizes{24, 16, 64},
-                                                              Sizes{3, 7, 1024}, Sizes{37, 64, 5})),
+                                                              Sizes{3, 7, 1024}, Sizes{37, 64, 5},
+                                                              Sizes{37, 128, 72}, Sizes{17000, 64, 8})),
                          name_of_case);
 
 }  // namespace
