@@ -190,7 +190,7 @@ bool fits_rows(const LinearNormBackward& args) {
 void run_by_rows(const LinearNormForward& args, Queue& queue) {
   const ForwardArguments arguments{row_product<Major::k>(args.linear),
                                    static_cast<const bf16*>(args.linear.bias), args.norm};
-  with_row_blocks(args.linear, [&]<int groups, int channels> {
+  with_row_blocks(args.linear, queue, [&]<int groups, int channels> {
     launch(queue, row_blocks<groups, channels>(args.name, args.linear), normalise_product<groups, channels>,
            arguments);
   });
@@ -202,7 +202,7 @@ void run_by_rows(const LinearNormBackward& args, Queue& queue) {
   const BackwardArguments arguments{row_product<Major::mn>(product),
                                     static_cast<const bf16*>(product.accumulate ? product.c : product.addend),
                                     args.norm};
-  with_row_blocks(product, [&]<int groups, int channels> {
+  with_row_blocks(product, queue, [&]<int groups, int channels> {
     launch(queue, row_blocks<groups, channels>(args.name, product), differentiate_product<groups, channels>,
            arguments);
   });

@@ -66,7 +66,7 @@ void multiply_rows(const MatMul& args, Queue& queue) {
                              .rows = static_cast<int>(args.m)};
   const auto start = [&]<Major of_b>() {
     const RowProduct product = row_product<of_b>(args);
-    with_row_blocks(args, [&]<int groups, int columns> {
+    with_row_blocks(args, queue, [&]<int groups, int columns> {
       launch(queue, row_blocks<groups, columns>(args.name, args), multiply_rows_of<of_b, groups, columns>,
              product, epilogue);
     });

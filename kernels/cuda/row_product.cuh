@@ -58,11 +58,10 @@ LaunchShape row_blocks(std::string_view name, const MatMul& args) {
           .shared_bytes = sizeof(RowProductShared<groups, columns>)};
 }
 
-/// Calls body<groups, columns>() for the blocks that fit a product.
+/// Calls body<groups, columns>() for the blocks that fit a product.  Results do not depend on it.
 template <typename Body>
-void with_row_blocks(const MatMul& args, Body body) {
-  constexpr int64_t kMultiprocessors = 132;
-  const bool many = args.m >= 2 * kProductRows * kMultiprocessors;
+void with_row_blocks(const MatMul& args, const Queue& queue, Body body) {
+  const bool many = args.m >= int64_t{2} * kProductRows * queue.multiprocessors();
   if (args.n == 64)
     many ? body.template operator()<2, 64>() : body.template operator()<1, 64>();
   else
