@@ -20,6 +20,65 @@ MatMul onto(const Tensor& gradient, const LeftProduct& left, const Shape& shape,
   return product;
 }
 
+/// What goes back through a residual sum and its norm.
+struct Sum {
+  Tensor sum, gamma, beta, mean, rstd;
+  int64_t images, rows;
+  DropPath drop_path;
+  std::shared_ptr<Gradient> to_x, to_branch;
+  std::shared_ptr<Recomputation> recomputation;  // of what the norm yields
+  std::shared_ptr<LeftProduct> left;
+
+  void backward(Device& device, const Tensor& dsum, const Tensor& dy) const {
+    // The sum's gradient is x's, and the branch's as well unless that is scaled: both then share one memory.
+    const bool scaled = drop_path.rate > 0.0f;
+    const bool last = dsum.defined() && dsum.unique();  // nobody else looks at it: write over it
+    const auto like_sum = [&] { return Tensor(device, sum.shape(), sum.dtype()); };
+    Tensor ds, dbranch, dnormed;
+    if (to_x || (to_branch && !scaled)) ds = last ? dsum : like_sum();
+    if (to_branch && scaled) dbranch = like_sum();
+    const LeftProduct product = std::exchange(*left, {});
+    const bool has_product = product.dy.defined();
+    LinearNormBackward args;
+    if (has_product)
+      args.product = onto(dy, product, sum.shape(), dnormed);
+    else
+      dnormed = dy;
+    args.norm = kernel(device, dnormed.defined());
+    const Tensor again = recomputation->wanted_like(sum);
+    args.norm.dsum = dsum.raw();
+    args.norm.dy = dnormed.raw();
+    args.norm.y = again.raw();
+    args.norm.dx = ds.raw();
+    args.norm.dbranch = dbranch.raw();
+    has_product ? device.run(args) : device.run(args.norm);
+    recomputation->arrive(again);
+    pass_gradient(device, to_x, ds);
+    pass_gradient(device, to_branch, scaled ? dbranch : ds);
+  }
+
+ private:
+  /// What does not depend on where gradients lie, and those of gamma and beta, if they are to be had.
+  ResidualNormBackward kernel(Device& device, bool learns) const {
+    ResidualNormBackward args{.dtype = sum.dtype(),
+                              .sum = sum.raw(),
+                              .gamma = gamma.data<float>(),
+                              .beta = beta.data<float>(),
+                              .mean = mean.data<float>(),
+                              .rstd = rstd.data<float>(),
+                              .images = images,
+                              .rows = rows,
+                              .channels = static_cast<int>(sum.dim(-1)),
+                              .drop_path = drop_path};
+    if (!learns) return args;
+    const auto to_gamma = gradient_target(device, gamma.gradient(), gamma.shape());
+    args.dgamma = to_gamma.f32();
+    args.dbeta = gradient_target(device, beta.gradient(), beta.shape()).f32();
+    args.accumulate_parameters = to_gamma.accumulate;
+    return args;
+  }
+};
+
 }  // namespace
 
 NormedSum residual_norm(Tape& tape, const Tensor& x, const Branch& branch, float drop_rate,
@@ -65,50 +124,11 @@ NormedSum residual_norm(Tape& tape, const Tensor& x, const Branch& branch, float
 
   const auto recomputation = std::make_shared<Recomputation>();
   const auto left = std::make_shared<LeftProduct>();
+  const Sum back{
+      sum.slice(0, sum.shape()), gamma,         beta, mean, rstd, images, rows, drop_path, x.gradient(),
+      added.gradient(),          recomputation, left};
   tape.record(sum, y, {&x, &added, &gamma, &beta},
-              [=, &device, s = sum.slice(0, sum.shape()), to_x = x.gradient(), to_branch = added.gradient()](
-                  const Tensor& dsum, const Tensor& dy) {
-                // The sum's gradient is x's, and the branch's as well unless that is scaled: both then share
-                // one memory.
-                const bool scaled = drop_path.rate > 0.0f;
-                const bool last = dsum.defined() && dsum.unique();  // nobody else looks at it: write over it
-                Tensor ds, dbranch, dnormed;
-                if (to_x || (to_branch && !scaled)) ds = last ? dsum : Tensor(device, s.shape(), s.dtype());
-                if (to_branch && scaled) dbranch = Tensor(device, s.shape(), s.dtype());
-                LinearNormBackward args{.product = {},
-                                        .norm = {.dtype = s.dtype(),
-                                                 .sum = s.raw(),
-                                                 .gamma = gamma.data<float>(),
-                                                 .beta = beta.data<float>(),
-                                                 .mean = mean.data<float>(),
-                                                 .rstd = rstd.data<float>(),
-                                                 .images = images,
-                                                 .rows = rows,
-                                                 .channels = static_cast<int>(channels[0]),
-                                                 .drop_path = drop_path}};
-                const LeftProduct product = std::exchange(*left, {});
-                const bool has_product = product.dy.defined();
-                if (has_product)
-                  args.product = onto(dy, product, s.shape(), dnormed);
-                else
-                  dnormed = dy;
-                if (dnormed.defined()) {
-                  const auto to_gamma = gradient_target(device, gamma.gradient(), channels);
-                  args.norm.dgamma = to_gamma.f32();
-                  args.norm.dbeta = gradient_target(device, beta.gradient(), channels).f32();
-                  args.norm.accumulate_parameters = to_gamma.accumulate;
-                }
-                const Tensor again = recomputation->wanted_like(s);
-                args.norm.dsum = dsum.raw();
-                args.norm.dy = dnormed.raw();
-                args.norm.y = again.raw();
-                args.norm.dx = ds.raw();
-                args.norm.dbranch = dbranch.raw();
-                has_product ? device.run(args) : device.run(args.norm);
-                recomputation->arrive(again);
-                pass_gradient(device, to_x, ds);
-                pass_gradient(device, to_branch, scaled ? dbranch : ds);
-              });
+              [back, &device](const Tensor& dsum, const Tensor& dy) { back.backward(device, dsum, dy); });
   if (y.gradient()) {
     y.set_recomputation(recomputation);
     y.gradient()->left = left;
