@@ -48,7 +48,7 @@ check() {
 
 # --- checks -----------------------------------------------------------------------------------------------
 
-# table FILTER: cases of the table of operations; a case that is skipped has not been verified
+# table FILTER: cases of the table of operations, or other tests; one that is skipped has not been verified
 table() {
   local log
   log=$("$tests" --gtest_brief=1 --gtest_filter="$1" 2>&1)
@@ -108,7 +108,8 @@ sanitized='*_33x3*:*_2x7x5x3*:*_3x13x9x*:*_13x9*:*_7x5_to_*:*_embed_3x3_stride_2
 sanitized+=':*_35_queries_*:*_132_queries_*:*_1025_keys*:*_dropped_33x3x5*:*_local_2_classes*:*_partly_filled*'
 sanitized+=':*confusion_1025_*:*adamw_groups*:*matmul_bias*:*matmul_sum_beside*:*cast_*33*:*weighted_sum_of_3*'
 sanitized+=':*predicted_tags_last_pixel*:*matmul_weight_gradient*:*matmul_few_*:*_5x35x64:*_2x19x21x40:*_70_queries_*'
-sanitized+=':*decoder_premultiply_*odd*:*decoder_weights_backward_*odd*:*relu_33:*column_sum_*x33:*bank_many_images'
+sanitized+=':*decoder_premultiply_*odd*:*decoder_weights_backward_*odd*:*relu_33x3*:*column_sum_*x33:*bank_many_images'
+sanitized+=':*matmul_*_rows_*:*block_frozen_dropped_*:*block_twice_frozen_*'
 
 sanitize() {
   command -v compute-sanitizer || { echo "there is no compute-sanitizer" && return 1; }
@@ -142,6 +143,7 @@ if [[ $device == cuda ]] && grep -q '^no cuda device' "$out/program_starts.log";
   row "GPU" FAIL "$(grep '^no cuda device' "$out/program_starts.log")" 0
 else
   check "operations" 150 table "$suite*"
+  check "single kernels" 60 table "All/*Kernel.*:All/*Batch.*:All/MatMulEpilogue.*"
   [[ $device == cuda ]] && check "operations by cuDNN" 60 table "Cudnn*"
   [[ $device == cuda ]] && check "products by cuBLASLt" 30 table "Cublas*"
   check "recorded runs, fp32" 60 replays
