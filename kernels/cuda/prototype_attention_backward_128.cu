@@ -1,0 +1,311 @@
+// Prototype attention backward in bf16 for rows of 128 values, probabilities recomputed.  As forward, it
+// should keep memory busy: blocks stay for several chunks of 64 queries of an image, and all of them run at
+// once, two a multiprocessor.  A block holds up to 64 keys K in shared memory (see prototype_tiles.cuh); two
+// chunks of q and of dA, the left half of dy, are there or on their way.  Of a chunk:
+//   1. A warp takes 8 queries: Sᵀ = K qᵀ and dPᵀ = K dAᵀ, P = exp(S − log Σ exp), and with the means of dP
+//      under P, dS = P (dP − mean).  Pᵀ and dSᵀ go to shared memory.
+//   2. A warp takes 16 columns of dK += dSᵀ q + Pᵀ dA, which stay in registers for all chunks,
+//   3. and 16 queries × 64 columns of dq = dS K + the right half of dy, which came to registers meanwhile.
+// Blocks leave partial sums of dp, which the caller adds in order.
+// More keys than 64: as attention_mma_backward.cuh, by the same blocks; only the device knows their number.
+// Cost: 5 products; q, dy are read and dq is written once.  Limits: rows are aligned to 16 bytes.
+#include "kernels/cuda/attention_mma_backward.cuh"
+#include "kernels/cuda/device/elementwise.cuh"
+#include "kernels/cuda/prototype_attention_128.cuh"
+#include "kernels/cuda/prototype_tiles.cuh"
+
+namespace scrawl::SCRAWL_GPU {
+
+namespace {
+
+constexpr int kSize = kPrototypeSize, kQueries = 64, kWarps = kAttentionThreads / kWarpSize;
+constexpr int kScoreStride = kQueries + kRowPadding;
+static_assert(kWarps == kQueries / 8 && kWarps == kSize / 16);
+
+struct FewShared {
+  bf16 k[kFewKeys * kKeyStride];
+  bf16 q[2][kQueries * kSize], da[2][kQueries * kSize];
+  bf16 p[kFewKeys * kScoreStride], ds[kFewKeys * kScoreStride];  // transposed: a row for each key
+  float log_sum_exp[2][kQueries];
+};
+
+/// An image's rows in memory.  Addresses are made where they are needed: registers are full of sums.
+struct ImageRows {
+  const PrototypeAttentionBackward& args;
+  int64_t first;
+
+  __device__ const bf16* q(int row) const { return of_map(args.y, row) + kSize; }
+  __device__ const bf16* da(int row) const { return of_map(args.dy, row); }
+  __device__ const bf16* more(int row) const { return of_map(args.dy, row) + kSize; }
+  __device__ bf16* dq(int row) const { return static_cast<bf16*>(args.dq) + (first + row) * kSize; }
+  __device__ const float* log_sum_exp(int row) const { return args.log_sum_exp + first + row; }
+
+ private:
+  __device__ const bf16* of_map(const void* map, int row) const {
+    return static_cast<const bf16*>(map) + (first + row) * (2 * kSize);
+  }
+};
+
+/// Where a chunk holds a row's 16 bytes from `column` on: neither rows by twos (steps' operands) nor columns
+/// by eight rows (ldmatrix) meet bank conflicts.
+__device__ __forceinline__ int chunk_offset(int row, int column) {
+  return row * kSize + (column / 8 ^ (row % 2 * 4 + row / 2 % 4)) * 8;
+}
+
+/// Starts copies of the chunk of queries [first, end); what does not exist becomes zeros.
+__device__ __forceinline__ void start_chunk(FewShared& memory, int buffer, const ImageRows& rows, int first,
+                                            int end) {
+  constexpr int kPacks = kSize / 8, kRowStep = kAttentionThreads / kPacks;
+  const int row = threadIdx.x / kPacks, column = threadIdx.x % kPacks * 8;
+  const bf16 *q = rows.q(first + row) + column, *da = rows.da(first + row) + column;
+  const int to = chunk_offset(row, column);
+#pragma unroll
+  for (int i = 0; i < kQueries; i += kRowStep) {
+    const bool exists = first + row + i < end;
+    copy_async<16>(memory.q[buffer] + to + i * kSize, q + i * 2 * kSize, exists);
+    copy_async<16>(memory.da[buffer] + to + i * kSize, da + i * 2 * kSize, exists);
+  }
+  if (const int i = threadIdx.x; i < kQueries)
+    copy_async<4>(memory.log_sum_exp[buffer] + i, rows.log_sum_exp(first + i), first + i < end);
+}
+
+/// The right half of dy where a warp's tile of dq is: 16 queries, `count` of which exist, and 64 columns.
+struct QueryGradients {
+  RowPacks blocks[2];
+
+  __device__ __forceinline__ void load(const bf16* dy, int count) {
+#pragma unroll
+    for (int half = 0; half < 2; ++half)
+#pragma unroll
+      for (int b = 0; b < 2; ++b) blocks[b].packs[half] = load_row_pack(dy + 32 * b, 2 * kSize, half, count);
+  }
+};
+
+/// A lane's 16 bytes of 32 columns of 8 rows of a chunk: right operands of two steps.
+__device__ __forceinline__ FragmentPairB load_rows(const bf16* chunk, int row, int column) {
+  const auto words = load_pack<4>(reinterpret_cast<const unsigned*>(
+      chunk + chunk_offset(row + lane_index() / 4, column + lane_index() % 4 * 8)));
+  return as_pair(words.values);
+}
+
+/// Right operand of 16 rows and 16 columns of a chunk.
+__device__ __forceinline__ FragmentPairB load_columns(const bf16* chunk, int row, int column) {
+  uint32_t words[4];
+  load_matrices<4, true>(words,
+                         chunk + chunk_offset(row + lane_index() % 16, column + lane_index() / 16 * 8));
+  return as_pair(words);
+}
+
+/// Sums over the lanes of each column of a result.
+__device__ __forceinline__ void add_over_rows(Floats<4>& sums) {
+#pragma unroll
+  for (int offset = 4; offset < kWarpSize; offset *= 2)
+#pragma unroll
+    for (int i = 0; i < 4; ++i) sums[i] += __shfl_xor_sync(kFullWarp, sums[i], offset);
+}
+
+/// Scores of `keys` keys become probabilities, gradients of probabilities those of scores.
+template <int tiles>
+__device__ __forceinline__ void find_score_gradients(FragmentD (&p)[tiles], FragmentD (&ds)[tiles],
+                                                     const Pack<float, 2>& log_sum_exp, int keys) {
+  Floats<4> sums{};  // Σ p of the lane's two queries, Σ p · dp
+#pragma unroll
+  for (int j = 0; j < tiles; ++j)
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      const float shift = log_sum_exp[i % 2] * kLog2E;
+      float& value = p[j].values[i];
+      value = 16 * j + FragmentD::row(i) < keys ? fast_exp2(value * kLog2E - shift) : 0.0f;
+      sums[i % 2] += value;
+      sums[2 + i % 2] += value * ds[j].values[i];
+    }
+  add_over_rows(sums);
+  // Dividing by Σ p makes up for what log Σ exp of large scores lacks in digits.
+  float means[2];
+#pragma unroll
+  for (int i = 0; i < 2; ++i) means[i] = sums[i] == 0.0f ? 0.0f : sums[2 + i] / sums[i];
+#pragma unroll
+  for (int j = 0; j < tiles; ++j)
+#pragma unroll
+    for (int i = 0; i < 4; ++i) ds[j].values[i] = p[j].values[i] * (ds[j].values[i] - means[i % 2]);
+}
+
+/// Step 1 for the 8 queries from `row` on.
+template <int tiles>
+__device__ __forceinline__ void find_scores(FewShared& memory, int buffer, int row, int keys) {
+  FragmentD p[tiles], ds[tiles];
+#pragma unroll
+  for (int column = 0; column < kSize; column += 32) {
+    const FragmentPairB q = load_rows(memory.q[buffer], row, column);
+    const FragmentPairB da = load_rows(memory.da[buffer], row, column);
+#pragma unroll
+    for (int step = 0; step < 2; ++step)
+#pragma unroll
+      for (int j = 0; j < tiles; ++j) {
+        const FragmentA k = load_a(memory.k + 16 * j * kKeyStride + column + 16 * step, kKeyStride);
+        mma(p[j], k, q.b[step]);
+        mma(ds[j], k, da.b[step]);
+      }
+  }
+  const int query = row + lane_index() % 4 * 2;
+  find_score_gradients(p, ds, load_pack<2>(memory.log_sum_exp[buffer] + query), keys);
+#pragma unroll
+  for (int j = 0; j < 2 * tiles; ++j) {
+    const int at = (8 * j + lane_index() / 4) * kScoreStride + query, i = j % 2 * 2;
+    const auto pack = [=](const FragmentD& d) { return pack_bf16(d.values[i], d.values[i + 1]); };
+    *reinterpret_cast<unsigned*>(memory.p + at) = pack(p[j / 2]);
+    *reinterpret_cast<unsigned*>(memory.ds + at) = pack(ds[j / 2]);
+  }
+}
+
+/// Step 2: what a chunk adds to 16 columns of dK.
+template <int tiles>
+__device__ __forceinline__ void add_key_gradients(FragmentD (&dk)[tiles][2], const FewShared& memory,
+                                                  int buffer, int column) {
+#pragma unroll
+  for (int row = 0; row < kQueries; row += 16) {
+    const FragmentPairB q = load_columns(memory.q[buffer], row, column);
+    const FragmentPairB da = load_columns(memory.da[buffer], row, column);
+#pragma unroll
+    for (int j = 0; j < tiles; ++j) {
+      const int at = 16 * j * kScoreStride + row;
+      const FragmentA ds = load_a(memory.ds + at, kScoreStride), p = load_a(memory.p + at, kScoreStride);
+#pragma unroll
+      for (int i = 0; i < 2; ++i) mma(dk[j][i], ds, q.b[i]);
+#pragma unroll
+      for (int i = 0; i < 2; ++i) mma(dk[j][i], p, da.b[i]);
+    }
+  }
+}
+
+/// Step 3 for the 16 queries from `row` on, of which the first `count` exist, and 64 columns.
+template <int tiles>
+__device__ __forceinline__ void store_query_gradients(const FewShared& memory, const QueryGradients& more,
+                                                      int row, int column, bf16* dq, int count,
+                                                      bool accumulate) {
+  FragmentA ds[tiles];
+#pragma unroll
+  for (int j = 0; j < tiles; ++j)
+    ds[j] = load_a_transposed(memory.ds + 16 * j * kScoreStride + row, kScoreStride);
+  FragmentD d[2][4];
+#pragma unroll
+  for (int b = 0; b < 2; ++b) {
+#pragma unroll
+    for (int half = 0; half < 2; ++half) take_row_pack(d[b], half, more.blocks[b].packs[half]);
+#pragma unroll
+    for (int j = 0; j < tiles; ++j)
+      add_weighted_keys(d[b], ds[j], memory.k + 16 * j * kKeyStride + column + 32 * b);
+  }
+#pragma unroll
+  for (int half = 0; half < 2; ++half)
+#pragma unroll
+    for (int b = 0; b < 2; ++b) {
+      if (accumulate) add_row_pack(d[b], half, load_row_pack(dq + 32 * b, kSize, half, count));
+      store_row_pack(dq + 32 * b, kSize, half, count, result_pack(d[b], half));
+    }
+}
+
+/// The chunks of queries [begin, end), two of which have been started, and so has `more` of the first.
+template <int tiles>
+__device__ __forceinline__ void add_chunks(FragmentD (&dk)[tiles][2], FewShared& memory,
+                                           const ImageRows& rows, int keys, int begin, int end,
+                                           QueryGradients& more) {
+  const int row = warp_index() % 4 * 16, column = warp_index() / 4 * 64;
+  int buffer = 0;
+#pragma unroll 1
+  for (int first = begin; first < end; first += kQueries, buffer ^= 1) {
+    find_scores<tiles>(memory, buffer, 8 * warp_index(), keys);
+    __syncthreads();
+    add_key_gradients(dk, memory, buffer, 16 * warp_index());
+    const int query = first + row, next = query + kQueries;
+    store_query_gradients<tiles>(memory, more, row, column, rows.dq(query) + column, end - query,
+                                 rows.args.accumulate_dq);
+    more.load(rows.more(next) + column, end - next);
+    wait_copies();
+    __syncthreads();  // the next chunk is there, and this one's place is free
+    if (first + 2 * kQueries < end) start_chunk(memory, buffer, rows, first + 2 * kQueries, end);
+    commit_copies();
+  }
+  wait_copies();
+}
+
+/// Stores the warp's 16 columns of dK, to the rows of the listed keys.
+template <int tiles>
+__device__ __forceinline__ void store_key_gradients(const FragmentD (&dk)[tiles][2], const int* list,
+                                                    int keys, float* partial) {
+  partial += 16 * warp_index() + lane_index() % 4 * 2;
+#pragma unroll
+  for (int j = 0; j < 2 * tiles; ++j) {
+    const int key = 8 * j + lane_index() / 4;
+    if (key >= keys) continue;
+    float* const target = partial + int64_t{list[key]} * kSize;
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+      const float* const pair = dk[j / 2][i].values + j % 2 * 2;
+      store<2>(target + 8 * i, Floats<2>{pair[0], pair[1]});
+    }
+  }
+}
+
+/// Shared memory of a block, behind the list of keys.
+union BlockShared {
+  FewShared few;
+  BackwardShared<kSize, true> many;
+};
+
+/// Blocks of the grid are images × parts of their queries.
+__global__ void __launch_bounds__(kAttentionThreads, 2)
+    attend_backward_128(const __grid_constant__ PrototypeBackwardSource<bf16> source,
+                        const __grid_constant__ BackwardPlan plan, int list_entries) {
+  int* const list = dynamic_shared<int>();
+  auto& memory = *reinterpret_cast<BlockShared*>(list + list_entries);
+  const PrototypeAttentionShape& shape = source.args.shape;
+  const int part = blockIdx.x % plan.parts.count, image = blockIdx.x / plan.parts.count;
+  const int begin = part * plan.parts.queries, end = min(begin + plan.parts.queries, shape.positions);
+  const ImageRows rows{source.args, int64_t{image} * shape.positions};
+#pragma unroll
+  for (int i = 0; i < 2; ++i) {
+    start_chunk(memory.few, i, rows, begin + i * kQueries, end);
+    commit_copies();
+  }
+  const int query = begin + warp_index() % 4 * 16, column = warp_index() / 4 * 64;
+  QueryGradients more;
+  more.load(rows.more(query) + column, end - query);
+  const int keys = list_keys(source.args, image, list);
+  if (keys > kFewKeys) {
+    wait_copies();
+    __syncthreads();  // memory gets another use
+    return attend_backward_block<kSize>(source, plan, memory.many, list);
+  }
+  with_padded_keys(keys, [&](auto padded) {
+    constexpr int kTiles = padded.value / 16;
+    gather_keys<padded.value, kAttentionThreads>(memory.few.k, prototypes_of<bf16>(source.args, image), list,
+                                                 keys);
+    wait_copies<1>();
+    __syncthreads();
+    FragmentD dk[kTiles][2];
+    add_chunks<kTiles>(dk, memory.few, rows, keys, begin, end, more);
+    store_key_gradients(dk, list, keys, source.key_targets(image, part).dk_partial);
+  });
+}
+
+}  // namespace
+
+bool attend_prototypes_backward_128(const PrototypeBackwardSource<bf16>& source, const QueryParts& parts,
+                                    Queue& queue) {
+  const PrototypeAttentionBackward& args = source.args;
+  const int list_entries = (args.shape.prototypes() + 3) / 4 * 4;
+  const int64_t shared_bytes = 4 * list_entries + sizeof(BlockShared);
+  if (args.dtype != DType::bf16 || args.shape.size != kSize ||
+      packable(16, {args.p, args.y, args.dy, args.dq}) != 16 || shared_bytes > shared_memory_limit(queue))
+    return false;
+  launch(queue,
+         {.name = args.name,
+          .grid = {args.shape.images * parts.count},
+          .block = {kAttentionThreads},
+          .shared_bytes = shared_bytes},
+         attend_backward_128, source, BackwardPlan{parts, 1}, list_entries);
+  return true;
+}
+
+}  // namespace scrawl::SCRAWL_GPU

@@ -1,0 +1,113 @@
+#pragma once
+// Rows of 128 values as operands of the prototype attention kernels for few keys.  A lane of four that share
+// a row of a fragment moves 16 neighbouring bytes of every 64; taken word by word as operands, and as
+// results, they are a permutation of columns: of the 16 pairs of 32 columns, pair 4 a + b stands in place 4 b
+// + a
+// ("swapped").  Keys lie in shared memory swapped, once for both products, so that neither queries nor
+// results need shuffles.
+#include "kernels/cuda/attention_head.cuh"
+#include "kernels/cuda/device/fragments.cuh"
+
+namespace scrawl::SCRAWL_GPU {
+
+inline constexpr int kPrototypeSize = 128;
+inline constexpr int kKeyStride = kPrototypeSize + kRowPadding;
+inline constexpr int kFewKeys = 64;  // whose scores of a warp's queries fit into registers
+
+/// Calls body(std::integral_constant<int, padded>) with room for up to kFewKeys keys.
+template <typename Body>
+__device__ __forceinline__ void with_padded_keys(int keys, Body body) {
+  if (keys <= 16) return body(std::integral_constant<int, 16>{});
+  if (keys <= 32) return body(std::integral_constant<int, 32>{});
+  body(std::integral_constant<int, kFewKeys>{});
+}
+
+/// Copies the listed keys to shared memory, swapped; those from `keys` on become zeros.  All threads of the
+/// block call it.
+template <int padded, int threads>
+__device__ __forceinline__ void gather_keys(bf16* tile, const bf16* prototypes, const int* list, int keys) {
+  constexpr int kPacks = kPrototypeSize / 8, kRowStep = threads / kPacks, kRows = padded / kRowStep;
+  const int pack = threadIdx.x % kPacks, first = threadIdx.x / kPacks;
+  Pack<unsigned, 4> words[kRows];
+#pragma unroll
+  for (int i = 0; i < kRows; ++i) {
+    const int row = first + i * kRowStep;
+    words[i] = {};
+    if (row < keys)
+      words[i] = load_pack<4>(
+          reinterpret_cast<const unsigned*>(prototypes + int64_t{list[row]} * kPrototypeSize + 8 * pack));
+  }
+  unsigned* const target = reinterpret_cast<unsigned*>(tile + first * kKeyStride) + pack / 4 * 16 + pack % 4;
+#pragma unroll
+  for (int i = 0; i < kRows; ++i)
+#pragma unroll
+    for (int j = 0; j < 4; ++j) target[i * kRowStep * kKeyStride / 2 + 4 * j] = words[i][j];
+}
+
+/// Right operands of the two steps of 32 columns, for 8 keys.
+__device__ __forceinline__ FragmentPairB load_key_steps(const bf16* keys) {
+  uint32_t words[4];
+  load_matrices<4>(words, keys + lane_index() % 8 * kKeyStride + lane_index() / 8 * 8);
+  return as_pair(words);
+}
+
+/// What a lane has of 32 columns of a warp's 16 rows: 16 bytes of row lane / 4 and of 8 below.
+struct RowPacks {
+  Pack<unsigned, 4> packs[2];
+
+  /// The left operand of step 0 or 1.
+  __device__ __forceinline__ FragmentA operand(int step) const {
+    return {{packs[0][2 * step], packs[1][2 * step], packs[0][2 * step + 1], packs[1][2 * step + 1]}};
+  }
+};
+
+/// The lane's 16 bytes of rows lane / 4 (half 0) and 8 below, in memory; of those from `rows` on, zeros.
+__device__ __forceinline__ Pack<unsigned, 4> load_row_pack(const bf16* source, int stride, int half,
+                                                           int rows) {
+  const int row = lane_index() / 4 + 8 * half;
+  if (row >= rows) return {};
+  return load_pack<4>(
+      reinterpret_cast<const unsigned*>(source + int64_t{row} * stride + lane_index() % 4 * 8));
+}
+__device__ __forceinline__ void store_row_pack(bf16* target, int stride, int half, int rows,
+                                               const Pack<unsigned, 4>& words) {
+  const int row = lane_index() / 4 + 8 * half;
+  if (row >= rows) return;
+  store_pack<4>(reinterpret_cast<unsigned*>(target + int64_t{row} * stride + lane_index() % 4 * 8), words);
+}
+
+/// What a lane has of swapped results of 32 columns.
+__device__ __forceinline__ Pack<unsigned, 4> result_pack(const FragmentD* d, int half) {
+  Pack<unsigned, 4> words;
+#pragma unroll
+  for (int i = 0; i < 4; ++i) words[i] = pack_bf16(d[i].values[2 * half], d[i].values[2 * half + 1]);
+  return words;
+}
+
+/// Results of 32 columns become what a lane has of stored ones, or that is added to them.
+__device__ __forceinline__ void take_row_pack(FragmentD* d, int half, const Pack<unsigned, 4>& words) {
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    d[i].values[2 * half] = low_bf16(words[i]);
+    d[i].values[2 * half + 1] = high_bf16(words[i]);
+  }
+}
+__device__ __forceinline__ void add_row_pack(FragmentD* d, int half, const Pack<unsigned, 4>& words) {
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    d[i].values[2 * half] += low_bf16(words[i]);
+    d[i].values[2 * half + 1] += high_bf16(words[i]);
+  }
+}
+
+/// d[4] += weights · keys, 32 columns of 16 keys.
+__device__ __forceinline__ void add_weighted_keys(FragmentD* d, const FragmentA& weights, const bf16* keys) {
+#pragma unroll
+  for (int i = 0; i < 2; ++i) {
+    const FragmentPairB pair = load_pair(keys + 16 * i, kKeyStride);
+    mma(d[2 * i], weights, pair.b[0]);
+    mma(d[2 * i + 1], weights, pair.b[1]);
+  }
+}
+
+}  // namespace scrawl::SCRAWL_GPU
