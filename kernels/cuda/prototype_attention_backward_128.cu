@@ -32,24 +32,30 @@ struct FewShared {
 /// An image's rows in memory.  Addresses are made where they are needed: registers are full of sums.
 struct ImageRows {
   const PrototypeAttentionBackward& args;
-  int64_t first;
+  int image;
 
   __device__ const bf16* q(int row) const { return of_map(args.y, row) + kSize; }
   __device__ const bf16* da(int row) const { return of_map(args.dy, row); }
   __device__ const bf16* more(int row) const { return of_map(args.dy, row) + kSize; }
-  __device__ bf16* dq(int row) const { return static_cast<bf16*>(args.dq) + (first + row) * kSize; }
-  __device__ const float* log_sum_exp(int row) const { return args.log_sum_exp + first + row; }
+  __device__ bf16* dq(int row) const { return static_cast<bf16*>(args.dq) + place(row) * kSize; }
+  __device__ const float* log_sum_exp(int row) const { return args.log_sum_exp + place(row); }
 
  private:
+  __device__ int64_t place(int row) const { return int64_t{image} * args.shape.positions + row; }
   __device__ const bf16* of_map(const void* map, int row) const {
-    return static_cast<const bf16*>(map) + (first + row) * (2 * kSize);
+    return static_cast<const bf16*>(map) + place(row) * (2 * kSize);
   }
 };
 
-/// Where a chunk holds a row's 16 bytes from `column` on: neither rows by twos (steps' operands) nor columns
-/// by eight rows (ldmatrix) meet bank conflicts.
-__device__ __forceinline__ int chunk_offset(int row, int column) {
-  return row * kSize + (column / 8 ^ (row % 2 * 4 + row / 2 % 4)) * 8;
+/// Where a chunk holds a row's 16 bytes from `column` on: neither 8 rows of them (ldmatrix) nor 64 bytes of
+/// two rows (steps' operands) meet bank conflicts.
+__device__ __forceinline__ unsigned chunk_offset(unsigned row, unsigned column) {
+  return row * kSize ^ column ^ (row % 2 * 4 + row / 2 % 4) * 8;
+}
+/// The same of a lane's row and column of a block that begins at multiples of 8 rows and 16 columns.
+__device__ __forceinline__ unsigned block_offset(unsigned row, unsigned column, unsigned lane_row,
+                                                 unsigned lane_column) {
+  return row * kSize + column / 64 * 64 + (chunk_offset(lane_row, lane_column) ^ column % 64);
 }
 
 /// Starts copies of the chunk of queries [first, end); what does not exist becomes zeros.
@@ -58,7 +64,7 @@ __device__ __forceinline__ void start_chunk(FewShared& memory, int buffer, const
   constexpr int kPacks = kSize / 8, kRowStep = kAttentionThreads / kPacks;
   const int row = threadIdx.x / kPacks, column = threadIdx.x % kPacks * 8;
   const bf16 *q = rows.q(first + row) + column, *da = rows.da(first + row) + column;
-  const int to = chunk_offset(row, column);
+  const unsigned to = chunk_offset(row, column);
 #pragma unroll
   for (int i = 0; i < kQueries; i += kRowStep) {
     const bool exists = first + row + i < end;
@@ -83,16 +89,14 @@ struct QueryGradients {
 
 /// A lane's 16 bytes of 32 columns of 8 rows of a chunk: right operands of two steps.
 __device__ __forceinline__ FragmentPairB load_rows(const bf16* chunk, int row, int column) {
-  const auto words = load_pack<4>(reinterpret_cast<const unsigned*>(
-      chunk + chunk_offset(row + lane_index() / 4, column + lane_index() % 4 * 8)));
-  return as_pair(words.values);
+  const unsigned at = block_offset(row, column, lane_index() / 4, lane_index() % 4 * 8);
+  return as_pair(load_pack<4>(reinterpret_cast<const unsigned*>(chunk + at)).values);
 }
 
 /// Right operand of 16 rows and 16 columns of a chunk.
 __device__ __forceinline__ FragmentPairB load_columns(const bf16* chunk, int row, int column) {
   uint32_t words[4];
-  load_matrices<4, true>(words,
-                         chunk + chunk_offset(row + lane_index() % 16, column + lane_index() / 16 * 8));
+  load_matrices<4, true>(words, chunk + block_offset(row, column, lane_index() % 16, lane_index() / 16 * 8));
   return as_pair(words);
 }
 
@@ -120,10 +124,10 @@ __device__ __forceinline__ void find_score_gradients(FragmentD (&p)[tiles], Frag
       sums[2 + i % 2] += value * ds[j].values[i];
     }
   add_over_rows(sums);
-  // Dividing by Σ p makes up for what log Σ exp of large scores lacks in digits.
+  // Division by Σ p makes up for what log Σ exp of large scores lacks in digits.
   float means[2];
 #pragma unroll
-  for (int i = 0; i < 2; ++i) means[i] = sums[i] == 0.0f ? 0.0f : sums[2 + i] / sums[i];
+  for (int i = 0; i < 2; ++i) means[i] = sums[i] == 0.0f ? 0.0f : sums[2 + i] * fast_reciprocal(sums[i]);
 #pragma unroll
   for (int j = 0; j < tiles; ++j)
 #pragma unroll
@@ -262,7 +266,7 @@ __global__ void __launch_bounds__(kAttentionThreads, 2)
   const PrototypeAttentionShape& shape = source.args.shape;
   const int part = blockIdx.x % plan.parts.count, image = blockIdx.x / plan.parts.count;
   const int begin = part * plan.parts.queries, end = min(begin + plan.parts.queries, shape.positions);
-  const ImageRows rows{source.args, int64_t{image} * shape.positions};
+  const ImageRows rows{source.args, image};
 #pragma unroll
   for (int i = 0; i < 2; ++i) {
     start_chunk(memory.few, i, rows, begin + i * kQueries, end);

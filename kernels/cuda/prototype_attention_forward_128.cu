@@ -23,8 +23,8 @@ namespace {
 constexpr int kSize = kPrototypeSize, kBlocks = kSize / 32;  // of 32 columns
 constexpr int kResident = kForwardResident<kSize, 1>;
 
-/// A warp's 16 queries; those from `count` on are zeros.
-struct Queries {
+/// A warp's 16 rows, of which the first `count` exist; the others are zeros.
+struct Rows {
   RowPacks blocks[kBlocks];
 
   __device__ __forceinline__ void load(const bf16* rows, int count) {
@@ -34,6 +34,7 @@ struct Queries {
       for (int b = 0; b < kBlocks; ++b)
         blocks[b].packs[half] = load_row_pack(rows + 32 * b, kSize, half, count);
   }
+  /// To y.
   __device__ __forceinline__ void store(bf16* rows, int count) const {
 #pragma unroll
     for (int half = 0; half < 2; ++half)
@@ -45,14 +46,19 @@ struct Queries {
 
 /// s = queries · keysᵀ.
 template <int count>
-__device__ __forceinline__ void find_scores(FragmentD (&s)[count], const Queries& queries, const bf16* keys) {
+__device__ __forceinline__ void find_scores(FragmentD (&s)[count], const Rows& queries, const bf16* keys) {
 #pragma unroll
   for (int b = 0; b < kBlocks; ++b)
 #pragma unroll
-    for (int j = 0; j < count; ++j) {
-      const FragmentPairB pair = load_key_steps(keys + 8 * j * kKeyStride + 32 * b);
+    for (int step = 0; step < 2; ++step) {
+      const FragmentA a = queries.blocks[b].operand(step);
 #pragma unroll
-      for (int step = 0; step < 2; ++step) mma(s[j], queries.blocks[b].operand(step), pair.b[step]);
+      for (int j = 0; j < count / 2; ++j) {
+        const FragmentPairB pair =
+            load_pair_transposed(keys + 16 * j * kKeyStride + 32 * b + 16 * step, kKeyStride);
+        mma(s[2 * j], a, pair.b[0]);
+        mma(s[2 * j + 1], a, pair.b[1]);
+      }
     }
 }
 
@@ -101,8 +107,8 @@ __device__ __forceinline__ void store_log_sum_exp(float* target, const Floats<2>
 /// y of the 16 queries from `first` on, 64 at a time; `queries` are the first ones.  Without keys, one of
 /// zeros takes their place, whose share of y is zero.
 template <int padded>
-__device__ __forceinline__ void attend_few(const ImageRows& rows, const bf16* tile, int keys,
-                                           Queries& queries, int first, int end) {
+__device__ __forceinline__ void attend_few(const ImageRows& rows, const bf16* tile, int keys, Rows& queries,
+                                           int first, int end) {
 #pragma unroll 1
   for (; first < end; first += 64) {
     const int count = end - first;
@@ -115,15 +121,16 @@ __device__ __forceinline__ void attend_few(const ImageRows& rows, const bf16* ti
     Floats<2> log_sum_exp = find_probabilities(p, s, max(keys, 1));
     if (keys == 0) log_sum_exp = {-kInfinity, -kInfinity};
     store_log_sum_exp(rows.log_sum_exp(first), log_sum_exp, count);
+    Rows results;
 #pragma unroll
     for (int b = 0; b < kBlocks; ++b) {
       FragmentD o[4];
 #pragma unroll
       for (int j = 0; j < padded / 16; ++j) add_weighted_keys(o, p[j], tile + 16 * j * kKeyStride + 32 * b);
 #pragma unroll
-      for (int half = 0; half < 2; ++half)
-        store_row_pack(y + 32 * b, 2 * kSize, half, count, result_pack(o, half));
+      for (int half = 0; half < 2; ++half) results.blocks[b].packs[half] = result_pack(o, half);
     }
+    results.store(y, count);
   }
 }
 
@@ -135,7 +142,7 @@ __global__ void __launch_bounds__(kPanelThreads, kResident)
   const int begin = part * parts.queries, end = min(begin + parts.queries, source.args.shape.positions);
   const int first = begin + 16 * warp_index();
   const ImageRows rows{source.args, int64_t{image} * source.args.shape.positions};
-  Queries queries;
+  Rows queries;
   queries.load(rows.q(first), end - first);
   int* const list = dynamic_shared<int>();
   bf16* const tile = reinterpret_cast<bf16*>(list + plan.list_entries);

@@ -44,13 +44,6 @@ __device__ __forceinline__ void gather_keys(bf16* tile, const bf16* prototypes, 
     for (int j = 0; j < 4; ++j) target[i * kRowStep * kKeyStride / 2 + 4 * j] = words[i][j];
 }
 
-/// Right operands of the two steps of 32 columns, for 8 keys.
-__device__ __forceinline__ FragmentPairB load_key_steps(const bf16* keys) {
-  uint32_t words[4];
-  load_matrices<4>(words, keys + lane_index() % 8 * kKeyStride + lane_index() / 8 * 8);
-  return as_pair(words);
-}
-
 /// What a lane has of 32 columns of a warp's 16 rows: 16 bytes of row lane / 4 and of 8 below.
 struct RowPacks {
   Pack<unsigned, 4> packs[2];
@@ -67,13 +60,15 @@ __device__ __forceinline__ Pack<unsigned, 4> load_row_pack(const bf16* source, i
   const int row = lane_index() / 4 + 8 * half;
   if (row >= rows) return {};
   return load_pack<4>(
-      reinterpret_cast<const unsigned*>(source + int64_t{row} * stride + lane_index() % 4 * 8));
+      reinterpret_cast<const unsigned*>(source + static_cast<unsigned>(row * stride + lane_index() % 4 * 8)));
 }
 __device__ __forceinline__ void store_row_pack(bf16* target, int stride, int half, int rows,
                                                const Pack<unsigned, 4>& words) {
   const int row = lane_index() / 4 + 8 * half;
   if (row >= rows) return;
-  store_pack<4>(reinterpret_cast<unsigned*>(target + int64_t{row} * stride + lane_index() % 4 * 8), words);
+  store_pack<4>(
+      reinterpret_cast<unsigned*>(target + static_cast<unsigned>(row * stride + lane_index() % 4 * 8)),
+      words);
 }
 
 /// What a lane has of swapped results of 32 columns.

@@ -73,6 +73,7 @@ std::vector<OpCase> prototype_attention_cases() {
       // More keys than a block of a GPU's backward kernel takes.
       prototype_attention_case("150_present", {2, 37, 16, 15, 10, true}, tags(1.0), 0.7),
       prototype_attention_case("size_128", {2, 45, 128, 5, 4, true}, tags(), 0.3),
+      prototype_attention_case("size_96", {2, 45, 96, 5, 4, true}, tags(), 0.3),
       // Rows of 128 values have kernels of their own on a GPU: chunks of 64 positions, room for 16, 32 and 64
       // keys, and what serves other sizes for more.
       prototype_attention_case("size_128_local", {3, 70, 128, 21, 1, false}, tags(0.15), 0.3),
