@@ -303,12 +303,11 @@ bool attend_prototypes_backward_128(const PrototypeBackwardSource<bf16>& source,
   if (args.dtype != DType::bf16 || args.shape.size != kSize ||
       packable(16, {args.p, args.y, args.dy, args.dq}) != 16 || shared_bytes > shared_memory_limit(queue))
     return false;
-  launch(queue,
-         {.name = args.name,
-          .grid = {args.shape.images * parts.count},
-          .block = {kAttentionThreads},
-          .shared_bytes = shared_bytes},
-         attend_backward_128, source, BackwardPlan{parts, 1}, list_entries);
+  const LaunchShape launch_shape{.name = args.name,
+                                 .grid = {args.shape.images * parts.count},
+                                 .block = {kAttentionThreads},
+                                 .shared_bytes = shared_bytes};
+  launch(queue, launch_shape, attend_backward_128, source, BackwardPlan{parts, 1}, list_entries);
   return true;
 }
 

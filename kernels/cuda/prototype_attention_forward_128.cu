@@ -174,12 +174,11 @@ bool attend_prototypes_128(const PrototypeAttentionForward& args, Queue& queue) 
   const ForwardPlan plan{.shares = 1, .list_entries = (most + 3) / 4 * 4, .blocks = 0};
   const int64_t key_bytes = std::max<int64_t>(KeyPanels<kSize, true>::bytes(most, panel_room(1)),
                                               sizeof(bf16) * kFewKeys * kKeyStride);
-  launch(queue,
-         {.name = args.name,
-          .grid = {shape.images * parts.count},
-          .block = {kPanelThreads},
-          .shared_bytes = 4 * plan.list_entries + key_bytes},
-         attend_128, PrototypeForwardSource<bf16>{args}, plan, parts);
+  const LaunchShape launch_shape{.name = args.name,
+                                 .grid = {shape.images * parts.count},
+                                 .block = {kPanelThreads},
+                                 .shared_bytes = 4 * plan.list_entries + key_bytes};
+  launch(queue, launch_shape, attend_128, PrototypeForwardSource<bf16>{args}, plan, parts);
   return true;
 }
 
