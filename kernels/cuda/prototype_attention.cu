@@ -1,6 +1,7 @@
-// Pixels attend to the prototypes of the classes in their image, by the attention kernels (see
-// attention_*.cuh): one head per image, values are the keys, scores are not scaled.  Every block lists the
-// prototypes that its image may use, so that work is proportional to those and nothing waits for the host.
+// Pixels attend to the prototypes of the classes in their image.  Every block lists the prototypes that its
+// image may use, so that work is proportional to those and nothing waits for the host.  Rows of 128 values in
+// bf16 have kernels of their own (prototype_attention_*_128.cu); others take the attention kernels (see
+// attention_*.cuh): one head per image, values are the keys, scores are not scaled.
 // dP sums over the parts of an image's positions, and over images where these share a bank: partial sums by
 // prototype, added in order by a second launch that skips what is absent.
 // Limits: bf16 on tensor cores for sizes that are multiples of 8 up to 128; other sizes up to 512 by

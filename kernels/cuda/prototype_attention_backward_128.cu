@@ -7,8 +7,9 @@
 //   2. A warp takes 16 columns of dK += dSᵀ q + Pᵀ dA, which stay in registers for all chunks,
 //   3. and 16 queries × 64 columns of dq = dS K + the right half of dy, which came to registers meanwhile.
 // Blocks leave partial sums of dp, which the caller adds in order.
-// More keys than 64: as attention_mma_backward.cuh, by the same blocks; only the device knows their number.
-// Cost: 5 products; q, dy are read and dq is written once.  Limits: rows are aligned to 16 bytes.
+// More keys than 64: as attention_mma_backward.cuh, by the same blocks, since only the device knows their
+// number.
+// Cost: 5 products; q and dy are read and dq is written once.  Limits: rows are aligned to 16 bytes.
 #include "kernels/cuda/attention_mma_backward.cuh"
 #include "kernels/cuda/device/elementwise.cuh"
 #include "kernels/cuda/prototype_attention_128.cuh"

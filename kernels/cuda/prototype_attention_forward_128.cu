@@ -6,10 +6,12 @@
 //   - Up to 64 keys lie in shared memory (see prototype_tiles.cuh).  A warp takes 16 queries of each chunk
 //     and waits for no other; scores are in registers as a whole.  The next queries are loaded to the
 //     registers that the products of these have freed.
-// Products are those of warps (mma.sync): with 16 to 64 keys their instructions are a tenth of what memory
-// takes, so that products of warpgroups, for which queries would go through shared memory, would save
-// nothing. More keys than 64: as attention_mma_forward.cuh, by the same blocks; only the device knows their
-// number. Cost: 2 products; q is read and y is written once.  Limits: rows are aligned to 16 bytes.
+// Products are those of warps (mma.sync): with 16 to 64 keys their instructions take a quarter of the time
+// that memory takes at most, and beside it; products of warpgroups, for which queries would go through
+// shared memory, would save nothing.
+// More keys than 64: as attention_mma_forward.cuh, by the same blocks, since only the device knows their
+// number.
+// Cost: 2 products; q is read and y is written once.  Limits: rows are aligned to 16 bytes.
 #include "kernels/cuda/attention_mma_forward.cuh"
 #include "kernels/cuda/attention_row_softmax.cuh"
 #include "kernels/cuda/device/elementwise.cuh"
@@ -21,6 +23,7 @@ namespace scrawl::SCRAWL_GPU {
 namespace {
 
 constexpr int kSize = kPrototypeSize, kBlocks = kSize / 32;  // of 32 columns
+constexpr int kQueries = 16 * kPanelWarps;                   // of a block's chunk
 constexpr int kResident = kForwardResident<kSize, 1>;
 
 /// A warp's 16 rows, of which the first `count` exist; the others are zeros.
@@ -96,7 +99,7 @@ struct ImageRows {
   __device__ float* log_sum_exp(int row) const { return args.log_sum_exp + first + row; }
 };
 
-/// Stores log Σ exp of the 16 queries from `first` on, of which the first `count` exist.
+/// Stores log Σ exp of 16 queries, of which the first `count` exist.
 __device__ __forceinline__ void store_log_sum_exp(float* target, const Floats<2>& log_sum_exp, int count) {
 #pragma unroll
   for (int half = 0; half < 2; ++half)
@@ -104,19 +107,19 @@ __device__ __forceinline__ void store_log_sum_exp(float* target, const Floats<2>
       target[row] = log_sum_exp[half];
 }
 
-/// y of the 16 queries from `first` on, 64 at a time; `queries` are the first ones.  Without keys, one of
-/// zeros takes their place, whose share of y is zero.
+/// y of the warp's 16 queries of every chunk, from `first` on; `queries` are the first ones.  Without keys,
+/// one of zeros takes their place, whose share of y is zero.
 template <int padded>
 __device__ __forceinline__ void attend_few(const ImageRows& rows, const bf16* tile, int keys, Rows& queries,
                                            int first, int end) {
 #pragma unroll 1
-  for (; first < end; first += 64) {
+  for (; first < end; first += kQueries) {
     const int count = end - first;
     bf16* const y = rows.y(first);
     queries.store(y + kSize, count);
     FragmentD s[padded / 8];
     find_scores(s, queries, tile);
-    queries.load(rows.q(first + 64), count - 64);
+    queries.load(rows.q(first + kQueries), count - kQueries);
     FragmentA p[padded / 16];
     Floats<2> log_sum_exp = find_probabilities(p, s, max(keys, 1));
     if (keys == 0) log_sum_exp = {-kInfinity, -kInfinity};
@@ -149,7 +152,7 @@ __global__ void __launch_bounds__(kPanelThreads, kResident)
   const int keys = list_keys(source.args, image, list);
   if (keys > kFewKeys) {
 #pragma unroll 1
-    for (int block = begin / 64; block * 64 < end; ++block) {
+    for (int block = begin / kQueries; block * kQueries < end; ++block) {
       __syncthreads();  // the list has been read, and so have the keys
       attend_block<kSize, 1>(source, plan, image, block);
     }
@@ -170,8 +173,8 @@ bool attend_prototypes_128(const PrototypeAttentionForward& args, Queue& queue) 
     return false;
   constexpr int64_t kMultiprocessors = 132;
   const int most = shape.prototypes();
-  const QueryParts parts(shape.images, shape.positions, 64, kResident * kMultiprocessors);
-  const ForwardPlan plan{.shares = 1, .list_entries = (most + 3) / 4 * 4, .blocks = 0};
+  const QueryParts parts(shape.images, shape.positions, kQueries, kResident * kMultiprocessors);
+  const ForwardPlan plan{.shares = 1, .list_entries = (most + 3) / 4 * 4};
   const int64_t key_bytes = std::max<int64_t>(KeyPanels<kSize, true>::bytes(most, panel_room(1)),
                                               sizeof(bf16) * kFewKeys * kKeyStride);
   const LaunchShape launch_shape{.name = args.name,

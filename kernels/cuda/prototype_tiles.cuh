@@ -1,10 +1,9 @@
 #pragma once
-// Rows of 128 values as operands of the prototype attention kernels for few keys.  A lane of four that share
-// a row of a fragment moves 16 neighbouring bytes of every 64; taken word by word as operands, and as
-// results, they are a permutation of columns: of the 16 pairs of 32 columns, pair 4 a + b stands in place 4 b
-// + a
-// ("swapped").  Keys lie in shared memory swapped, once for both products, so that neither queries nor
-// results need shuffles.
+// Rows of 128 values as operands of the prototype attention kernels for few keys.  A lane of the four that
+// share a row of a fragment moves 16 neighbouring bytes of every 64.  Their words, taken as they come as
+// operands or results, are a permutation of columns: of the 16 pairs of 32 columns, pair 4a + b stands in
+// place 4b + a ("swapped").  Keys lie in shared memory swapped, once for both products, so that neither
+// queries nor results need shuffles.
 #include "kernels/cuda/attention_head.cuh"
 #include "kernels/cuda/device/fragments.cuh"
 
