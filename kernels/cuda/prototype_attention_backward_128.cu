@@ -4,8 +4,9 @@
 // chunks of q and of dA, the left half of dy, are there or on their way.  Of a chunk:
 //   1. A warp takes 8 queries: Sᵀ = K qᵀ and dPᵀ = K dAᵀ, P = exp(S − log Σ exp), and with the means of dP
 //      under P, dS = P (dP − mean).  Pᵀ and dSᵀ go to shared memory.
-//   2. A warp takes 16 columns of dK += dSᵀ q + Pᵀ dA, which stay in registers for all chunks,
-//   3. and 16 queries × 64 columns of dq = dS K + the right half of dy, which came to registers meanwhile.
+//   2. A warp takes a tile of dK += dSᵀ q + Pᵀ dA, which stays in registers for all chunks,
+//   3. and 32 queries × 32 columns of dq = dS K + the right half of dy, which came to registers meanwhile.
+// Shared memory's rate comes next after memory's: tiles of dK and dq are as square as registers allow.
 // Blocks leave partial sums of dp, which the caller adds in order.
 // More keys than 64: as attention_mma_backward.cuh, by the same blocks, since only the device knows their
 // number.
@@ -21,7 +22,7 @@ namespace {
 
 constexpr int kSize = kPrototypeSize, kQueries = 64, kWarps = kAttentionThreads / kWarpSize;
 constexpr int kScoreStride = kQueries + kRowPadding;
-static_assert(kWarps == kQueries / 8 && kWarps == kSize / 16);
+static_assert(kWarps == kQueries / 8 && kWarps == kQueries / 32 * kSize / 32);
 
 struct FewShared {
   bf16 k[kFewKeys * kKeyStride];
@@ -76,15 +77,24 @@ __device__ __forceinline__ void start_chunk(FewShared& memory, int buffer, const
     copy_async<4>(memory.log_sum_exp[buffer] + i, rows.log_sum_exp(first + i), first + i < end);
 }
 
-/// The right half of dy where a warp's tile of dq is: 16 queries, `count` of which exist, and 64 columns.
+/// Where in a chunk a warp's tile of dq is.
+__device__ __forceinline__ int tile_row() {
+  return warp_index() / 4 * 32;
+}
+__device__ __forceinline__ int tile_column() {
+  return warp_index() % 4 * 32;
+}
+
+/// The right half of dy where a warp's tile of dq is: 32 queries, `count` of which exist, and 32 columns.
 struct QueryGradients {
-  RowPacks blocks[2];
+  RowPacks tiles[2];
 
   __device__ __forceinline__ void load(const bf16* dy, int count) {
 #pragma unroll
-    for (int half = 0; half < 2; ++half)
+    for (int tile = 0; tile < 2; ++tile)
 #pragma unroll
-      for (int b = 0; b < 2; ++b) blocks[b].packs[half] = load_row_pack(dy + 32 * b, 2 * kSize, half, count);
+      for (int half = 0; half < 2; ++half)
+        tiles[tile].packs[half] = load_row_pack(dy + 32 * tile * kSize, 2 * kSize, half, count - 16 * tile);
   }
 };
 
@@ -163,68 +173,103 @@ __device__ __forceinline__ void find_scores(FewShared& memory, int buffer, int r
   }
 }
 
-/// Step 2: what a chunk adds to 16 columns of dK.
-template <int tiles>
-__device__ __forceinline__ void add_key_gradients(FragmentD (&dk)[tiles][2], const FewShared& memory,
-                                                  int buffer, int column) {
+/// A warp's tile of dK, of as many as `padded` keys make.
+template <int padded>
+struct KeyGradients {
+  static constexpr int kTiles = padded < 32 ? 1 : 2;  // of 16 keys
+  static constexpr int kColumnWarps = kWarps * 16 * kTiles / padded, kColumns = kSize / kColumnWarps;
+  FragmentD d[kTiles][kColumns / 8];
+
+  __device__ static int key() { return warp_index() / kColumnWarps * (16 * kTiles); }
+  __device__ static int column() { return warp_index() % kColumnWarps * kColumns; }
+
+  /// Step 2.
+  __device__ __forceinline__ void add_chunk(const FewShared& memory, int buffer) {
 #pragma unroll
-  for (int row = 0; row < kQueries; row += 16) {
-    const FragmentPairB q = load_columns(memory.q[buffer], row, column);
-    const FragmentPairB da = load_columns(memory.da[buffer], row, column);
+    for (int row = 0; row < kQueries; row += 16) {
+      FragmentA ds[kTiles], p[kTiles];
 #pragma unroll
-    for (int j = 0; j < tiles; ++j) {
-      const int at = 16 * j * kScoreStride + row;
-      const FragmentA ds = load_a(memory.ds + at, kScoreStride), p = load_a(memory.p + at, kScoreStride);
+      for (int j = 0; j < kTiles; ++j) {
+        const int at = (key() + 16 * j) * kScoreStride + row;
+        ds[j] = load_a(memory.ds + at, kScoreStride);
+        p[j] = load_a(memory.p + at, kScoreStride);
+      }
 #pragma unroll
-      for (int i = 0; i < 2; ++i) mma(dk[j][i], ds, q.b[i]);
+      for (int i = 0; i < kColumns / 8; i += 2) {
+        const FragmentPairB q = load_columns(memory.q[buffer], row, column() + 8 * i);
+        const FragmentPairB da = load_columns(memory.da[buffer], row, column() + 8 * i);
 #pragma unroll
-      for (int i = 0; i < 2; ++i) mma(dk[j][i], p, da.b[i]);
+        for (int j = 0; j < kTiles; ++j)
+#pragma unroll
+          for (int k = 0; k < 2; ++k) {
+            mma(d[j][i + k], ds[j], q.b[k]);
+            mma(d[j][i + k], p[j], da.b[k]);
+          }
+      }
     }
   }
-}
 
-/// Step 3 for the 16 queries from `row` on, of which the first `count` exist, and 64 columns.
+  /// To the rows of the listed keys.
+  __device__ __forceinline__ void store(float* partial, const int* list, int keys) const {
+    partial += column() + lane_index() % 4 * 2;
+#pragma unroll
+    for (int j = 0; j < 2 * kTiles; ++j) {
+      const int row = key() + 8 * j + lane_index() / 4;
+      if (row >= keys) continue;
+      float* const target = partial + int64_t{list[row]} * kSize;
+#pragma unroll
+      for (int i = 0; i < kColumns / 8; ++i) {
+        const float* const pair = d[j / 2][i].values + j % 2 * 2;
+        store_pack<2>(target + 8 * i, Pack<float, 2>{pair[0], pair[1]});
+      }
+    }
+  }
+};
+
+/// Step 3 for the 32 queries from `row` on, of which the first `count` exist, and 32 columns.
 template <int tiles>
 __device__ __forceinline__ void store_query_gradients(const FewShared& memory, const QueryGradients& more,
                                                       int row, int column, bf16* dq, int count,
                                                       bool accumulate) {
-  FragmentA ds[tiles];
-#pragma unroll
-  for (int j = 0; j < tiles; ++j)
-    ds[j] = load_a_transposed(memory.ds + 16 * j * kScoreStride + row, kScoreStride);
   FragmentD d[2][4];
 #pragma unroll
-  for (int b = 0; b < 2; ++b) {
+  for (int tile = 0; tile < 2; ++tile)
 #pragma unroll
-    for (int half = 0; half < 2; ++half) take_row_pack(d[b], half, more.blocks[b].packs[half]);
+    for (int half = 0; half < 2; ++half) take_row_pack(d[tile], half, more.tiles[tile].packs[half]);
 #pragma unroll
-    for (int j = 0; j < tiles; ++j)
-      add_weighted_keys(d[b], ds[j], memory.k + 16 * j * kKeyStride + column + 32 * b);
+  for (int j = 0; j < tiles; ++j) {
+    FragmentA ds[2];
+#pragma unroll
+    for (int tile = 0; tile < 2; ++tile)
+      ds[tile] = load_a_transposed(memory.ds + 16 * j * kScoreStride + row + 16 * tile, kScoreStride);
+    add_weighted_keys(d, ds, memory.k + 16 * j * kKeyStride + column);
   }
 #pragma unroll
-  for (int half = 0; half < 2; ++half)
+  for (int tile = 0; tile < 2; ++tile)
 #pragma unroll
-    for (int b = 0; b < 2; ++b) {
-      if (accumulate) add_row_pack(d[b], half, load_row_pack(dq + 32 * b, kSize, half, count));
-      store_row_pack(dq + 32 * b, kSize, half, count, result_pack(d[b], half));
+    for (int half = 0; half < 2; ++half) {
+      bf16* const target = dq + 16 * tile * kSize;
+      const int rows = count - 16 * tile;
+      if (accumulate) add_row_pack(d[tile], half, load_row_pack(target, kSize, half, rows));
+      store_row_pack(target, kSize, half, rows, result_pack(d[tile], half));
     }
 }
 
 /// The chunks of queries [begin, end), two of which have been started, and so has `more` of the first.
-template <int tiles>
-__device__ __forceinline__ void add_chunks(FragmentD (&dk)[tiles][2], FewShared& memory,
-                                           const ImageRows& rows, int keys, int begin, int end,
-                                           QueryGradients& more) {
-  const int row = warp_index() % 4 * 16, column = warp_index() / 4 * 64;
+template <int padded>
+__device__ __forceinline__ void add_chunks(KeyGradients<padded>& dk, FewShared& memory, const ImageRows& rows,
+                                           int keys, int begin, int end, QueryGradients& more) {
+  constexpr int kTiles = padded / 16;
+  const int row = tile_row(), column = tile_column();
   int buffer = 0;
 #pragma unroll 1
   for (int first = begin; first < end; first += kQueries, buffer ^= 1) {
-    find_scores<tiles>(memory, buffer, 8 * warp_index(), keys);
+    find_scores<kTiles>(memory, buffer, 8 * warp_index(), keys);
     __syncthreads();
-    add_key_gradients(dk, memory, buffer, 16 * warp_index());
+    dk.add_chunk(memory, buffer);
     const int query = first + row, next = query + kQueries;
-    store_query_gradients<tiles>(memory, more, row, column, rows.dq(query) + column, end - query,
-                                 rows.args.accumulate_dq);
+    store_query_gradients<kTiles>(memory, more, row, column, rows.dq(query) + column, end - query,
+                                  rows.args.accumulate_dq);
     more.load(rows.more(next) + column, end - next);
     wait_copies();
     __syncthreads();  // the next chunk is there, and this one's place is free
@@ -232,24 +277,6 @@ __device__ __forceinline__ void add_chunks(FragmentD (&dk)[tiles][2], FewShared&
     commit_copies();
   }
   wait_copies();
-}
-
-/// Stores the warp's 16 columns of dK, to the rows of the listed keys.
-template <int tiles>
-__device__ __forceinline__ void store_key_gradients(const FragmentD (&dk)[tiles][2], const int* list,
-                                                    int keys, float* partial) {
-  partial += 16 * warp_index() + lane_index() % 4 * 2;
-#pragma unroll
-  for (int j = 0; j < 2 * tiles; ++j) {
-    const int key = 8 * j + lane_index() / 4;
-    if (key >= keys) continue;
-    float* const target = partial + int64_t{list[key]} * kSize;
-#pragma unroll
-    for (int i = 0; i < 2; ++i) {
-      const float* const pair = dk[j / 2][i].values + j % 2 * 2;
-      store<2>(target + 8 * i, Floats<2>{pair[0], pair[1]});
-    }
-  }
 }
 
 /// Shared memory of a block, behind the list of keys.
@@ -273,9 +300,9 @@ __global__ void __launch_bounds__(kAttentionThreads, 2)
     start_chunk(memory.few, i, rows, begin + i * kQueries, end);
     commit_copies();
   }
-  const int query = begin + warp_index() % 4 * 16, column = warp_index() / 4 * 64;
+  const int query = begin + tile_row();
   QueryGradients more;
-  more.load(rows.more(query) + column, end - query);
+  more.load(rows.more(query) + tile_column(), end - query);
   const int keys = list_keys(source.args, image, list);
   if (keys > kFewKeys) {
     wait_copies();
@@ -283,14 +310,13 @@ __global__ void __launch_bounds__(kAttentionThreads, 2)
     return attend_backward_block<kSize>(source, plan, memory.many, list);
   }
   with_padded_keys(keys, [&](auto padded) {
-    constexpr int kTiles = padded.value / 16;
     gather_keys<padded.value, kAttentionThreads>(memory.few.k, prototypes_of<bf16>(source.args, image), list,
                                                  keys);
     wait_copies<1>();
     __syncthreads();
-    FragmentD dk[kTiles][2];
-    add_chunks<kTiles>(dk, memory.few, rows, keys, begin, end, more);
-    store_key_gradients(dk, list, keys, source.key_targets(image, part).dk_partial);
+    KeyGradients<padded.value> dk;
+    add_chunks(dk, memory.few, rows, keys, begin, end, more);
+    dk.store(source.key_targets(image, part).dk_partial, list, keys);
   });
 }
 

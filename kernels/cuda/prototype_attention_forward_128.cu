@@ -127,11 +127,11 @@ __device__ __forceinline__ void attend_few(const ImageRows& rows, const bf16* ti
     Rows results;
 #pragma unroll
     for (int b = 0; b < kBlocks; ++b) {
-      FragmentD o[4];
+      FragmentD o[1][4];
 #pragma unroll
-      for (int j = 0; j < padded / 16; ++j) add_weighted_keys(o, p[j], tile + 16 * j * kKeyStride + 32 * b);
+      for (int j = 0; j < padded / 16; ++j) add_weighted_keys(o, {p[j]}, tile + 16 * j * kKeyStride + 32 * b);
 #pragma unroll
-      for (int half = 0; half < 2; ++half) results.blocks[b].packs[half] = result_pack(o, half);
+      for (int half = 0; half < 2; ++half) results.blocks[b].packs[half] = result_pack(o[0], half);
     }
     results.store(y, count);
   }

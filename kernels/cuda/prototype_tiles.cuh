@@ -94,13 +94,18 @@ __device__ __forceinline__ void add_row_pack(FragmentD* d, int half, const Pack<
   }
 }
 
-/// d[4] += weights · keys, 32 columns of 16 keys.
-__device__ __forceinline__ void add_weighted_keys(FragmentD* d, const FragmentA& weights, const bf16* keys) {
+/// d += weights · keys for some times 16 rows and 32 columns; of 16 keys.
+template <int count>
+__device__ __forceinline__ void add_weighted_keys(FragmentD (&d)[count][4], const FragmentA (&weights)[count],
+                                                  const bf16* keys) {
 #pragma unroll
   for (int i = 0; i < 2; ++i) {
     const FragmentPairB pair = load_pair(keys + 16 * i, kKeyStride);
-    mma(d[2 * i], weights, pair.b[0]);
-    mma(d[2 * i + 1], weights, pair.b[1]);
+#pragma unroll
+    for (int tile = 0; tile < count; ++tile) {
+      mma(d[tile][2 * i], weights[tile], pair.b[0]);
+      mma(d[tile][2 * i + 1], weights[tile], pair.b[1]);
+    }
   }
 }
 
