@@ -233,16 +233,17 @@ __device__ void store_key_gradients(const FragmentD* d, const BackwardHead<bf16>
       });
 }
 
+/// What a block does; `list` has room for what the source lists.
 template <int D, typename Source>
-__global__ void __launch_bounds__(kAttentionThreads, D <= 64 || Source::kKeysAreValues ? 2 : 1)
-    attend_backward_mma(Source source, BackwardPlan plan) {
+__device__ __forceinline__ void attend_backward_block(const Source& source, const BackwardPlan& plan,
+                                                      BackwardShared<D, Source::kKeysAreValues>& memory,
+                                                      int* list) {
   constexpr bool kOne = Source::kKeysAreValues;
   constexpr int kWarps = kAttentionThreads / kWarpSize, kQueries = kChunkQueries<D>;
-  auto& memory = *dynamic_shared<BackwardShared<D, kOne>>();
   const int part = blockIdx.x % plan.parts.count;
   const int grid_block = static_cast<int>(blockIdx.x / plan.parts.count % plan.key_blocks);
   const int64_t index = blockIdx.x / plan.parts.count / plan.key_blocks;
-  const BackwardHead<bf16> made = source.head(index, grid_block, memory.list);
+  const BackwardHead<bf16> made = source.head(index, grid_block, list);
   if (threadIdx.x == 0) memory.head = made;
   __syncthreads();
   const BackwardHead<bf16>& head = memory.head;
@@ -296,6 +297,13 @@ __global__ void __launch_bounds__(kAttentionThreads, D <= 64 || Source::kKeysAre
                                targets.accumulate);
     }
   }
+}
+
+template <int D, typename Source>
+__global__ void __launch_bounds__(kAttentionThreads, D <= 64 || Source::kKeysAreValues ? 2 : 1)
+    attend_backward_mma(Source source, BackwardPlan plan) {
+  auto& memory = *dynamic_shared<BackwardShared<D, Source::kKeysAreValues>>();
+  attend_backward_block<D>(source, plan, memory, memory.list);
 }
 
 /// Shared memory that a block needs; `list_entries` of room for the list.

@@ -166,25 +166,24 @@ __device__ void combine_shares(RunningSoftmax<D>& softmax, float* memory, int sh
   add_groups<D>(softmax.o, memory, kPanelWarps / shares, first / shares, share, shares);
 }
 
-/// Blocks of the grid are heads × `plan.blocks` tiles of queries.
+/// What a block does: `block` of head `index`.  Memory starts with room for the list of keys.
 template <int D, int tiles, typename Source>
-__global__ void __launch_bounds__(kPanelThreads, kForwardResident<D, tiles>)
-    attend_mma(Source source, ForwardPlan plan) {
+__device__ __forceinline__ void attend_block(const Source& source, const ForwardPlan& plan, unsigned index,
+                                             int block) {
   constexpr bool kOne = Source::kKeysAreValues, kMayShare = tiles == 1 && !kOne;
   constexpr int kStride = D + kRowPadding;
   const int shares = kMayShare ? plan.shares : 1;
   int* const list = dynamic_shared<int>();
   bf16* const memory = reinterpret_cast<bf16*>(list + (kOne ? plan.list_entries : 0));
   const KeyPanels<D, kOne> panels{memory, panel_room(shares)};
-  const ForwardHead<bf16> made = source.head(blockIdx.x / plan.blocks, list);
+  const ForwardHead<bf16> made = source.head(index, list);
   auto& head = shared<ForwardHead<bf16>, struct KeptHead>();
   if (threadIdx.x == 0) head = made;
   __syncthreads();
 #pragma unroll 1
   for (int panel = 0; panel < 2; ++panel) panels.start(head, panel);
   const int share = warp_index() % shares, group = warp_index() / shares;
-  const int first =
-      (static_cast<int>(blockIdx.x % plan.blocks) * (kPanelWarps / shares) + group) * (16 * tiles);
+  const int first = (block * (kPanelWarps / shares) + group) * (16 * tiles);
   RowsA<D> q[tiles];
 #pragma unroll
   for (int tile = 0; tile < tiles; ++tile) {
@@ -211,6 +210,13 @@ __global__ void __launch_bounds__(kPanelThreads, kForwardResident<D, tiles>)
     if (shares == 1) softmax[tile].finish();
     store_result(softmax[tile], head, first + 16 * tile, log2_scale);
   }
+}
+
+/// Blocks of the grid are heads × `plan.blocks` tiles of queries.
+template <int D, int tiles, typename Source>
+__global__ void __launch_bounds__(kPanelThreads, kForwardResident<D, tiles>)
+    attend_mma(Source source, ForwardPlan plan) {
+  attend_block<D, tiles>(source, plan, blockIdx.x / plan.blocks, static_cast<int>(blockIdx.x % plan.blocks));
 }
 
 /// `source` hands out `heads` heads of up to `keys` keys, listed if there are `list_entries`.

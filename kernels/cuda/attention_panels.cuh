@@ -3,6 +3,7 @@
 // queries: in panels, two of which have room.
 #include "kernels/cuda/attention_fragments.cuh"
 #include "kernels/cuda/attention_head.cuh"
+#include "kernels/cuda/device/math.cuh"
 
 namespace scrawl::SCRAWL_GPU {
 

@@ -1,5 +1,6 @@
 #pragma once
-// The softmax of attention_forward_wgmma.cu, on scores as products leave them in registers.
+// The softmax of scores as products leave them in registers; of attention_forward_wgmma.cu and
+// prototype_attention_forward_128.cu.
 #include <limits>
 
 #include "kernels/cuda/device/math.cuh"
