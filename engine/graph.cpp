@@ -40,7 +40,10 @@ Graph Device::capture(const std::function<void()>& body) {
 void Graph::replay() const {
   require(static_cast<bool>(*this), "nothing was captured");
 #ifdef SCRAWL_CUDA
-  if (captured_) return captured_->launch();
+  if (captured_) {
+    device_->join();  // kernels of the graph that run aside use what those aside now do
+    return captured_->launch();
+  }
 #endif
   for (const auto& call : calls_) call();
 }

@@ -74,6 +74,7 @@ Tensor rectified(Tape& tape, const Tensor& x, const Tensor& weight, const Tensor
               [gate, &tape, layer = Layer(x, weight), db = bias.gradient(),
                da = addend.gradient()](const Tensor& dy) {
                 const Tensor dsum = gate->applied ? dy : relu_backward(gate->output, dy);
+                gate->output = {};  // goes before the layer takes memory
                 layer.backward(tape, dsum, db);
                 pass_gradient(tape.device(), da, dsum);
               });

@@ -84,7 +84,7 @@ __global__ void __launch_bounds__(kThreads, 2)
   const Task<direction> task(product, static_cast<int>(blockIdx.x));
   Copies<direction> copies(task);
   const auto start = [&](int step) { copies.start_next(memory, step % kStages); };
-  begin_stages(memory.arrived, task.steps, start);
+  begin_stages<kStages - 1>(memory.arrived, task.steps, start);
   __syncthreads();
   const int warpgroup = warp_index() / 4;
   const bool has_window = warpgroup == 0 || task.tall;

@@ -13,6 +13,10 @@ namespace scrawl::SCRAWL_GPU {
 
 namespace {
 
+__device__ __forceinline__ float scale_of(const DropPath& drop_path, const LaneRow& row, int64_t rows) {
+  return drop_path.scale(row.row / static_cast<int>(rows));
+}
+
 /// Mean and 1/σ of a row whose packs four lanes share; two passes, as in normalise().
 template <int channels>
 __device__ __forceinline__ Floats<2> moments(const Stored (&row)[channels / kBlockColumns], float eps) {
@@ -47,7 +51,7 @@ struct ForwardArguments {
 };
 
 template <int groups, int channels>
-__global__ void __launch_bounds__(groups* kWarpgroupThreads, groups == 1 ? 3 : 2)
+__global__ void __launch_bounds__(groups* kWarpgroupThreads, kRowBlocksAtOnce<groups, channels>)
     normalise_product(const __grid_constant__ ForwardArguments args) {
   constexpr int packs = channels / kBlockColumns;
   const ResidualNormForward& norm = args.norm;
@@ -56,34 +60,38 @@ __global__ void __launch_bounds__(groups* kWarpgroupThreads, groups == 1 ? 3 : 2
   const LaneRow lane_rows[2] = {{first, 0, rows}, {first, 1, rows}};
   ProductRows<channels> branch;
   Stored x[2][packs];
-  compute_rows<Major::k, groups, channels>(branch, args.product, first, args.bias != nullptr, [&] {
+  float scales[2];
+  compute_rows<Major::k, groups, channels>(branch, args.product, first, 0, args.bias != nullptr, [&] {
 #pragma unroll
-    for (int half = 0; half < 2; ++half) load_row<channels>(x[half], norm.x, lane_rows[half]);
+    for (int half = 0; half < 2; ++half) {
+      load_row<channels>(x[half], norm.x, lane_rows[half]);
+      scales[half] = scale_of(norm.drop_path, lane_rows[half], norm.rows);
+    }
     if (args.bias) set_to_rows<channels>(branch, args.bias, args.bias);
   });
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
     const LaneRow& row = lane_rows[half];
-    const float scale = norm.drop_path.scale(row.row / static_cast<int>(norm.rows));
-    Stored sum[packs];
+    Stored sum[packs], y[packs];
     product_row<channels>(sum, branch, half);
 #pragma unroll
     for (int i = 0; i < packs; ++i) {
       Values values = values_of(x[half][i]);
 #pragma unroll
-      for (int j = 0; j < kWidth; ++j) values[j] += scale * value_of(sum[i], j);
+      for (int j = 0; j < kWidth; ++j) values[j] += scales[half] * value_of(sum[i], j);
       sum[i] = rounded(values);
-      if (row.exists) store_pack(norm.sum, row.at<channels>(i), sum[i]);
     }
     const auto [mean, rstd] = moments<channels>(sum, norm.eps).values;
 #pragma unroll
     for (int i = 0; i < packs; ++i) {
       const int channel = i * kBlockColumns + row.column;
-      const auto y = normed(values_of(sum[i]), mean, rstd, load<kWidth>(norm.gamma + channel),
-                            load<kWidth>(norm.beta + channel));
-      if (row.exists) store_pack(norm.y, row.at<channels>(i), rounded(y));
+      y[i] = rounded(normed(values_of(sum[i]), mean, rstd, load<kWidth>(norm.gamma + channel),
+                            load<kWidth>(norm.beta + channel)));
     }
-    if (!row.exists || lane_index() % kQuad > 0) continue;
+    if (!row.exists) continue;
+    store_row<channels>(norm.sum, row, sum);
+    store_row<channels>(norm.y, row, y);
+    if (lane_index() % kQuad > 0) continue;
     norm.mean[row.row] = mean;
     norm.rstd[row.row] = rstd;
   }
@@ -97,10 +105,11 @@ struct BackwardArguments {
   ResidualNormBackward norm;
 };
 
-/// Gradients of one of a lane's rows.
+/// Gradients of one of a lane's rows.  What is stored is stored last: the compiler has to suppose that gamma
+/// and beta lie there, too.
 template <int channels>
 __device__ __forceinline__ void differentiate_row(const ResidualNormBackward& norm, const LaneRow& row,
-                                                  Stored (&dy)[channels / kBlockColumns]) {
+                                                  float scale, Stored (&dy)[channels / kBlockColumns]) {
   constexpr int packs = channels / kBlockColumns;
   constexpr float kShare = 1.0f / channels;
   Stored x[packs], dsum[packs];
@@ -120,11 +129,9 @@ __device__ __forceinline__ void differentiate_row(const ResidualNormBackward& no
   }
   totals = warp_sums_of(kQuad, totals);
   const float mean_g = totals[0] * kShare, slope = totals[1] * rstd * rstd * kShare;
-  const float scale = norm.dbranch ? norm.drop_path.scale(row.row / static_cast<int>(norm.rows)) : 1.0f;
 #pragma unroll
   for (int i = 0; i < packs; ++i) {
     const int channel = i * kBlockColumns + row.column;
-    const int at = row.at<channels>(i);
     forget_floats(x[i]);
     forget_floats(dy[i]);
     const auto slopes = load<kWidth>(norm.gamma + channel);
@@ -133,25 +140,30 @@ __device__ __forceinline__ void differentiate_row(const ResidualNormBackward& no
 #pragma unroll
     for (int j = 0; j < kWidth; ++j)
       result[j] += rstd * (value_of(dy[i], j) * slopes[j] - mean_g - (inputs[j] - mean) * slope);
-    if (!row.exists) continue;
-    if (norm.dx) store_pack(norm.dx, at, rounded(result));
-    if (norm.y)
-      store_pack(norm.y, at, rounded(normed(inputs, mean, rstd, slopes, load<kWidth>(norm.beta + channel))));
-    if (!norm.dbranch) continue;
+    if (norm.y) x[i] = rounded(normed(inputs, mean, rstd, slopes, load<kWidth>(norm.beta + channel)));
+    dsum[i] = rounded(result);
 #pragma unroll
     for (int j = 0; j < kWidth; ++j) result[j] *= scale;
-    store_pack(norm.dbranch, at, rounded(result));
+    dy[i] = rounded(result);
   }
+  if (!row.exists) return;
+  if (norm.dx) store_row<channels>(norm.dx, row, dsum);
+  if (norm.y) store_row<channels>(norm.y, row, x);
+  if (norm.dbranch) store_row<channels>(norm.dbranch, row, dy);
 }
 
 template <int groups, int channels>
-__global__ void __launch_bounds__(groups* kWarpgroupThreads, groups == 1 ? 3 : 2)
+__global__ void __launch_bounds__(groups* kWarpgroupThreads, kRowBlocksAtOnce<groups, channels>)
     differentiate_product(const __grid_constant__ BackwardArguments args) {
   const int first = static_cast<int>(blockIdx.x) * groups * kProductRows;
   const int rows = static_cast<int>(args.norm.images * args.norm.rows);
   const LaneRow lane_rows[2] = {{first, 0, rows}, {first, 1, rows}};
   ProductRows<channels> dy;
-  compute_rows<Major::mn, groups, channels>(dy, args.product, first, args.addend != nullptr, [&] {
+  float scales[2];
+  compute_rows<Major::mn, groups, channels>(dy, args.product, first, 0, args.addend != nullptr, [&] {
+#pragma unroll
+    for (int half = 0; half < 2; ++half)
+      scales[half] = scale_of(args.norm.drop_path, lane_rows[half], args.norm.rows);
     if (args.addend)
       set_to_rows<channels>(dy, args.addend + lane_rows[0].row * channels,
                             args.addend + lane_rows[1].row * channels);
@@ -160,15 +172,15 @@ __global__ void __launch_bounds__(groups* kWarpgroupThreads, groups == 1 ? 3 : 2
   for (int half = 0; half < 2; ++half) {
     Stored packs[channels / kBlockColumns];
     product_row<channels>(packs, dy, half);
-    differentiate_row<channels>(args.norm, lane_rows[half], packs);
+    differentiate_row<channels>(args.norm, lane_rows[half], scales[half], packs);
   }
 }
 
 // --- both -------------------------------------------------------------------------------------------------
 
 bool fits(const MatMul& product, DType dtype, int channels, std::initializer_list<const void*> pointers) {
-  return fits_row_product(product) && dtype == DType::bf16 && product.n == channels &&
-         packable(8, pointers) == 8;
+  return fits_row_product(product) && product.n == panel_of(product) && product.n == channels &&
+         dtype == DType::bf16 && packable(8, pointers) == 8;
 }
 
 }  // namespace

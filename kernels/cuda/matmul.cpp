@@ -1,8 +1,9 @@
 // Matrix products on the GPU, by cuBLASLt: plans are chosen once for each problem (matmul_plans.h), in an
-// order of summation that does not change from run to run.  A bias, an addend and ReLU are applied where c is
-// written; a gate takes a pass over c, since cuBLASLt's (DRELU) is a mask of bits; the sums of a's terms (a
-// layer's bias gradient) take a pass over a: cuBLASLt could take them from its own reads (BGRADB), but then
-// chooses slow algorithms.  Shapes that it computes badly have kernels of our own, and so have groups.
+// order of summation that does not change from run to run.  A bias and an addend are applied where c is
+// written; ReLU takes a pass over c, since cuBLASLt's makes 0 of NaN, and so does a gate, since cuBLASLt's
+// (DRELU) is a mask of bits; the sums of a's terms (a layer's bias gradient) take a pass over a: cuBLASLt
+// could take them from its own reads (BGRADB), but then chooses slow algorithms.  Shapes that it computes
+// badly have kernels of our own, and so have groups.
 #include "kernels/matmul.h"
 
 #include <algorithm>
@@ -84,6 +85,7 @@ void run(const MatMul& args, Queue& queue) {
   if (args.m == 0) return;
   if (is_ours(args, queue)) return multiply_by_ours(args, queue);
   if (args.n > 0) multiply_by_library(args, queue);
+  if (args.relu && args.n > 0) apply_relu(args, queue);
   if (args.gate) apply_gate(args, queue);
   if (args.a_sum) sum_terms(args, queue);
 }

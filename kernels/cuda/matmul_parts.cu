@@ -5,6 +5,7 @@
 
 #include "kernels/column_sum.h"
 #include "kernels/cuda/device/launch.cuh"
+#include "kernels/cuda/device/math.cuh"
 #include "kernels/cuda/device/storage.cuh"
 #include "kernels/cuda/device/vector.cuh"
 #include "kernels/cuda/device/warp.cuh"
@@ -15,6 +16,7 @@ namespace scrawl::SCRAWL_GPU {
 namespace {
 
 constexpr int kThreads = 256, kWarps = kThreads / kWarpSize;
+constexpr int kRectified = 8;  // values of a thread
 
 template <typename T>
 __global__ void __launch_bounds__(kThreads)
@@ -30,16 +32,27 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 template <typename T>
-__global__ void __launch_bounds__(kThreads)
-    set_rows(const T* bias, const T* addend, int64_t rows, int64_t columns, T* c, int64_t ldc,
-             bool accumulate, bool relu) {
+__global__ void __launch_bounds__(kThreads) set_rows(const T* bias, const T* addend, int64_t rows,
+                                                     int64_t columns, T* c, int64_t ldc, bool accumulate) {
   const int64_t index = int64_t{blockIdx.x} * kThreads + threadIdx.x;
   if (index >= rows * columns) return;
   const int64_t column = index % columns, at = index / columns * ldc + column;
   float value = accumulate ? as_float(c[at]) : 0.0f;
   if (bias) value += as_float(bias[column]);
   if (addend) value += as_float(addend[at]);
-  c[at] = as_storage<T>(relu && value < 0.0f ? 0.0f : value);
+  c[at] = as_storage<T>(value);
+}
+
+/// Eight values of a thread, or what is left of a row.
+template <typename T>
+__global__ void __launch_bounds__(kThreads)
+    rectify_rows(T* c, int64_t rows, int64_t columns, int64_t ldc, int64_t packs) {
+  const int64_t index = int64_t{blockIdx.x} * kThreads + threadIdx.x;
+  if (index >= rows * packs) return;
+  T* const row = c + index / packs * ldc;
+  const int64_t first = index % packs * kRectified, end = min(first + kRectified, columns);
+  for (int64_t i = first; i < end; ++i)
+    if (as_float(row[i]) < 0.0f) row[i] = as_storage<T>(0.0f);
 }
 
 __global__ void __launch_bounds__(kThreads)
@@ -72,7 +85,15 @@ void set_to_bias(const MatMul& args, Queue& queue) {
   with_storage(args.c_dtype, args.name, [&]<typename T>(Storage<T>) {
     launch(queue, {.name = args.name, .grid = {ceil_div(args.m * args.n, kThreads)}, .block = {kThreads}},
            set_rows<T>, static_cast<const T*>(args.bias), static_cast<const T*>(args.addend), args.m, args.n,
-           static_cast<T*>(args.c), args.ldc, args.accumulate, args.relu);
+           static_cast<T*>(args.c), args.ldc, args.accumulate);
+  });
+}
+
+void apply_relu(const MatMul& args, Queue& queue) {
+  with_storage(args.c_dtype, args.name, [&]<typename T>(Storage<T>) {
+    const int64_t packs = ceil_div(args.n, kRectified);
+    launch(queue, {.name = args.name, .grid = {ceil_div(args.m * packs, kThreads)}, .block = {kThreads}},
+           rectify_rows<T>, static_cast<T*>(args.c), args.m, args.n, args.ldc, packs);
   });
 }
 

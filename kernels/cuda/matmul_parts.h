@@ -7,6 +7,8 @@ namespace scrawl::cuda {
 void sum_terms(const MatMul&, Queue&);
 /// c = bias (+ c), or what is asked for of bias and addend: a product over nothing.
 void set_to_bias(const MatMul&, Queue&);
+/// c = max(c, 0), and NaN stays.
+void apply_relu(const MatMul&, Queue&);
 /// c = 0 where the gate is not positive.
 void apply_gate(const MatMul&, Queue&);
 /// c (+)= `from` [m,n], rounded to bf16.
@@ -25,6 +27,7 @@ void multiply_rows(const MatMul&, Queue&);
 namespace scrawl::simt {
 void sum_terms(const MatMul&, Queue&);
 void set_to_bias(const MatMul&, Queue&);
+void apply_relu(const MatMul&, Queue&);
 void apply_gate(const MatMul&, Queue&);
 bool is_narrow(const MatMul&);
 void multiply_narrow(const MatMul&, Queue&);

@@ -32,11 +32,6 @@ MatMulPlan::Layout layout_of(cudaDataType_t type, int64_t rows, int64_t columns,
   return MatMulPlan::Layout(layout);
 }
 
-cublasLtEpilogue_t epilogue_of(const MatMul& args) {
-  if (args.bias) return args.relu ? CUBLASLT_EPILOGUE_RELU_BIAS : CUBLASLT_EPILOGUE_BIAS;
-  return args.relu ? CUBLASLT_EPILOGUE_RELU : CUBLASLT_EPILOGUE_DEFAULT;
-}
-
 bool is_captured(CUstream_st* stream) {
   cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
   check(cudaStreamIsCapturing(stream, &status), "asking whether a graph is captured");
@@ -86,8 +81,10 @@ MatMulPlan MatMulPlans::chosen(const MatMul& args, const Problem& problem, int p
   };
   set(CUBLASLT_MATMUL_DESC_TRANSA, args.transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N);
   set(CUBLASLT_MATMUL_DESC_TRANSB, args.transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N);
-  set(CUBLASLT_MATMUL_DESC_EPILOGUE, epilogue_of(args));
-  if (args.bias) set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, args.bias);  // its alignment matters
+  if (args.bias) {
+    set(CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BIAS);
+    set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, args.bias);  // its alignment matters
+  }
   plan.a = args.transpose_a ? layout_of(type, args.m, args.k, args.lda, what)
                             : layout_of(type, args.k, args.m, args.lda, what);
   plan.b = args.transpose_b ? layout_of(type, args.k, args.n, args.ldb, what)
@@ -126,7 +123,6 @@ const MatMulPlan& MatMulPlans::plan(const MatMul& args, CUstream_st* stream) {
                         args.transpose_a,
                         args.transpose_b,
                         args.accumulate,
-                        args.relu,
                         args.m,
                         args.n,
                         args.k,

@@ -40,7 +40,7 @@ class MatMulPlans {
   /// What a choice may depend on.
   struct Problem {
     DType dtype, c_dtype;
-    bool transpose_a, transpose_b, accumulate, relu;
+    bool transpose_a, transpose_b, accumulate;
     int64_t m, n, k, lda, ldb, ldc;
     // Of every row, in bytes; 0 without.
     int a_alignment, b_alignment, c_alignment, bias_alignment, addend_alignment;

@@ -25,35 +25,40 @@ __device__ __forceinline__ Values values_of(const Stored& pack) {
 __device__ __forceinline__ Stored rounded(const Values& values) {
   return std::bit_cast<Stored>(to_pack<bf16>(values));
 }
-__device__ __forceinline__ void store_pack(void* map, int at, const Stored& pack) {
-  scrawl::SCRAWL_GPU::store_pack(reinterpret_cast<unsigned*>(static_cast<bf16*>(map) + at), pack);
-}
 
 /// One of a lane's two rows.
 struct LaneRow {
   int row;     // the last for those beyond it, whose results are not stored
   int column;  // of the lane's first pack
   bool exists;
-  __device__ LaneRow(int first, int half, int rows) {
+  /// `first_column`: of the panel.
+  __device__ LaneRow(int first, int half, int rows, int first_column = 0) {
     const int wanted = first + warp_index() * 16 + half * 8 + lane_index() / kQuad;
     row = min(wanted, rows - 1);
-    column = lane_index() % kQuad * kWidth;
+    column = first_column + lane_index() % kQuad * kWidth;
     exists = wanted < rows;
   }
-  template <int columns>
-  __device__ int at(int pack) const {
-    return row * columns + pack * kBlockColumns + column;
-  }
+  /// Where a pack lies in maps whose rows are `stride` values apart.
+  __device__ int at(int pack, int stride) const { return row * stride + pack * kBlockColumns + column; }
 };
 
 /// This lane's packs of a row of `map`.
 template <int columns>
 __device__ __forceinline__ void load_row(Stored (&packs)[columns / kBlockColumns], const void* map,
-                                         const LaneRow& row) {
+                                         const LaneRow& row, int stride = columns) {
 #pragma unroll
   for (int i = 0; i < columns / kBlockColumns; ++i)
     packs[i] = load_pack<kWidth / 2>(
-        reinterpret_cast<const unsigned*>(static_cast<const bf16*>(map) + row.at<columns>(i)));
+        reinterpret_cast<const unsigned*>(static_cast<const bf16*>(map) + row.at(i, stride)));
+}
+
+template <int columns>
+__device__ __forceinline__ void store_row(void* map, const LaneRow& row,
+                                          const Stored (&packs)[columns / kBlockColumns],
+                                          int stride = columns) {
+#pragma unroll
+  for (int i = 0; i < columns / kBlockColumns; ++i)
+    store_pack(reinterpret_cast<unsigned*>(static_cast<bf16*>(map) + row.at(i, stride)), packs[i]);
 }
 
 /// A lane's packs of one of its rows of a product, as they would be stored.

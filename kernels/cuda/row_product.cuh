@@ -1,10 +1,11 @@
 #pragma once
 // Products of bf16 whose rows of results a warpgroup holds whole, so that it may go on with them: c[m, n] =
-// a[m, k] · b[k, n] with n of 64 or 128.  A block's warpgroups take 64 rows each, and share b.  64 terms of
-// both factors are a stage, brought by the unit for copies of tiles; beyond a matrix they are zeros.
-// Cost: a is read once; b once for each block, from the second-level cache.  Blocks have one warpgroup where
-// rows are few, two where b would be read too often.
-// Limits: no more columns, since a warpgroup's registers hold no more.
+// a[m, k] · b[k, n] with n of 64 or 128; or panels of so many columns, where those do not matter to each
+// other.  A block's warpgroups take 64 rows each, and share b.  64 terms of both factors are a stage, brought
+// by the unit for copies of tiles; beyond a matrix they are zeros.
+// Cost: a is read once for each panel, b once for each block, but for the first reading of each from the
+// second-level cache.  Blocks have one warpgroup where rows are few, two where b would be read too often.
+// Limits: multiples of 64 columns.
 #include "kernels/cuda/device/elementwise.cuh"
 #include "kernels/cuda/device/stages.cuh"
 #include "kernels/cuda/device/wgmma.cuh"
@@ -20,10 +21,15 @@ struct RowProduct {
   int terms;
 };
 
+/// Columns of a panel.
+inline int panel_of(const MatMul& args) {
+  return args.n % (2 * kTileColumns) == 0 ? 2 * kTileColumns : kTileColumns;
+}
+
 /// b along mn is stored [k, n], along k it is [n, k].
 template <Major of_b>
 RowProduct row_product(const MatMul& args) {
-  const auto columns = static_cast<int>(args.n);
+  const int columns = panel_of(args);
   return {.a = tensor_map(tiled_matrix(args.a, args.m, args.k, args.lda, kProductRows)),
           .b = tensor_map(of_b == Major::k ? tiled_matrix(args.b, args.n, args.k, args.ldb, columns)
                                            : tiled_matrix(args.b, args.k, args.n, args.ldb, kTerms)),
@@ -34,7 +40,7 @@ RowProduct row_product(const MatMul& args) {
 inline bool fits_row_product(const MatMul& args) {
   constexpr int64_t kMostValues = int64_t{1} << 31;  // that int can count
   return args.dtype == DType::bf16 && args.c_dtype == DType::bf16 && !args.transpose_a && !args.a_sum &&
-         (args.n == 64 || args.n == 128) && args.ldc == args.n && args.m > 0 && args.k > 0 &&
+         args.n > 0 && args.n % kTileColumns == 0 && args.ldc == args.n && args.m > 0 && args.k > 0 &&
          args.m * args.n < kMostValues && args.lda % 8 == 0 && args.ldb % 8 == 0 &&
          packable(8, {args.a, args.b, args.bias, args.addend, args.gate, args.c}) == 8;
 }
@@ -50,10 +56,14 @@ struct alignas(1024) RowProductShared {
   CopyBarrier arrived[kStages];
 };
 
+/// Blocks that shared memory lets a multiprocessor have, and registers shall.
+template <int groups, int columns>
+inline constexpr int kRowBlocksAtOnce = columns == kTileColumns ? 3 : 2;
+
 template <int groups, int columns>
 LaunchShape row_blocks(std::string_view name, const MatMul& args) {
   return {.name = name,
-          .grid = {ceil_div(args.m, groups * kProductRows)},
+          .grid = {args.n / columns * ceil_div(args.m, groups * kProductRows)},
           .block = {groups * kWarpgroupThreads},
           .shared_bytes = sizeof(RowProductShared<groups, columns>)};
 }
@@ -61,8 +71,9 @@ LaunchShape row_blocks(std::string_view name, const MatMul& args) {
 /// Calls body<groups, columns>() for the blocks that fit a product.  Results do not depend on it.
 template <typename Body>
 void with_row_blocks(const MatMul& args, const Queue& queue, Body body) {
-  const bool many = args.m >= int64_t{2} * kProductRows * queue.multiprocessors();
-  if (args.n == 64)
+  const int panel = panel_of(args);
+  const bool many = args.n / panel * args.m >= int64_t{2} * kProductRows * queue.multiprocessors();
+  if (panel == kTileColumns)
     many ? body.template operator()<2, 64>() : body.template operator()<1, 64>();
   else
     many ? body.template operator()<2, 128>() : body.template operator()<1, 128>();
@@ -92,11 +103,12 @@ __device__ __forceinline__ void multiply_stage(ProductRows<columns>& results, co
   commit_products();
 }
 
-/// Results (+)= the product's rows from `first` on, 64 for each warpgroup.  Before it waits, it calls
-/// `meanwhile`.  All threads of the block call it.
+/// Results (+)= the product's rows from `first` on, 64 for each warpgroup, and its columns from
+/// `first_column` on.  Before it waits, it calls `meanwhile`.  All threads of the block call it.
 template <Major of_b, int groups, int columns, typename Meanwhile>
 __device__ __forceinline__ void compute_rows(ProductRows<columns>& results, const RowProduct& product,
-                                             int first, bool accumulate, Meanwhile meanwhile) {
+                                             int first, int first_column, bool accumulate,
+                                             Meanwhile meanwhile) {
   using Shared = RowProductShared<groups, columns>;
   auto& memory = *dynamic_shared<Shared>();
   const auto start = [&](int step) {
@@ -108,26 +120,31 @@ __device__ __forceinline__ void compute_rows(ProductRows<columns>& results, cons
     for (int i = 0; i < groups; ++i)
       copy_tile_bulk(stage.a[i], product.a, {{term, first + i * kProductRows, 0, 0, 0}}, arrived);
     if constexpr (of_b == Major::k)
-      copy_tile_bulk(stage.b, product.b, {{term, 0, 0, 0, 0}}, arrived);
+      copy_tile_bulk(stage.b, product.b, {{term, first_column, 0, 0, 0}}, arrived);
     else
 #pragma unroll
       for (int column = 0; column < columns; column += kTileColumns)
-        copy_tile_bulk(stage.b + column * kTerms, product.b, {{column, term, 0, 0, 0}}, arrived);
+        copy_tile_bulk(stage.b + column * kTerms, product.b, {{first_column + column, term, 0, 0, 0}},
+                       arrived);
   };
   const int steps = (product.terms + kTerms - 1) / kTerms;
-  begin_stages(memory.arrived, steps, start);
+  begin_stages<Shared::kStages>(memory.arrived, steps, start);
   meanwhile();
 #pragma unroll
   for (auto& tile : results) pin(tile);  // else the compiler takes values from bf16 for integers, and waits
   __syncthreads();
-  walk_stages(memory.arrived, steps, start, [&](int step) {
+#pragma unroll 1
+  for (int step = 0; step < steps; ++step) {
     const auto& stage = memory.stages[step % Shared::kStages];
+    wait_for_phase(memory.arrived[step % Shared::kStages], step / Shared::kStages);
     multiply_stage<of_b, columns>(results, stage.a[warp_index() / 4], stage.b, accumulate || step > 0);
     // At once, which costs little beside the copies: results that may begin with values would not let
     // products of two stages overlap anyway.
 #pragma unroll
     for (auto& tile : results) wait_products<0>(tile);
-  });
+    __syncthreads();
+    if (const int next = step + Shared::kStages; threadIdx.x == 0 && next < steps) start(next);
+  }
 }
 
 }  // namespace scrawl::SCRAWL_GPU

@@ -153,7 +153,7 @@ __global__ void __launch_bounds__(kGradientThreads, 2)
   const Task task(group, group.gradient_of<&WeightGradient::first_block>(block), block);
   Copies copies(task);
   const auto start = [&](int step) { copies.start_next(memory, step % kStages); };
-  begin_stages(memory.arrived, task.steps, start);
+  begin_stages<kStages - 1>(memory.arrived, task.steps, start);
   fill_constants(memory, task.gradient.windows.positions());
   show_products();
   __syncthreads();

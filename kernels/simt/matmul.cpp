@@ -29,6 +29,7 @@ std::vector<float> widened(const void* matrix, int64_t rows, int64_t columns, in
 void multiply(const MatMul& args, Queue& queue) {
   MatMul product = args;
   product.dtype = product.c_dtype = DType::f32;
+  product.relu = false;
   product.gate = nullptr;
   product.a_sum = nullptr;
   std::vector<float> a, b, c, bias, addend;  // empty where they are fp32 already
@@ -73,6 +74,7 @@ void run(const MatMul& args, Queue& queue) {
     set_to_bias(args, queue);
   else if (args.n > 0)
     multiply(args, queue);
+  if (args.relu && args.n > 0) apply_relu(args, queue);
   if (args.gate) apply_gate(args, queue);
   if (args.a_sum) sum_terms(args, queue);
 }

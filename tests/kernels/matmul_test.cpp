@@ -185,8 +185,8 @@ INSTANTIATE_TEST_SUITE_P(All, MatMulEpilogue,
                          ::testing::Combine(::testing::ValuesIn(devices_of_this_build()),
                                             ::testing::Values(Sizes{5, 7, 3}, Sizes{24, 16, 64},
                                                               Sizes{3, 7, 1024}, Sizes{37, 64, 5},
-                                                              Sizes{37, 128, 72}, Sizes{530, 64, 8},
-                                                              Sizes{5, 7, 0})),
+                                                              Sizes{37, 128, 72}, Sizes{37, 256, 8},
+                                                              Sizes{530, 64, 8}, Sizes{5, 7, 0})),
                          name_of_case);
 
 }  // namespace

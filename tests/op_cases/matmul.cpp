@@ -246,6 +246,12 @@ std::vector<OpCase> matmul_cases() {
       matmul_case("relu_rows_64",
                   {.m = 70, .n = 64, .k = 72, .transpose_b = true, .bias = true, .relu = true}),
       matmul_case("relu_rows_128", {.m = 130, .n = 128, .k = 264, .transpose_b = true, .relu = true}),
+      matmul_case(
+          "relu_rows_256",
+          {.m = 70, .n = 256, .k = 72, .transpose_b = true, .bias = true, .addend = true, .relu = true}),
+      matmul_case("relu_rows_192",
+                  {.m = 700, .n = 192, .k = 8, .transpose_b = true, .addend = true, .relu = true}),
+      matmul_case("gate_rows_192", {.m = 70, .n = 192, .k = 40, .gate = true}),
       matmul_case("gate_rows_64", {.m = 1, .n = 64, .k = 40, .gate = true}),
       matmul_case("gate_rows_128", {.m = 130, .n = 128, .k = 264, .gate = true}),
       matmul_case("gate", {.m = 33, .n = 132, .k = 260, .gate = true}),

@@ -8,13 +8,14 @@
 
 namespace scrawl::SCRAWL_GPU {
 
-/// Starts the barriers and the first copies; `start(step)` starts those of a step to stage step % count.  A
-/// barrier of the block must follow.
-template <int count, typename Start>
+/// Starts the barriers and the copies of the first steps; `start(step)` starts those of a step to stage
+/// step % count.  A barrier of the block must follow.
+template <int ahead, int count, typename Start>
 __device__ __forceinline__ void begin_stages(CopyBarrier (&arrived)[count], int steps, Start start) {
   if (threadIdx.x > 0) return;
   for (CopyBarrier& each : arrived) start_barrier(each);
-  for (int step = 0; step < count - 1 && step < steps; ++step) start(step);
+  show_products();  // the unit that copies is to find them started
+  for (int step = 0; step < ahead && step < steps; ++step) start(step);
 }
 
 /// Calls `multiply(step)`, which starts a step's products and closes them into a group, for all steps.  The
