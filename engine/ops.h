@@ -64,14 +64,18 @@ struct DecoderProducts {
   Tensor fuse;
   std::array<Tensor, 4> g;  // in the maps' type
   Tensor bias;
-  Device::Aside under_way;
+  std::array<Tensor, 4> z;  // of maps so far; see decoder_project()
+  Device::Aside under_way;  // the last of them
 };
 /// They go aside: begun ahead of the encoder, they cost nothing.
 DecoderProducts decoder_products(Device&, const std::array<Tensor, 4>& weights,
                                  const std::array<Tensor, 4>& biases, const Tensor& fuse, DType map_dtype);
+/// z_i = x_i G_iᵀ [N,H_i,W_i,D] of a level's map, aside: begun as soon as the encoder has that map, it fills
+/// what the next stages leave idle.
+void decoder_project(DecoderProducts& products, int level, const Tensor& map);
 /// The decoder's four linears and its 1×1 fuse convolution, without the concatenation between them.
-/// maps[i] [N,H_i,W_i,C_i] finest first -> [N,H_0,W_0,D].
-Tensor decoder_fuse(Tape&, const std::array<Tensor, 4>& maps, const DecoderProducts& products);
+/// maps[i] [N,H_i,W_i,C_i] finest first, those that are still to be projected and others -> [N,H_0,W_0,D].
+Tensor decoder_fuse(Tape&, const std::array<Tensor, 4>& maps, DecoderProducts products);
 
 /// x [N,H,W,C] normalised over all but the last dimension, rectified, and while training whole channels of a
 /// sample zeroed with probability `drop_rate`.  Statistics of the batch while training (and the running ones

@@ -39,7 +39,7 @@ MixTransformer::MixTransformer(const Scope& scope, const ModelConfig& config) {
   }
 }
 
-std::array<Tensor, 4> MixTransformer::operator()(Tape& tape, const Tensor& image) const {
+std::array<Tensor, 4> MixTransformer::operator()(Tape& tape, const Tensor& image, const EachMap& each) const {
   std::array<Tensor, 4> maps;
   for (int s = 0; s < 4; ++s) {
     const Stage& stage = stages_[s];
@@ -47,6 +47,7 @@ std::array<Tensor, 4> MixTransformer::operator()(Tape& tape, const Tensor& image
     ops::NormedSum x = stage.patch_embed(tape, s == 0 ? image : maps[s - 1], stage.norm_ahead_of(0));
     for (size_t i = 0; i < stage.blocks.size(); ++i) x = stage.blocks[i](tape, x, stage.norm_ahead_of(i + 1));
     maps[s] = x.normed;
+    if (each) each(s, maps[s]);
   }
   return maps;
 }

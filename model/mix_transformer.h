@@ -1,6 +1,7 @@
 #pragma once
 #include <array>
 #include <deque>
+#include <functional>
 
 #include "model/config.h"
 #include "model/efficient_attention.h"
@@ -29,8 +30,10 @@ class MixTransformer {
  public:
   /// Reads the norms' eps from `config` whenever it is applied.
   MixTransformer(const Scope& scope, const ModelConfig& config);
+  /// What is done with a stage's map while later stages are still to come.
+  using EachMap = std::function<void(int stage, const Tensor& map)>;
   /// image [N,H,W,3], normalised -> the maps of the four stages, finest first.
-  std::array<Tensor, 4> operator()(Tape& tape, const Tensor& image) const;
+  std::array<Tensor, 4> operator()(Tape& tape, const Tensor& image, const EachMap& each = {}) const;
 
  private:
   struct Stage {

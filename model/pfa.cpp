@@ -1,5 +1,7 @@
 #include "model/pfa.h"
 
+#include <utility>
+
 namespace scrawl {
 
 Pfa::Pfa(Device& device, const ModelConfig& config)
@@ -22,8 +24,11 @@ std::array<Tensor, 4> Pfa::encode(Tape& tape, const Tensor& image) const {
 }
 
 Pfa::Prediction Pfa::predict(Tape& tape, const Tensor& image) const {
-  const ops::DecoderProducts products = decoder_.products(device_, parameters_.storage());
-  return decode(tape, encode(tape, image), products);
+  ops::DecoderProducts products = decoder_.products(device_, parameters_.storage());
+  const std::array<Tensor, 4> maps =
+      encoder_(tape, ops::cast(tape, image, parameters_.storage()),
+               [&](int stage, const Tensor& map) { ops::decoder_project(products, stage, map); });
+  return decode(tape, maps, std::move(products));
 }
 
 Pfa::Prediction Pfa::decode(Tape& tape, const std::array<Tensor, 4>& maps) const {
@@ -31,9 +36,9 @@ Pfa::Prediction Pfa::decode(Tape& tape, const std::array<Tensor, 4>& maps) const
 }
 
 Pfa::Prediction Pfa::decode(Tape& tape, const std::array<Tensor, 4>& maps,
-                            const ops::DecoderProducts& products) const {
+                            ops::DecoderProducts products) const {
   Prediction prediction;
-  prediction.feat = decoder_.features(tape, maps, products);
+  prediction.feat = decoder_.features(tape, maps, std::move(products));
   prediction.logits = decoder_.classify(tape, prediction.feat);
   return prediction;
 }

@@ -81,8 +81,7 @@ class Pfa {
   Device& device() const { return device_; }
 
  private:
-  Prediction decode(Tape& tape, const std::array<Tensor, 4>& maps,
-                    const ops::DecoderProducts& products) const;
+  Prediction decode(Tape& tape, const std::array<Tensor, 4>& maps, ops::DecoderProducts products) const;
 
   Device& device_;
   ModelConfig config_;

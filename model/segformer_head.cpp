@@ -1,6 +1,7 @@
 #include "model/segformer_head.h"
 
 #include <cmath>
+#include <utility>
 
 namespace scrawl {
 namespace {
@@ -50,8 +51,8 @@ ops::DecoderProducts SegformerHead::products(Device& device, DType map_dtype) co
 }
 
 Tensor SegformerHead::features(Tape& tape, const std::array<Tensor, 4>& maps,
-                               const ops::DecoderProducts& products) const {
-  const Tensor fused = ops::decoder_fuse(tape, maps, products);
+                               ops::DecoderProducts products) const {
+  const Tensor fused = ops::decoder_fuse(tape, maps, std::move(products));
   return ops::batch_norm_relu(tape, fused, norm_.gamma.value, norm_.beta.value, norm_.running_mean.value,
                               norm_.running_var.value, kBatchNormEps, kBatchNormMomentum, dropout_);
 }

@@ -15,7 +15,7 @@ class SegformerHead {
   /// The products of its weights, for maps of this type; they can be under way while these are encoded.
   ops::DecoderProducts products(Device& device, DType map_dtype) const;
   /// The four maps, finest first -> feat [N,H/4,W/4,D]: fused, normalised, rectified, channels dropped.
-  Tensor features(Tape& tape, const std::array<Tensor, 4>& maps, const ops::DecoderProducts& products) const;
+  Tensor features(Tape& tape, const std::array<Tensor, 4>& maps, ops::DecoderProducts products) const;
   /// feat -> logits [N,H/4,W/4,K].  Also classifies augmented features.
   Tensor classify(Tape& tape, const Tensor& feat) const { return linear_pred_(tape, feat); }
 

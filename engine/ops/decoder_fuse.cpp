@@ -4,6 +4,8 @@
 // All products but those with x_i are between small matrices.  Neighbouring levels of one size share dz_i.
 #include "kernels/decoder_fuse.h"
 
+#include <utility>
+
 #include "engine/ops.h"
 #include "kernels/decoder_weights.h"
 #include "kernels/matmul_group.h"
@@ -24,18 +26,15 @@ DecoderWeights parameters_of(const DecoderProducts& products) {
   return p;
 }
 
-void check(const std::array<Tensor, kLevels>& maps, const DecoderProducts& products) {
-  for (int i = 0; i < kLevels; ++i)
-    require(maps[i].shape().rank() == 4 && maps[i].dim(0) == maps[0].dim(0) &&
-                maps[i].dim(3) == products.g[i].dim(1) && maps[i].dtype() == products.g[i].dtype(),
-            "decoder_fuse: level {}: map {}, product {}", i + 1, maps[i].shape().text(),
-            products.g[i].shape().text());
+void check(const Tensor& map, int level, const DecoderProducts& products) {
+  const Tensor& g = products.g[level];
+  require(map.shape().rank() == 4 && map.dim(3) == g.dim(1) && map.dtype() == g.dtype(),
+          "decoder_fuse: level {}: map {}, product {}", level + 1, map.shape().text(), g.shape().text());
 }
 
-/// z_i = x_i G_iᵀ [N,H_i,W_i,D].
-Tensor projected(Device& device, const Tensor& map, const Tensor& g) {
+/// z = x Gᵀ [N,H_i,W_i,D].
+void project(Device& device, const Tensor& map, const Tensor& g, const Tensor& z) {
   const int64_t width = g.dim(0), channels = g.dim(1);
-  Tensor z(device, map.shape().with_last(width), map.dtype());
   device.run(MatMul{.name = "decoder_fuse.project",
                     .dtype = map.dtype(),
                     .c_dtype = map.dtype(),
@@ -49,7 +48,6 @@ Tensor projected(Device& device, const Tensor& map, const Tensor& g) {
                     .ldb = channels,
                     .c = z.raw(),
                     .ldc = width});
-  return z;
 }
 
 bool same_grid(const Tensor& a, const Tensor& b) {
@@ -145,6 +143,7 @@ DecoderProducts decoder_products(Device& device, const std::array<Tensor, 4>& we
                            .fuse = fuse,
                            .g = {},
                            .bias = Tensor(device, {width}),
+                           .z = {},
                            .under_way = 0};
   for (int i = 0; i < kLevels; ++i) {
     require(weights[i].shape().rank() == 2 && weights[i].dim(0) == width && biases[i].shape() == Shape{width},
@@ -161,18 +160,29 @@ DecoderProducts decoder_products(Device& device, const std::array<Tensor, 4>& we
   return products;
 }
 
-Tensor decoder_fuse(Tape& tape, const std::array<Tensor, 4>& maps, const DecoderProducts& products) {
-  check(maps, products);
+void decoder_project(DecoderProducts& products, int level, const Tensor& map) {
+  check(map, level, products);
+  Device& device = map.device();
+  const Tensor z(device, map.shape().with_last(products.fuse.dim(0)), map.dtype());
+  products.z[level] = z;
+  products.under_way = device.aside([&device, map, g = products.g[level], z] { project(device, map, g, z); });
+}
+
+Tensor decoder_fuse(Tape& tape, const std::array<Tensor, 4>& maps, DecoderProducts products) {
   Device& device = tape.device();
+  for (int i = 0; i < kLevels; ++i) {
+    require(maps[i].dim(0) == maps[0].dim(0), "decoder_fuse: level {}: map {}", i + 1,
+            maps[i].shape().text());
+    if (!products.z[i].defined()) decoder_project(products, i, maps[i]);
+  }
   device.join(products.under_way);
   const int64_t width = products.fuse.dim(0);
   DecoderFuseForward forward{.dtype = maps[0].dtype(),
                              .bias = products.bias.data<float>(),
                              .images = maps[0].dim(0),
                              .channels = static_cast<int>(width)};
-  std::array<Tensor, kLevels> z;
+  const std::array<Tensor, kLevels> z = std::exchange(products.z, {});
   for (int i = 0; i < kLevels; ++i) {
-    z[i] = projected(device, maps[i], products.g[i]);
     forward.z[i] = z[i].raw();
     forward.heights[i] = static_cast<int>(maps[i].dim(1));
     forward.widths[i] = static_cast<int>(maps[i].dim(2));
