@@ -17,9 +17,14 @@ void copy(Device& device, const Tensor& x, const GradientTarget& y) {
 
 }  // namespace
 
+void await(Device& device, Gradient& gradient) {
+  if (gradient.under_way) device.join(*std::exchange(gradient.under_way, {}));
+}
+
 GradientTarget gradient_target(Device& device, const std::shared_ptr<Gradient>& slot, const Shape& shape,
                                DType dtype) {
   if (!slot) return {};
+  await(device, *slot);
   if (slot->gate) slot->gate->applied = false;  // not to what comes now
   if (!slot->written) {
     if (!slot->value.defined()) slot->value = Tensor(device, shape, dtype);

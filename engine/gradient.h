@@ -1,6 +1,7 @@
 #pragma once
 // Gradients of tensors: where they gather, and where kernels of the backward pass write them.
 #include <memory>
+#include <optional>
 #include <utility>
 
 #include "engine/tensor.h"
@@ -37,10 +38,14 @@ struct Gradient {
   bool lent = false;     // the memory may serve other gradients too: copy before adding
   bool beside = false;   // kernels that went aside add to it
   int pending = 0;       // recorded uses of the tensor whose share is not under way yet; see PendingUse
-  std::shared_ptr<RowSum> row_sum{};    // null when nobody wishes for it
-  std::shared_ptr<Gate> gate{};         // the same
-  std::shared_ptr<LeftProduct> left{};  // null when nobody offers it
+  std::optional<Device::Aside> under_way{};  // of a share that is computed aside, to be joined ahead of more
+  std::shared_ptr<RowSum> row_sum{};         // null when nobody wishes for it
+  std::shared_ptr<Gate> gate{};              // the same
+  std::shared_ptr<LeftProduct> left{};       // null when nobody offers it
 };
+
+/// What is run from here on waits for all that has flowed into a gradient.
+void await(Device& device, Gradient& gradient);
 
 /// Counts in a gradient's slot, which may be null, as long as it lives.
 class PendingUse {

@@ -30,6 +30,7 @@ Tape::Output Tape::Output::of(Tensor& y) {
 /// What has flowed into it, which the slot then lets go; undefined when nothing has.
 Tensor Tape::Output::take_gradient() const {
   if (!gradient || !gradient->written) return {};
+  await(gradient->value.device(), *gradient);
   const Tensor dy = std::move(gradient->value);
   gradient->value = {};
   gradient->written = gradient->lent = false;

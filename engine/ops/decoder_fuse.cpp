@@ -54,26 +54,24 @@ bool same_grid(const Tensor& a, const Tensor& b) {
   return a.dim(1) == b.dim(1) && a.dim(2) == b.dim(2);
 }
 
-/// up_iᵀ(dy) [N,H_i,W_i,D].
-Tensor down(Device& device, const Tensor& dy, const Tensor& map) {
-  Tensor dz(device, map.shape().with_last(dy.dim(3)), dy.dtype());
+/// dz = up_iᵀ(dy) [N,H_i,W_i,D].
+void down(Device& device, const Tensor& dy, const Tensor& dz) {
   device.run(UpsampleBackward{.dtype = dy.dtype(),
                               .shape = {.images = dy.dim(0),
-                                        .in_height = static_cast<int>(map.dim(1)),
-                                        .in_width = static_cast<int>(map.dim(2)),
+                                        .in_height = static_cast<int>(dz.dim(1)),
+                                        .in_width = static_cast<int>(dz.dim(2)),
                                         .out_height = static_cast<int>(dy.dim(1)),
                                         .out_width = static_cast<int>(dy.dim(2)),
                                         .channels = static_cast<int>(dy.dim(3))},
                               .dy = dy.raw(),
                               .dx = dz.raw()});
-  return dz;
 }
 
-/// dx_i = dz_i G_i.
-void map_backward(Device& device, const Tensor& x, const Tensor& dz, const Tensor& g) {
+/// dx_i (+)= dz_i G_i.
+void map_backward(Device& device, const Tensor& x, const Tensor& dz, const Tensor& g,
+                  const GradientTarget& dx) {
+  if (!dx.data) return;
   const int64_t width = g.dim(0), channels = g.dim(1);
-  const auto to = gradient_target(device, x.gradient(), x.shape(), x.dtype());
-  if (!to.data) return;
   device.run(MatMul{.name = "decoder_fuse.backward_input",
                     .dtype = x.dtype(),
                     .c_dtype = x.dtype(),
@@ -84,9 +82,39 @@ void map_backward(Device& device, const Tensor& x, const Tensor& dz, const Tenso
                     .lda = width,
                     .b = g.raw(),
                     .ldb = channels,
-                    .c = to.data,
+                    .c = dx.data,
                     .ldc = channels,
-                    .accumulate = to.accumulate});
+                    .accumulate = dx.accumulate});
+}
+
+/// dz_i, which are returned, and dx_i: of the coarsest level at once, since the encoder's last stage waits
+/// for that, of the others aside.
+std::array<Tensor, kLevels> maps_backward(Device& device, const std::array<Tensor, kLevels>& maps,
+                                          const std::array<Tensor, kLevels>& g, const Tensor& dy) {
+  constexpr int kLast = kLevels - 1;
+  std::array<Tensor, kLevels> dz, dx;  // kept as long as they are written aside
+  std::array<GradientTarget, kLevels> to;
+  const auto shared = [&](int i) { return i > 0 && i < kLast && same_grid(maps[i], maps[i + 1]); };
+  std::array<bool, kLevels> resized{};
+  for (int i = kLast; i >= 0; --i) {
+    resized[i] = i > 0 && !shared(i);
+    dz[i] = i == 0      ? dy
+            : shared(i) ? dz[i + 1]
+                        : Tensor(device, maps[i].shape().with_last(dy.dim(3)), dy.dtype());
+    to[i] = gradient_target(device, maps[i].gradient(), maps[i].shape(), maps[i].dtype());
+    if (to[i].data) dx[i] = maps[i].gradient()->value;
+  }
+  const auto level = [=, &device](int i) {
+    if (resized[i]) down(device, dy, dz[i]);
+    map_backward(device, maps[i], dz[i], g[i], to[i]);
+  };
+  level(kLast);
+  const Device::Aside others = device.aside([level, dx] {
+    for (int i = kLast - 1; i >= 0; --i) level(i);
+  });
+  for (int i = 0; i < kLast; ++i)
+    if (to[i].data) maps[i].gradient()->under_way = others;
+  return dz;
 }
 
 /// dG_i = dz_iᵀ x_i, in fp32.  Level 0 also makes db: its product reads dy anyway.
@@ -197,13 +225,9 @@ Tensor decoder_fuse(Tape& tape, const std::array<Tensor, 4>& maps, DecoderProduc
                &biases[0], &biases[1], &biases[2], &biases[3], &products.fuse},
               [maps, products, width, &device](const Tensor& dy) {
                 const Tensor db(device, {width});
-                std::array<Tensor, kLevels> dz, dg;
-                for (int i = 0; i < kLevels; ++i) {
-                  const bool shared = i > 0 && same_grid(maps[i], maps[i - 1]);
-                  dz[i] = i == 0 ? dy : shared ? dz[i - 1] : down(device, dy, maps[i]);
-                  dg[i] = Tensor(device, products.g[i].shape());
-                  map_backward(device, maps[i], dz[i], products.g[i]);
-                }
+                const auto dz = maps_backward(device, maps, products.g, dy);
+                std::array<Tensor, kLevels> dg;
+                for (int i = 0; i < kLevels; ++i) dg[i] = Tensor(device, products.g[i].shape());
                 device.aside([=, &device] {
                   products_backward(device, maps, dz, dg, db);
                   parameters_backward(device, products, dg, db);
