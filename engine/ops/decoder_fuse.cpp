@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "engine/ops.h"
+#include "engine/ops/linear.h"
 #include "kernels/decoder_weights.h"
 #include "kernels/matmul_group.h"
 #include "kernels/upsample.h"
@@ -34,20 +35,10 @@ void check(const Tensor& map, int level, const DecoderProducts& products) {
 
 /// z = x Gᵀ [N,H_i,W_i,D].
 void project(Device& device, const Tensor& map, const Tensor& g, const Tensor& z) {
-  const int64_t width = g.dim(0), channels = g.dim(1);
-  device.run(MatMul{.name = "decoder_fuse.project",
-                    .dtype = map.dtype(),
-                    .c_dtype = map.dtype(),
-                    .transpose_b = true,
-                    .m = map.shape().rows(),
-                    .n = width,
-                    .k = channels,
-                    .a = map.raw(),
-                    .lda = channels,
-                    .b = g.raw(),
-                    .ldb = channels,
-                    .c = z.raw(),
-                    .ldc = width});
+  MatMul product = linear_product(map, g, {});
+  product.name = "decoder_fuse.project";
+  product.c = z.raw();
+  device.run(product);
 }
 
 bool same_grid(const Tensor& a, const Tensor& b) {
@@ -67,24 +58,14 @@ void down(Device& device, const Tensor& dy, const Tensor& dz) {
                               .dx = dz.raw()});
 }
 
-/// dx_i (+)= dz_i G_i.
-void map_backward(Device& device, const Tensor& x, const Tensor& dz, const Tensor& g,
-                  const GradientTarget& dx) {
+/// dx (+)= dz G.
+void map_backward(Device& device, const Tensor& dz, const Tensor& g, const GradientTarget& dx) {
   if (!dx.data) return;
-  const int64_t width = g.dim(0), channels = g.dim(1);
-  device.run(MatMul{.name = "decoder_fuse.backward_input",
-                    .dtype = x.dtype(),
-                    .c_dtype = x.dtype(),
-                    .m = x.shape().rows(),
-                    .n = channels,
-                    .k = width,
-                    .a = dz.raw(),
-                    .lda = width,
-                    .b = g.raw(),
-                    .ldb = channels,
-                    .c = dx.data,
-                    .ldc = channels,
-                    .accumulate = dx.accumulate});
+  MatMul product = input_gradient(dz, g);
+  product.name = "decoder_fuse.backward_input";
+  product.c = dx.data;
+  product.accumulate = dx.accumulate;
+  device.run(product);
 }
 
 /// dz_i, which are returned, and dx_i: of the coarsest level at once, since the encoder's last stage waits
@@ -106,7 +87,7 @@ std::array<Tensor, kLevels> maps_backward(Device& device, const std::array<Tenso
   }
   const auto level = [=, &device](int i) {
     if (resized[i]) down(device, dy, dz[i]);
-    map_backward(device, maps[i], dz[i], g[i], to[i]);
+    map_backward(device, dz[i], g[i], to[i]);
   };
   level(kLast);
   const Device::Aside others = device.aside([level, dx] {
