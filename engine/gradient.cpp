@@ -15,6 +15,12 @@ void copy(Device& device, const Tensor& x, const GradientTarget& y) {
                   .accumulate = y.accumulate});
 }
 
+/// That no share comes behind the sum over rows of all of them.
+void expect_no_sum(const Gradient& gradient) {
+  require(!gradient.written || !gradient.row_sum || !gradient.row_sum->yielded,
+          "a gradient {} whose sum has been taken gets another share", gradient.value.shape().text());
+}
+
 }  // namespace
 
 void await(Device& device, Gradient& gradient) {
@@ -25,6 +31,7 @@ GradientTarget gradient_target(Device& device, const std::shared_ptr<Gradient>& 
                                DType dtype) {
   if (!slot) return {};
   await(device, *slot);
+  expect_no_sum(*slot);
   if (slot->gate) slot->gate->applied = false;  // not to what comes now
   if (!slot->written) {
     if (!slot->value.defined()) slot->value = Tensor(device, shape, dtype);
@@ -46,6 +53,7 @@ ProductTarget product_target(Device& device, const std::shared_ptr<Gradient>& sl
   if (!slot) return target;
   // Where more flows in, who wished for the gate applies it to the sum.
   if (slot->gate && !slot->written && slot->pending == 1) target.gate = slot->gate->output;
+  expect_no_sum(*slot);
   // Others hold what is there: the sum begins elsewhere.
   if (slot->written && slot->lent && !slot->value.unique()) {
     target.addend = std::exchange(slot->value, {});

@@ -71,7 +71,7 @@ struct GradientTarget {
 };
 
 /// A place for the gradient of a tensor with this shape and type: allocated at first use.  `slot` may be
-/// null.
+/// null.  Throws where a share comes so late that the gradient's sum over rows has been yielded without it.
 GradientTarget gradient_target(Device& device, const std::shared_ptr<Gradient>& slot, const Shape& shape,
                                DType dtype = DType::f32);
 

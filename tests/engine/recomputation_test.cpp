@@ -122,6 +122,15 @@ TEST_F(RecomputationTest, TheSumIsTakenFromTheGradientWhereSeveralFlowTogether) 
 }
 
 // A sum on this lane must not race with what has gone aside for the same bias.
+TEST_F(RecomputationTest, RefusesAShareThatComesBehindTheSum) {
+  const Tensor y = ops::linear(tape_, x_, weight_, bias_);
+  const size_t branch = tape_.position();
+  tape_.backward(summing(y, {10.0f, 100.0f}, {110.0f}), 1.0f, branch);
+  ASSERT_TRUE(yields_);
+  const Tensor late = summing(y, {1.0f, 2.0f});
+  EXPECT_THROW(tape_.backward(late), std::invalid_argument);
+}
+
 TEST_F(RecomputationTest, TheSumGoesAsideWhereAnotherOfTheSameBiasHasGone) {
   const Tensor first = ops::linear(tape_, x_, weight_, bias_),
                second = ops::linear(tape_, x_, weight_, bias_);
