@@ -364,8 +364,8 @@ void run(const LabelCount& args, Queue& queue) {
   const int64_t blocks = std::max<int64_t>(1, ceil_div(packs + args.pixels - 16 * packs, kThreads));
   const Scratch scratch = queue.scratch(blocks);
   const Partials<int> partials{reinterpret_cast<int*>(scratch.data()), queue.counters(1)};
-  launch(queue, {.name = args.name, .grid = {blocks}, .block = {kThreads}}, count_labelled, args.label, packs,
-         args.pixels, partials, args.labelled);
+  const LaunchShape shape{.name = args.name, .grid = {blocks}, .block = {kThreads}};
+  launch(queue, shape, count_labelled, args.label, packs, args.pixels, partials, args.labelled);
 }
 
 void run(const PartialCrossEntropyForward& args, Queue& queue) {
