@@ -47,7 +47,7 @@ std::array<Tensor, 4> MixTransformer::operator()(Tape& tape, const Tensor& image
     ops::NormedSum x = stage.patch_embed(tape, s == 0 ? image : maps[s - 1], stage.norm_ahead_of(0));
     for (size_t i = 0; i < stage.blocks.size(); ++i) x = stage.blocks[i](tape, x, stage.norm_ahead_of(i + 1));
     maps[s] = x.normed;
-    if (each) each(s, maps[s]);
+    if (each && s < 3) each(s, maps[s]);
   }
   return maps;
 }

@@ -27,10 +27,12 @@ DecoderWeights parameters_of(const DecoderProducts& products) {
   return p;
 }
 
-void check(const Tensor& map, int level, const DecoderProducts& products) {
+/// For z of a level's map, which is checked.
+Tensor place_for(const Tensor& map, int level, const DecoderProducts& products) {
   const Tensor& g = products.g[level];
   require(map.shape().rank() == 4 && map.dim(3) == g.dim(1) && map.dtype() == g.dtype(),
           "decoder_fuse: level {}: map {}, product {}", level + 1, map.shape().text(), g.shape().text());
+  return Tensor(map.device(), map.shape().with_last(g.dim(0)), map.dtype());
 }
 
 /// z = x Gᵀ [N,H_i,W_i,D].
@@ -170,21 +172,21 @@ DecoderProducts decoder_products(Device& device, const std::array<Tensor, 4>& we
 }
 
 void decoder_project(DecoderProducts& products, int level, const Tensor& map) {
-  check(map, level, products);
   Device& device = map.device();
-  const Tensor z(device, map.shape().with_last(products.fuse.dim(0)), map.dtype());
-  products.z[level] = z;
+  const Tensor z = products.z[level] = place_for(map, level, products);
   products.under_way = device.aside([&device, map, g = products.g[level], z] { project(device, map, g, z); });
 }
 
 Tensor decoder_fuse(Tape& tape, const std::array<Tensor, 4>& maps, DecoderProducts products) {
   Device& device = tape.device();
+  device.join(products.under_way);
   for (int i = 0; i < kLevels; ++i) {
     require(maps[i].dim(0) == maps[0].dim(0), "decoder_fuse: level {}: map {}", i + 1,
             maps[i].shape().text());
-    if (!products.z[i].defined()) decoder_project(products, i, maps[i]);
+    if (products.z[i].defined()) continue;
+    products.z[i] = place_for(maps[i], i, products);
+    project(device, maps[i], products.g[i], products.z[i]);
   }
-  device.join(products.under_way);
   const int64_t width = products.fuse.dim(0);
   DecoderFuseForward forward{.dtype = maps[0].dtype(),
                              .bias = products.bias.data<float>(),
