@@ -8,6 +8,7 @@
 // Cost: one read and write of every map; each band reads up to four rows more.  In bf16 about 53 instructions
 // a value, 60 with y and dx_sum (counted for compute capability 9.0).  It takes all registers that two blocks
 // leave each other: what could live in them is looked up or computed anew instead, as noted in places.
+#include "kernels/cuda/depthwise_strips.h"
 #include "kernels/cuda/depthwise_tile.cuh"
 #include "kernels/cuda/device/last_block.cuh"
 #include "kernels/depthwise_gelu.h"
@@ -278,6 +279,7 @@ __global__ void __launch_bounds__(kMostThreads, 2)
 
 void run(const DepthwiseGeluBackward& args, Queue& queue) {
   check_results(args);
+  if (run_by_strips(args, queue)) return;
   const auto run_as = [&]<typename T, bool more>(Storage<T>, std::bool_constant<more>) {
     with_pack<T>(args.channels, {args.x, args.dy, args.dx, args.y}, [&](auto pack) {
       const Tiling tiling(args.images, args.height, args.width, args.channels, pack);

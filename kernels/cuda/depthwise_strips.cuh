@@ -1,0 +1,281 @@
+#pragma once
+// Depthwise 3×3 of maps in bf16 on tensor cores, for forward and backward alike.
+// A warp owns a strip of 16 columns of 8 channels and walks down rows.  A row of the strip, shifted by a
+// kernel column, is a matrix [16 positions, 8 channels]; two such side by side, times the diagonal matrices
+// of two kernel columns' weights one above the other, are what these add to sums of 16 × 8 values.  Of a
+// diagonal only one product in eight counts, but a tensor core does those eight faster than other units do
+// the one.  Weights count to 16 bits: each is the sum of two bf16, so a row of the kernel takes three
+// instructions, and a row of the map, read once, is added to the three rows of sums that need it.
+// Segments of rows, each of full width and as many rows, are laid side by side until they fill strips: bands
+// of an image, or of several.  So narrow maps waste nothing.
+// Rows come to shared memory kAhead rows ahead, zeros for what lies outside of the map; results leave by way
+// of shared memory, too, in pieces of 16 bytes.  In there, a row is a plane of pixels for each 8 channels: 8
+// neighbouring pixels are 128 bytes, which ldmatrix reads without bank conflicts.
+// Limits: bf16, channels in whole packs of 8, aligned to 16 bytes; at most 256 columns, whose rows just fit
+// into the 99 KB of shared memory that every GPU with these instructions has.  A NaN or infinity spreads to
+// the other channels of its eight.
+#include "kernels/cuda/device/async_copy.cuh"
+#include "kernels/cuda/device/elementwise.cuh"
+#include "kernels/cuda/device/fragments.cuh"
+#include "kernels/cuda/device/shared.cuh"
+#include "kernels/dtype.h"
+
+namespace scrawl::SCRAWL_GPU::strips {
+
+inline constexpr int kStrip = 16;         // positions of a warp
+inline constexpr int kGroup = 8;          // channels of a warp
+inline constexpr int kMostWidth = 256;    // of a map
+inline constexpr int kPairedWidth = 128;  // up to which a block has two groups of channels
+inline constexpr int kFullRow = 80;       // positions of a block, where a segment does not need more
+inline constexpr int kMostPixels = 130;   // of those and the zeros between segments
+inline constexpr int kFewestRows = 4;     // of a segment, where there are as many
+inline constexpr int kAhead = 3;          // rows on their way to shared memory
+inline constexpr int kTaps = 9;
+inline constexpr int64_t kMostPieces = 1 << 30;  // of a map: their numbers, some rows beyond it, are integers
+inline constexpr int64_t kMultiprocessors = 132;  // of a large GPU
+inline constexpr int64_t kBusyWarps = 16;         // fewer leave a multiprocessor waiting
+
+using Pixel = Pack<bf16, kGroup>;
+
+/// What a kernel has to know to be cut into blocks.
+struct Plan {
+  int shared_rows;         // rows of pixels that it keeps in shared memory
+  int thread_bytes = 0;    // that a thread has in there besides
+  int64_t resident_warps;  // of a multiprocessor
+  int extra_rows;          // that a segment costs beyond its own
+};
+
+/// How maps are cut: into segments of rows, `segments` of them and some groups of channels a block.
+struct Cut {
+  int64_t images;
+  int height, width, channels;
+  int groups, segments, strips;
+  int rows = 0;  // of a segment
+  int64_t bands = 0, chunks;
+
+  Cut(int64_t n, int h, int w, int c, const Plan& plan) : images(n), height(h), width(w), channels(c) {
+    groups = c > kGroup && w <= kPairedWidth ? 2 : 1;
+    chunks = ceil_div(c, groups * kGroup);
+    segments = fullest_row(n * std::max(1, h / kFewestRows));
+    strips = static_cast<int>(ceil_div(segments * w, kStrip));
+    cut_rows(plan);
+  }
+  constexpr int threads() const { return strips * groups * kWarpSize; }
+  constexpr int positions() const { return strips * kStrip; }
+  /// Where a position lies in a row in shared memory: segments have a pixel of zeros at either end.
+  constexpr int pixel(int position) const { return position + position / width * 2 + 1; }
+  constexpr int pixels() const { return pixel(positions() - 1) + 2; }
+  constexpr int row_size() const { return groups * pixels(); }
+  constexpr int64_t parts() const { return ceil_div(images * bands, segments); }
+  int64_t shared_bytes(const Plan& plan) const {
+    return int64_t{plan.shared_rows} * row_size() * static_cast<int64_t>(sizeof(Pixel)) +
+           int64_t{plan.thread_bytes} * threads();
+  }
+  LaunchShape shape(std::string_view name, const Plan& plan) const {
+    return {
+        .name = name, .grid = {parts() * chunks}, .block = {threads()}, .shared_bytes = shared_bytes(plan)};
+  }
+
+ private:
+  /// How many segments side by side leave the least of their strips empty.
+  int fullest_row(int64_t most) const {
+    int best = 1;
+    const auto strips_of = [&](int64_t count) { return ceil_div(count * width, kStrip); };
+    for (int count = 2; count <= most && count * width <= kFullRow && count * (width + 2) <= kMostPixels;
+         ++count)
+      if (count * strips_of(best) >= best * strips_of(count)) best = count;
+    return best;
+  }
+  /// Into the number of bands with which the busiest multiprocessor has least to do.
+  void cut_rows(const Plan& plan) {
+    const int64_t warps = strips * groups, resident = std::max<int64_t>(1, plan.resident_warps / warps);
+    int64_t least = INT64_MAX;
+    for (int64_t count = 1; count <= std::max(1, height / kFewestRows); ++count) {
+      const int64_t blocks = ceil_div(ceil_div(images * count, segments) * chunks, kMultiprocessors);
+      const int64_t rest = blocks % resident;
+      const int64_t busy = blocks / resident * std::max(resident * warps, kBusyWarps) +
+                           (rest > 0 ? std::max(rest * warps, kBusyWarps) : 0);
+      const int64_t time = busy * (ceil_div(height, count) + plan.extra_rows);
+      if (time >= least) continue;
+      least = time;
+      rows = static_cast<int>(ceil_div(height, count));
+    }
+    if (rows > 0) bands = ceil_div(height, rows);
+  }
+};
+
+/// For the host: whether the kernels can take such maps.  Both decide alike, as long as all maps are aligned.
+template <typename Args>
+bool takes(const Args& args, std::initializer_list<const void*> maps) {
+  return args.dtype == DType::bf16 && args.width <= kMostWidth &&
+         packable(args.channels, maps) % kGroup == 0 && args.elements() / kGroup < kMostPieces;
+}
+
+__device__ __forceinline__ int chunk_of_block(const Cut& cut) {
+  return static_cast<int>(blockIdx.x % static_cast<unsigned>(cut.chunks));
+}
+__device__ __forceinline__ int part_of_block(const Cut& cut) {
+  return static_cast<int>(blockIdx.x / static_cast<unsigned>(cut.chunks));
+}
+
+inline constexpr int kNowhere = -(1 << 30);  // a row that lies far outside, as do its neighbours
+
+/// A position in its segment's first row.
+struct Origin {
+  int64_t pixel;  // of the map
+  int row, column;
+};
+/// No row of positions beyond the last segment lies in the map.
+__device__ __forceinline__ Origin origin_of(const Cut& cut, int position) {
+  const int64_t segment = int64_t{part_of_block(cut)} * cut.segments + position / cut.width;
+  const int column = position % cut.width;
+  if (position >= cut.segments * cut.width || segment >= cut.images * cut.bands) return {0, kNowhere, column};
+  const int row = static_cast<int>(segment % cut.bands) * cut.rows;
+  return {(segment / cut.bands * cut.height + row) * cut.width + column, row, column};
+}
+
+/// Rows of pixels in shared memory; `slots` is a power of two.  Where a row begins is known to the whole
+/// block, where a thread's part of it lies does not change: apart from each other they take the fewest
+/// instructions.
+template <int slots>
+struct Ring {
+  int first, bytes;  // of the first row, and of each
+  __device__ __forceinline__ int row(int index) const { return first + (index & (slots - 1)) * bytes; }
+};
+template <typename T>
+__device__ __forceinline__ T* in_row(T* place, int row) {
+  using Byte = std::conditional_t<std::is_const_v<T>, const unsigned char, unsigned char>;
+  return reinterpret_cast<T*>(reinterpret_cast<Byte*>(place) + row);
+}
+
+/// 16 bytes of every row that a thread moves between maps and shared memory, on the way down the rows.
+struct Piece {
+  Pixel* place;  // in a row in shared memory
+  int row;       // of the map
+  int index;     // of these 16 bytes in the map
+
+  /// `rank` counts the pieces of a row; `first` is a row of the segment.
+  __device__ Piece(const Cut& cut, int rank, int first) {
+    const int group = rank % cut.groups, position = rank / cut.groups;
+    const Origin origin = origin_of(cut, position);
+    const int pixel_groups = cut.channels / kGroup, channel_group = chunk_of_block(cut) * cut.groups + group;
+    place = dynamic_shared<Pixel>() + group * cut.pixels() + cut.pixel(position);
+    row = channel_group < pixel_groups ? origin.row + first : kNowhere;
+    index = static_cast<int>(origin.pixel) * pixel_groups + channel_group + first * stride(cut);
+  }
+  /// Of the row `ahead` of the present one; zeros for what lies outside.
+  __device__ __forceinline__ void copy(const void* map, int ahead, int to_row, const Cut& cut) const {
+    copy_async<16>(in_row(place, to_row), static_cast<const Pixel*>(map) + index + ahead * stride(cut),
+                   inside(ahead, cut));
+  }
+  __device__ __forceinline__ void store(int from_row, void* map, int ahead, const Cut& cut) const {
+    if (inside(ahead, cut)) static_cast<Pixel*>(map)[index + ahead * stride(cut)] = *in_row(place, from_row);
+  }
+  __device__ __forceinline__ void move_down(const Cut& cut) {
+    ++row;
+    index += stride(cut);
+  }
+
+ private:
+  __device__ __forceinline__ static int stride(const Cut& cut) { return cut.width * (cut.channels / kGroup); }
+  __device__ __forceinline__ bool inside(int ahead, const Cut& cut) const {
+    return static_cast<unsigned>(row + ahead) < static_cast<unsigned>(cut.height);
+  }
+};
+
+/// Where a warp's strip lies in a row in shared memory, for each lane.
+struct Strip {
+  const Pixel*
+      pair;  // for ldmatrix: left neighbours of positions lane % 16, and for lanes from 16 on themselves
+  const Pixel* columns;  // for the transpose of two rows: positions lane % 8 + 8 · (lane / 16)
+  unsigned*
+      words[2];  // as fragments have them: positions lane / 4 and lane / 4 + 8, channels 2 · (lane % 4), +1
+  int first, group, channel;  // position, group in the block and channel of the map that it begins with
+
+  __device__ explicit Strip(const Cut& cut) {
+    const int lane = lane_index(), warp = warp_index();
+    group = warp % cut.groups;
+    first = warp / cut.groups * kStrip;
+    channel = (chunk_of_block(cut) * cut.groups + group) * kGroup;
+    Pixel* const plane = dynamic_shared<Pixel>() + group * cut.pixels();
+    pair = plane + cut.pixel(first + lane % kStrip) + lane / kStrip - 1;
+    columns = plane + cut.pixel(first + lane % 8 + lane / 16 * 8);
+    for (int half = 0; half < 2; ++half)
+      words[half] = reinterpret_cast<unsigned*>(plane + cut.pixel(first + lane / 4 + 8 * half)) + lane % 4;
+  }
+};
+
+/// A strip's weights as diagonal matrices, each the sum of a high part and a low one.
+struct Taps {
+  struct Row {
+    FragmentB high, low;  // of kernel columns 0 and 1
+    FragmentB last;       // of column 2: the high part above the low one
+  } rows[3];
+
+  __device__ Taps(const float* w, int channel, int channels) {
+    const int column = lane_index() / 4;
+    const bool diagonal = lane_index() % 4 == column / 2 && channel < channels;
+    const auto word = [&](float value) {
+      const unsigned bits = as_storage<bf16>(value).bits;
+      return column % 2 == 0 ? bits : bits << 16;
+    };
+    for (int ky = 0; ky < 3; ++ky) {
+      unsigned high[3], low[3];
+      for (int kx = 0; kx < 3; ++kx) {
+        const float value = diagonal ? w[int64_t{3 * ky + kx} * channels + channel + column] : 0.0f;
+        high[kx] = word(value);
+        low[kx] = word(value - to_float(as_storage<bf16>(value)));
+      }
+      rows[ky] = {{{high[0], high[1]}}, {{low[0], low[1]}}, {{high[2], low[2]}}};
+    }
+  }
+};
+
+/// A row of a strip, as kernel columns 0 and 1, side by side, and 2, twice, see it.
+struct Shifted {
+  FragmentA pair, last;
+
+  __device__ __forceinline__ Shifted(const Pixel* of_pair, const Pixel* of_last) {
+    load_matrices<4>(pair.words, of_pair);
+    load_matrices<2>(last.words, of_last);
+    last.words[2] = last.words[0];
+    last.words[3] = last.words[1];
+  }
+};
+
+/// Adds a row of a strip to the sums of three rows by the kernel's rows 0, 1 and 2.  In turns, so that no
+/// product waits for the one before.
+__device__ __forceinline__ void add_row(const Shifted& row, const Taps& taps, FragmentD& by_0,
+                                        FragmentD& by_1, FragmentD& by_2) {
+  mma(by_0, row.pair, taps.rows[0].high);
+  mma(by_1, row.pair, taps.rows[1].high);
+  mma(by_2, row.pair, taps.rows[2].high);
+  mma(by_0, row.pair, taps.rows[0].low);
+  mma(by_1, row.pair, taps.rows[1].low);
+  mma(by_2, row.pair, taps.rows[2].low);
+  mma(by_0, row.last, taps.rows[0].last);
+  mma(by_1, row.last, taps.rows[1].last);
+  mma(by_2, row.last, taps.rows[2].last);
+}
+
+/// What sums start from: the bias of a lane's two channels.
+__device__ __forceinline__ FragmentD start_of(const float* bias, int channel, int channels) {
+  const int mine = channel + lane_index() % 4 * 2;
+  const float low = mine < channels ? bias[mine] : 0.0f, high = mine < channels ? bias[mine + 1] : 0.0f;
+  return {{low, high, low, high}};
+}
+
+/// The row of x below is added: what is above it is complete then.  Both passes compute the same bits.
+__device__ __forceinline__ void convolve(const Pixel* pair, const Taps& taps, const FragmentD& start,
+                                         FragmentD& above, FragmentD& at, FragmentD& below) {
+  below = start;
+  add_row(Shifted(pair, pair + 2), taps, below, at, above);
+}
+
+/// Fills dynamic shared memory with zeros.  A barrier must follow.
+__device__ __forceinline__ void clear_rows(int rows, const Cut& cut) {
+  auto* pixels = dynamic_shared<Pixel>();
+  for (int i = static_cast<int>(threadIdx.x); i < rows * cut.row_size(); i += cut.threads()) pixels[i] = {};
+}
+
+}  // namespace scrawl::SCRAWL_GPU::strips
