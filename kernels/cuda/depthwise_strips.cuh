@@ -16,7 +16,8 @@
 // the other channels of its eight.
 #include "kernels/cuda/device/async_copy.cuh"
 #include "kernels/cuda/device/elementwise.cuh"
-#include "kernels/cuda/device/fragments.cuh"
+#include "kernels/cuda/device/math.cuh"
+#include "kernels/cuda/device/mma.cuh"
 #include "kernels/cuda/device/shared.cuh"
 #include "kernels/dtype.h"
 
@@ -148,48 +149,37 @@ __device__ __forceinline__ T* in_row(T* place, int row) {
   return reinterpret_cast<T*>(reinterpret_cast<Byte*>(place) + row);
 }
 
-/// 16 bytes of every row that a thread moves between maps and shared memory, on the way down the rows.
+/// 16 bytes of every row, which a thread moves between a map and shared memory.
 struct Piece {
   Pixel* place;  // in a row in shared memory
-  int row;       // of the map
-  int index;     // of these 16 bytes in the map
+  int row;       // of the map, in which the segment begins
+  int index;     // of these 16 bytes in that row of the map
 
-  /// `rank` counts the pieces of a row; `first` is a row of the segment.
-  __device__ Piece(const Cut& cut, int rank, int first) {
+  /// `rank` counts the pieces of a row.
+  __device__ Piece(const Cut& cut, int rank) {
     const int group = rank % cut.groups, position = rank / cut.groups;
     const Origin origin = origin_of(cut, position);
     const int pixel_groups = cut.channels / kGroup, channel_group = chunk_of_block(cut) * cut.groups + group;
     place = dynamic_shared<Pixel>() + group * cut.pixels() + cut.pixel(position);
-    row = channel_group < pixel_groups ? origin.row + first : kNowhere;
-    index = static_cast<int>(origin.pixel) * pixel_groups + channel_group + first * stride(cut);
+    row = channel_group < pixel_groups ? origin.row : kNowhere;
+    index = static_cast<int>(origin.pixel) * pixel_groups + channel_group;
   }
-  /// Of the row `ahead` of the present one; zeros for what lies outside.
-  __device__ __forceinline__ void copy(const void* map, int ahead, int to_row, const Cut& cut) const {
-    copy_async<16>(in_row(place, to_row), static_cast<const Pixel*>(map) + index + ahead * stride(cut),
-                   inside(ahead, cut));
+  __device__ __forceinline__ int index_of(int segment_row, const Cut& cut) const {
+    return index + segment_row * cut.width * (cut.channels / kGroup);
   }
-  __device__ __forceinline__ void store(int from_row, void* map, int ahead, const Cut& cut) const {
-    if (inside(ahead, cut)) static_cast<Pixel*>(map)[index + ahead * stride(cut)] = *in_row(place, from_row);
+  /// Zeros for what lies outside of the map.
+  __device__ __forceinline__ void copy(const void* map, int segment_row, Pixel* to, const Cut& cut) const {
+    const bool inside = static_cast<unsigned>(row + segment_row) < static_cast<unsigned>(cut.height);
+    copy_async<16>(to, static_cast<const Pixel*>(map) + index_of(segment_row, cut), inside);
   }
-  __device__ __forceinline__ void move_down(const Cut& cut) {
-    ++row;
-    index += stride(cut);
-  }
-
- private:
-  __device__ __forceinline__ static int stride(const Cut& cut) { return cut.width * (cut.channels / kGroup); }
-  __device__ __forceinline__ bool inside(int ahead, const Cut& cut) const {
-    return static_cast<unsigned>(row + ahead) < static_cast<unsigned>(cut.height);
-  }
+  /// How many rows of the segment there are in the map.
+  __device__ int rows_inside(const Cut& cut) const { return row < 0 ? 0 : min(cut.rows, cut.height - row); }
 };
 
 /// Where a warp's strip lies in a row in shared memory, for each lane.
 struct Strip {
-  const Pixel*
-      pair;  // for ldmatrix: left neighbours of positions lane % 16, and for lanes from 16 on themselves
-  const Pixel* columns;  // for the transpose of two rows: positions lane % 8 + 8 · (lane / 16)
-  unsigned*
-      words[2];  // as fragments have them: positions lane / 4 and lane / 4 + 8, channels 2 · (lane % 4), +1
+  Pixel* pair;                // left neighbours of positions lane % 16, and for lanes from 16 on themselves
+  Pixel* columns;             // positions lane % 8 + 8 · (lane / 16), for the transpose of two rows
   int first, group, channel;  // position, group in the block and channel of the map that it begins with
 
   __device__ explicit Strip(const Cut& cut) {
@@ -200,8 +190,10 @@ struct Strip {
     Pixel* const plane = dynamic_shared<Pixel>() + group * cut.pixels();
     pair = plane + cut.pixel(first + lane % kStrip) + lane / kStrip - 1;
     columns = plane + cut.pixel(first + lane % 8 + lane / 16 * 8);
-    for (int half = 0; half < 2; ++half)
-      words[half] = reinterpret_cast<unsigned*>(plane + cut.pixel(first + lane / 4 + 8 * half)) + lane % 4;
+  }
+  /// Rounds a fragment and stores it.
+  __device__ __forceinline__ void store(int row, const float (&values)[4]) const {
+    store_matrices(in_row(pair, row) + 1, pack_bf16(values[0], values[1]), pack_bf16(values[2], values[3]));
   }
 };
 
@@ -235,9 +227,24 @@ struct Taps {
 struct Shifted {
   FragmentA pair, last;
 
-  __device__ __forceinline__ Shifted(const Pixel* of_pair, const Pixel* of_last) {
-    load_matrices<4>(pair.words, of_pair);
-    load_matrices<2>(last.words, of_last);
+  /// `left` are neighbours on the left, for lanes from 16 on positions themselves.
+  __device__ __forceinline__ explicit Shifted(const Pixel* left) {
+    load_matrices<4>(pair.words, left);
+    load_last(left + 2);
+  }
+  /// Where kernel columns count to the left, as for gradients.
+  __device__ __forceinline__ static Shifted mirrored(const Pixel* left) {
+    Shifted s;
+    load_matrices<2>(s.pair.words, left + 2);
+    load_matrices<2>(s.pair.words + 2, left + 1);
+    s.load_last(left);
+    return s;
+  }
+
+ private:
+  __device__ Shifted() = default;
+  __device__ __forceinline__ void load_last(const Pixel* pixel) {
+    load_matrices<2>(last.words, pixel);
     last.words[2] = last.words[0];
     last.words[3] = last.words[1];
   }
@@ -269,7 +276,7 @@ __device__ __forceinline__ FragmentD start_of(const float* bias, int channel, in
 __device__ __forceinline__ void convolve(const Pixel* pair, const Taps& taps, const FragmentD& start,
                                          FragmentD& above, FragmentD& at, FragmentD& below) {
   below = start;
-  add_row(Shifted(pair, pair + 2), taps, below, at, above);
+  add_row(Shifted(pair), taps, below, at, above);
 }
 
 /// Fills dynamic shared memory with zeros.  A barrier must follow.

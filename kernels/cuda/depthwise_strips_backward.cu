@@ -30,19 +30,21 @@ constexpr Plan kPlan{
 constexpr int kBoundedThreads = 640;  // two blocks of a full row, of 96 registers a thread
 constexpr int kSums = kTaps + 2;      // of a channel: of the weights' gradients, of the bias's and of dx
 
-/// The rows in shared memory.
+/// The rows in shared memory.  Of y and dx they are as far behind those of x and dy.
 struct Rings {
   Ring<kRowsOfX> x;
+  Ring<kRowsOfResults> y;
   Ring<kRowsOfDy> dy;
   Ring<kRowsOfG> g;
-  Ring<kRowsOfResults> y, dx;
+  Ring<kRowsOfResults> dx;
+  static_assert(kRowsOfX == kRowsOfDy + kRowsOfG);
 
   __device__ explicit Rings(int bytes)
       : x{0, bytes},
-        dy{kRowsOfX * bytes, bytes},
-        g{(kRowsOfX + kRowsOfDy) * bytes, bytes},
-        y{(kRowsOfX + kRowsOfDy + kRowsOfG) * bytes, bytes},
-        dx{(kRowsOfX + kRowsOfDy + kRowsOfG + kRowsOfResults) * bytes, bytes} {}
+        y{kRowsOfX * bytes, bytes},
+        dy{(kRowsOfX + kRowsOfResults) * bytes, bytes},
+        g{(kRowsOfX + kRowsOfResults + kRowsOfDy) * bytes, bytes},
+        dx{(2 * kRowsOfX + kRowsOfResults) * bytes, bytes} {}
 };
 
 /// Sums for dw, of two taps each, one below the other.
@@ -175,66 +177,60 @@ __global__ void __launch_bounds__(kBoundedThreads)
   clear_rows(kRows, cut);
   const Rings rings(cut.row_size() * static_cast<int>(sizeof(Pixel)));
   auto* const edges = reinterpret_cast<Edge*>(dynamic_shared<Pixel>() + kRows * cut.row_size());
-  // One half of the threads copies x and stores y, the other copies dy and stores dx.
   const int thread = static_cast<int>(threadIdx.x), pieces = cut.threads() / 2;
-  const bool of_x = thread < pieces;
-  Piece piece(cut, of_x ? thread : thread - pieces, -2);
+  // One half of the threads copies x and stores y, the other copies dy and stores dx.
+  const int half = thread < pieces ? 0 : 1;
+  const void* const source = half == 0 ? args.x : args.dy;
+  auto* const target = static_cast<Pixel*>(half == 0 ? args.y : args.dx);
+  const Piece piece(cut, thread - half * pieces);
+  Pixel* const copied = in_row(piece.place, half == 0 ? rings.x.first : rings.dy.first);
+  const int last_slot = (half == 0 ? kRowsOfX : kRowsOfDy) - 1;
+  const int stored_rows = target ? piece.rows_inside(cut) : 0;
   const Strip strip(cut);
   const Taps taps(args.w, strip.channel, cut.channels);
   const FragmentD start = start_of(args.bias, strip.channel, cut.channels);
-  const int mirrored = 2 - 2 * (lane_index() / kStrip);  // from left neighbours to right ones
-  const int last_row = (cut.height - 1) % cut.rows;      // of an image, in its segment
+  const int last_row = (cut.height - 1) % cut.rows;  // of an image, in its segment
   WeightSums weights;
   Floats<4> g_sums{};
   __syncthreads();
 
-  /// `ahead` of the piece's row, which is `row`; that of dy is above it.
-  const auto copy_rows = [&](int row, int ahead) {
-    if (row + ahead <= cut.rows + 1) {
-      if (of_x)
-        piece.copy(args.x, ahead, rings.x.row(row + ahead), cut);
-      else if (row + ahead >= 0)
-        piece.copy(args.dy, ahead - 1, rings.dy.row(row + ahead - 1), cut);
-    }
+  /// Row of x; that of dy is above it.
+  const auto copy_rows = [&](int row) {
+    if (row <= cut.rows + 1)
+      piece.copy(source, row - half, in_row(copied, (row & last_slot) * rings.x.bytes), cut);
     commit_copies();
   };
+  /// Row of y; that of dx is two above it.
   const auto store_rows = [&](int row) {
-    const auto own = [&](int index) { return index >= 0 && index < cut.rows; };
-    if (of_x) {
-      if (args.y && own(row - 2)) piece.store(rings.y.row(row - 2), args.y, -2, cut);
-    } else {
-      if (args.dx && own(row - 4)) piece.store(rings.dx.row(row - 4), args.dx, -4, cut);
-    }
+    const int own = row - 2 * half;
+    if (static_cast<unsigned>(own) < static_cast<unsigned>(stored_rows))
+      target[piece.index_of(own, cut)] = *in_row(copied, rings.y.row(row));
   };
-  const auto store_words = [&](int row, const float(&values)[4]) {
-#pragma unroll
-    for (int i = 0; i < 2; ++i) *in_row(strip.words[i], row) = pack_bf16(values[2 * i], values[2 * i + 1]);
-  };
-
   /// Adds a row of g to dx, by which the row above it is complete.
   const auto add_to_dx = [&](int row, FragmentD& above, FragmentD& at, FragmentD& below)
       __attribute__((always_inline)) {
-    const Pixel* pair = in_row(strip.pair, rings.g.row(row)) + mirrored;
     below = {};
-    add_row(Shifted(pair, pair - 2), taps, above, at, below);
+    add_row(Shifted::mirrored(in_row(strip.pair, rings.g.row(row))), taps, above, at, below);
     float values[4] = {above.values[0], above.values[1], above.values[2], above.values[3]};
     if constexpr (accumulates_dx)
       if (row > 0 && row <= cut.rows) add_stored_dx(values, strip, row - 1, args, cut);
-    store_words(rings.dx.row(row - 1), values);
+    strip.store(rings.dx.row(row - 1), values);
   };
   /// Adds to dw what a row of x does.
   const auto add_to_dw = [&](int row) __attribute__((always_inline)) {
     const int lower = lane_index() / 8 % 2;
     const auto g = [&](int index, int right) {
       const Pixel* zeros = in_row(dynamic_shared<const Pixel>(), rings.g.first);
-      return index >= 0 && index < cut.rows ? in_row(strip.columns, rings.g.row(index)) + right : zeros;
+      return static_cast<unsigned>(index) < static_cast<unsigned>(cut.rows)
+                 ? in_row(strip.columns, rings.g.row(index)) + right
+                 : zeros;
     };
     weights.add(in_row(strip.pair, rings.x.row(row)), g(row - 1 + lower, 0), g(row + 1, lower));
   };
   /// Makes a row of g, and of y, of the sums ahead of GELU.
   const auto differentiate = [&](int row, const FragmentD& sums) __attribute__((always_inline)) {
     uint32_t dy[2];
-    load_matrices<2>(dy, in_row(strip.pair, rings.dy.row(row)) + 1);
+    load_matrices<2>(dy, in_row(strip.pair, rings.dy.row(row + 1)) + 1);
     float g[4], y[4];
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
@@ -242,36 +238,45 @@ __global__ void __launch_bounds__(kBoundedThreads)
       g[i] = factor * gelu_derivative<bf16>(sums.values[i]);
       y[i] = gelu<bf16>(sums.values[i]);
     }
-    store_words(rings.g.row(row), g);
-    store_words(rings.y.row(row), y);
-    if (row < 0 || row >= cut.rows) return;
+    strip.store(rings.g.row(row), g);
+    strip.store(rings.y.row(row), y);
+    if (static_cast<unsigned>(row) >= static_cast<unsigned>(cut.rows)) return;
 #pragma unroll
     for (int i = 0; i < 4; ++i) g_sums[i] += g[i];
     if (row == 0) edges[thread] = {g[0], g[1], g[2], g[3]};
     if (row == last_row) edges[cut.threads() + thread] = {g[0], g[1], g[2], g[3]};
   };
 
-  int row = -2;  // of x that is added
-#pragma unroll
-  for (int ahead = 0; ahead < kAhead; ++ahead) copy_rows(row, ahead);
   struct Row {
     FragmentD sums, dx;
   };
-  const auto step = [&](Row & above, Row & at, Row & below) __attribute__((always_inline))->bool {
+  const auto begin = [&](int row) {
     wait_copies<kAhead - 1>();
     __syncthreads();
-    copy_rows(row, kAhead);
-    store_rows(row);
+    copy_rows(row + kAhead);
+  };
+  const auto add_x = [&](int row, Row& above, Row& at, Row& below) __attribute__((always_inline)) {
+    convolve(in_row(strip.pair, rings.x.row(row)), taps, start, above.sums, at.sums, below.sums);
+  };
+#pragma unroll
+  for (int first = -2; first < kAhead - 2; ++first) copy_rows(first);
+  Row a{}, b{}, c{};
+  begin(-2);
+  add_x(-2, b, c, a);
+  begin(-1);
+  add_x(-1, c, a, b);
+  int row = 0;  // of x that is added
+  const auto step = [&](Row & above, Row & at, Row & below) __attribute__((always_inline))->bool {
+    begin(row);
+    store_rows(row - 2);
     add_to_dx(row - 2, above.dx, at.dx, below.dx);
     add_to_dw(row - 3);
     if (row <= cut.rows + 1) {
-      convolve(in_row(strip.pair, rings.x.row(row)), taps, start, above.sums, at.sums, below.sums);
-      if (row >= 0) differentiate(row - 1, above.sums);
+      add_x(row, above, at, below);
+      differentiate(row - 1, above.sums);
     }
-    piece.move_down(cut);
     return row++ < cut.rows + 3;
   };
-  Row a{}, b{}, c{};
   while (step(a, b, c) && step(b, c, a) && step(c, a, b)) continue;
   wait_copies();
   __syncthreads();

@@ -21,59 +21,49 @@ __global__ void __launch_bounds__(1024) forward(DepthwiseGeluForward args, Cut c
   // One half of the threads copies x, the other stores y.
   const int pieces = cut.threads() / 2, rank = static_cast<int>(threadIdx.x);
   const bool copies = rank < pieces;
-  Piece piece(cut, copies ? rank : rank - pieces, 1);
+  const Piece piece(cut, copies ? rank : rank - pieces);
+  const int stored_rows = copies ? 0 : piece.rows_inside(cut);
   const Strip strip(cut);
   const Taps taps(args.w, strip.channel, cut.channels);
   const FragmentD start = start_of(args.bias, strip.channel, cut.channels);
   __syncthreads();
 
-  /// `ahead` of the piece's row, which is `row`.
-  const auto copy_row = [&](int row, int ahead) {
-    if (copies && row + ahead <= cut.rows) piece.copy(args.x, ahead, x.row(row + ahead), cut);
+  const auto copy_row = [&](int row) {
+    if (copies && row <= cut.rows) piece.copy(args.x, row, in_row(piece.place, x.row(row)), cut);
     commit_copies();
   };
   const auto store_row = [&](int row) {
-    if (!copies) piece.store(y.row(row - 2), args.y, -2, cut);
+    if (static_cast<unsigned>(row) < static_cast<unsigned>(stored_rows))
+      static_cast<Pixel*>(args.y)[piece.index_of(row, cut)] = *in_row(piece.place, y.row(row));
   };
   /// Adds a row of x, by which the one above it is complete.
   const auto add = [&](int row, FragmentD& above, FragmentD& at, FragmentD& below)
       __attribute__((always_inline)) {
-    convolve(in_row(strip.pair, x.row(row)), taps, start, above, at, below);
-  };
-  const auto wait = [&] {
     wait_copies<kAhead - 1>();
     __syncthreads();
+    copy_row(row + kAhead);
+    convolve(in_row(strip.pair, x.row(row)), taps, start, above, at, below);
   };
   int row = 1;
   const auto step = [&](FragmentD & above, FragmentD & at, FragmentD & below) __attribute__((always_inline))
                         ->bool {
-    wait();
-    copy_row(row, kAhead);
     add(row, above, at, below);
-    if (row > 1) store_row(row);
-    const int to = y.row(row - 1);
+    store_row(row - 2);
+    float values[4];
 #pragma unroll
-    for (int half = 0; half < 2; ++half)
-      *in_row(strip.words[half], to) =
-          pack_bf16(gelu<bf16>(above.values[2 * half]), gelu<bf16>(above.values[2 * half + 1]));
-    piece.move_down(cut);
+    for (int i = 0; i < 4; ++i) values[i] = gelu<bf16>(above.values[i]);
+    strip.store(y.row(row - 1), values);
     return row++ < cut.rows;
   };
 #pragma unroll
-  for (int ahead = -2; ahead < kAhead - 2; ++ahead) copy_row(1, ahead);
+  for (int first = -1; first < kAhead - 1; ++first) copy_row(first);
   FragmentD a = start, b = start, c = start;
-  for (int i = 0; i < 2; ++i) {
-    wait();
-    copy_row(1, kAhead - 2 + i);
-    if (i == 0)
-      add(-1, c, a, b);
-    else
-      add(0, a, b, c);
-  }
+  add(-1, c, a, b);
+  add(0, a, b, c);
   while (step(b, c, a) && step(c, a, b) && step(a, b, c)) continue;
   wait_copies();
   __syncthreads();
-  store_row(row);
+  store_row(row - 2);
 }
 
 }  // namespace
