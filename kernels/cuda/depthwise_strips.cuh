@@ -15,6 +15,7 @@
 // into the 99 KB of shared memory that every GPU with these instructions has.  A NaN or infinity spreads to
 // the other channels of its eight.
 #include "kernels/cuda/device/async_copy.cuh"
+#include "kernels/cuda/device/divisor.cuh"
 #include "kernels/cuda/device/elementwise.cuh"
 #include "kernels/cuda/device/math.cuh"
 #include "kernels/cuda/device/mma.cuh"
@@ -28,15 +29,19 @@ inline constexpr int kGroup = 8;          // channels of a warp
 inline constexpr int kMostWidth = 256;    // of a map
 inline constexpr int kPairedWidth = 128;  // up to which a block has two groups of channels
 inline constexpr int kFullRow = 80;       // positions of a block, where a segment does not need more
-inline constexpr int kMostPixels = 130;   // of those and the zeros between segments
 inline constexpr int kFewestRows = 4;     // of a segment, where there are as many
-inline constexpr int kAhead = 3;          // rows on their way to shared memory
+inline constexpr int kAhead = 2;          // rows on their way to shared memory
+inline constexpr int kCycle = 6;          // rows after which every ring is where it began
 inline constexpr int kTaps = 9;
-inline constexpr int64_t kMostPieces = 1 << 30;  // of a map: their numbers, some rows beyond it, are integers
+inline constexpr int64_t kMostPieces = 1 << 28;  // of a map: their numbers, some rows beyond it, are integers
 inline constexpr int64_t kMultiprocessors = 132;  // of a large GPU
 inline constexpr int64_t kBusyWarps = 16;         // fewer leave a multiprocessor waiting
 
 using Pixel = Pack<bf16, kGroup>;
+
+// Pixels of a row in shared memory, those of all groups; known when kernels are compiled, since then most
+// addresses there are constants.
+inline constexpr int kShortRow = 2 * 88, kLongRow = 2 * 132;
 
 /// What a kernel has to know to be cut into blocks.
 struct Plan {
@@ -48,41 +53,53 @@ struct Plan {
 
 /// How maps are cut: into segments of rows, `segments` of them and some groups of channels a block.
 struct Cut {
-  int64_t images;
-  int height, width, channels;
-  int groups, segments, strips;
-  int rows = 0;  // of a segment
-  int64_t bands = 0, chunks;
+  int images, height, width, channels;
+  int groups, segments, strips, pixels;  // pixels: of a row in shared memory, of one group
+  int rows = 0;                          // of a segment
+  int bands = 0, chunks, parts = 0;      // bands: segments of an image; parts: blocks of the same channels
+  Divisor by_width, by_bands, by_chunks;
 
-  Cut(int64_t n, int h, int w, int c, const Plan& plan) : images(n), height(h), width(w), channels(c) {
-    groups = c > kGroup && w <= kPairedWidth ? 2 : 1;
-    chunks = ceil_div(c, groups * kGroup);
-    segments = fullest_row(n * std::max(1, h / kFewestRows));
-    strips = static_cast<int>(ceil_div(segments * w, kStrip));
+  Cut(int64_t n, int h, int w, int c, const Plan& plan)
+      : images(static_cast<int>(n)),
+        height(h),
+        width(w),
+        channels(c),
+        groups(c > kGroup && w <= kPairedWidth ? 2 : 1),
+        segments(fullest_row(n * std::max(1, h / kFewestRows))),
+        strips(strips_of(segments)),
+        pixels(pixels_of(segments)),
+        chunks(static_cast<int>(ceil_div(c, groups * kGroup))),
+        by_width(w),
+        by_bands(1),
+        by_chunks(chunks) {
     cut_rows(plan);
+    by_bands = Divisor(bands);
+    parts = static_cast<int>(ceil_div(n * bands, segments));
   }
   constexpr int threads() const { return strips * groups * kWarpSize; }
-  constexpr int positions() const { return strips * kStrip; }
-  /// Where a position lies in a row in shared memory: segments have a pixel of zeros at either end.
-  constexpr int pixel(int position) const { return position + position / width * 2 + 1; }
-  constexpr int pixels() const { return pixel(positions() - 1) + 2; }
-  constexpr int row_size() const { return groups * pixels(); }
-  constexpr int64_t parts() const { return ceil_div(images * bands, segments); }
-  int64_t shared_bytes(const Plan& plan) const {
-    return int64_t{plan.shared_rows} * row_size() * static_cast<int64_t>(sizeof(Pixel)) +
-           int64_t{plan.thread_bytes} * threads();
-  }
+  int row_size() const { return groups * pixels <= kShortRow ? kShortRow : kLongRow; }
   LaunchShape shape(std::string_view name, const Plan& plan) const {
-    return {
-        .name = name, .grid = {parts() * chunks}, .block = {threads()}, .shared_bytes = shared_bytes(plan)};
+    const int64_t row_bytes = row_size() * static_cast<int64_t>(sizeof(Pixel));
+    return {.name = name,
+            .grid = {int64_t{parts} * chunks},
+            .block = {threads()},
+            .shared_bytes = plan.shared_rows * row_bytes + int64_t{plan.thread_bytes} * threads()};
+  }
+  /// Where a position lies in a row in shared memory: segments have a pixel of zeros at either end.
+  __device__ __forceinline__ int pixel(int position) const {
+    return position + 2 * by_width.divide(position).quotient + 1;
   }
 
  private:
+  int strips_of(int count) const { return static_cast<int>(ceil_div(count * width, kStrip)); }
+  int pixels_of(int count) const {
+    const int last = strips_of(count) * kStrip - 1;
+    return last + 2 * (last / width) + 3;
+  }
   /// How many segments side by side leave the least of their strips empty.
   int fullest_row(int64_t most) const {
     int best = 1;
-    const auto strips_of = [&](int64_t count) { return ceil_div(count * width, kStrip); };
-    for (int count = 2; count <= most && count * width <= kFullRow && count * (width + 2) <= kMostPixels;
+    for (int count = 2; count <= most && count * width <= kFullRow && groups * pixels_of(count) <= kLongRow;
          ++count)
       if (count * strips_of(best) >= best * strips_of(count)) best = count;
     return best;
@@ -101,47 +118,63 @@ struct Cut {
       least = time;
       rows = static_cast<int>(ceil_div(height, count));
     }
-    if (rows > 0) bands = ceil_div(height, rows);
+    bands = static_cast<int>(ceil_div(height, rows));
   }
 };
 
 /// For the host: whether the kernels can take such maps.  Both decide alike, as long as all maps are aligned.
 template <typename Args>
 bool takes(const Args& args, std::initializer_list<const void*> maps) {
-  return args.dtype == DType::bf16 && args.width <= kMostWidth &&
+  return args.dtype == DType::bf16 && args.width <= kMostWidth && args.elements() > 0 &&
          packable(args.channels, maps) % kGroup == 0 && args.elements() / kGroup < kMostPieces;
 }
 
-__device__ __forceinline__ int chunk_of_block(const Cut& cut) {
-  return static_cast<int>(blockIdx.x % static_cast<unsigned>(cut.chunks));
+/// For the host: calls body(std::integral_constant<int, row size>).
+template <typename Body>
+void with_row_size(const Cut& cut, Body body) {
+  if (cut.row_size() == kShortRow)
+    body(std::integral_constant<int, kShortRow>{});
+  else
+    body(std::integral_constant<int, kLongRow>{});
 }
-__device__ __forceinline__ int part_of_block(const Cut& cut) {
-  return static_cast<int>(blockIdx.x / static_cast<unsigned>(cut.chunks));
-}
+
+struct Block {
+  int part, chunk;
+  __device__ __forceinline__ explicit Block(const Cut& cut) {
+    const auto [quotient, remainder] = cut.by_chunks.divide(static_cast<int>(blockIdx.x));
+    part = quotient;
+    chunk = remainder;
+  }
+};
 
 inline constexpr int kNowhere = -(1 << 30);  // a row that lies far outside, as do its neighbours
 
 /// A position in its segment's first row.
 struct Origin {
-  int64_t pixel;  // of the map
+  int pixel;  // of the map
   int row, column;
-};
-/// No row of positions beyond the last segment lies in the map.
-__device__ __forceinline__ Origin origin_of(const Cut& cut, int position) {
-  const int64_t segment = int64_t{part_of_block(cut)} * cut.segments + position / cut.width;
-  const int column = position % cut.width;
-  if (position >= cut.segments * cut.width || segment >= cut.images * cut.bands) return {0, kNowhere, column};
-  const int row = static_cast<int>(segment % cut.bands) * cut.rows;
-  return {(segment / cut.bands * cut.height + row) * cut.width + column, row, column};
-}
 
-/// Rows of pixels in shared memory; `slots` is a power of two.  Where a row begins is known to the whole
-/// block, where a thread's part of it lies does not change: apart from each other they take the fewest
-/// instructions.
-template <int slots>
+  /// No row of positions beyond the last segment lies in the map.
+  __device__ __forceinline__ Origin(const Cut& cut, int position) : pixel(0), row(kNowhere) {
+    const auto [local, rest] = cut.by_width.divide(position);
+    const auto [image, band] = cut.by_bands.divide(Block(cut).part * cut.segments + local);
+    column = rest;
+    if (local >= cut.segments || image >= cut.images) return;
+    row = band * cut.rows;
+    pixel = (image * cut.height + row) * cut.width + column;
+  }
+};
+
+/// Rows in shared memory that begin with number `first` there.  The row that a step is about counts in
+/// phases, those of the map modulo kCycle.
+template <int row_size, int slots, int first>
 struct Ring {
-  int first, bytes;  // of the first row, and of each
-  __device__ __forceinline__ int row(int index) const { return first + (index & (slots - 1)) * bytes; }
+  static_assert(kCycle % slots == 0);
+  static constexpr int begin = first * row_size * static_cast<int>(sizeof(Pixel));
+  /// Bytes from where rows begin.
+  static constexpr int row(int phase) {
+    return begin + (phase + kCycle) % slots * row_size * static_cast<int>(sizeof(Pixel));
+  }
 };
 template <typename T>
 __device__ __forceinline__ T* in_row(T* place, int row) {
@@ -157,12 +190,12 @@ struct Piece {
 
   /// `rank` counts the pieces of a row.
   __device__ Piece(const Cut& cut, int rank) {
-    const int group = rank % cut.groups, position = rank / cut.groups;
-    const Origin origin = origin_of(cut, position);
-    const int pixel_groups = cut.channels / kGroup, channel_group = chunk_of_block(cut) * cut.groups + group;
-    place = dynamic_shared<Pixel>() + group * cut.pixels() + cut.pixel(position);
+    const int group = rank & (cut.groups - 1), position = rank >> (cut.groups - 1);
+    const Origin origin(cut, position);
+    const int pixel_groups = cut.channels / kGroup, channel_group = Block(cut).chunk * cut.groups + group;
+    place = dynamic_shared<Pixel>() + group * cut.pixels + cut.pixel(position);
     row = channel_group < pixel_groups ? origin.row : kNowhere;
-    index = static_cast<int>(origin.pixel) * pixel_groups + channel_group;
+    index = origin.pixel * pixel_groups + channel_group;
   }
   __device__ __forceinline__ int index_of(int segment_row, const Cut& cut) const {
     return index + segment_row * cut.width * (cut.channels / kGroup);
@@ -184,10 +217,10 @@ struct Strip {
 
   __device__ explicit Strip(const Cut& cut) {
     const int lane = lane_index(), warp = warp_index();
-    group = warp % cut.groups;
-    first = warp / cut.groups * kStrip;
-    channel = (chunk_of_block(cut) * cut.groups + group) * kGroup;
-    Pixel* const plane = dynamic_shared<Pixel>() + group * cut.pixels();
+    group = warp & (cut.groups - 1);
+    first = (warp >> (cut.groups - 1)) * kStrip;
+    channel = (Block(cut).chunk * cut.groups + group) * kGroup;
+    Pixel* const plane = dynamic_shared<Pixel>() + group * cut.pixels;
     pair = plane + cut.pixel(first + lane % kStrip) + lane / kStrip - 1;
     columns = plane + cut.pixel(first + lane % 8 + lane / 16 * 8);
   }
@@ -272,17 +305,37 @@ __device__ __forceinline__ FragmentD start_of(const float* bias, int channel, in
   return {{low, high, low, high}};
 }
 
-/// The row of x below is added: what is above it is complete then.  Both passes compute the same bits.
-__device__ __forceinline__ void convolve(const Pixel* pair, const Taps& taps, const FragmentD& start,
-                                         FragmentD& above, FragmentD& at, FragmentD& below) {
-  below = start;
-  add_row(Shifted(pair), taps, below, at, above);
+/// Sums of three neighbouring rows, by phase.
+struct Sums {
+  FragmentD rows[3]{};
+  __device__ __forceinline__ FragmentD& row(int phase) { return rows[(phase + kCycle) % 3]; }
+};
+
+/// Adds a row of x, by which the sums above it are complete.  Both passes compute the same bits.
+__device__ __forceinline__ void convolve(const Pixel* left, int phase, const Taps& taps,
+                                         const FragmentD& start, Sums& sums) {
+  sums.row(phase + 1) = start;
+  add_row(Shifted(left), taps, sums.row(phase + 1), sums.row(phase), sums.row(phase - 1));
 }
 
-/// Fills dynamic shared memory with zeros.  A barrier must follow.
-__device__ __forceinline__ void clear_rows(int rows, const Cut& cut) {
+/// Fills so many pixels of shared memory with zeros.  A barrier must follow.
+__device__ __forceinline__ void clear_pixels(int count, const Cut& cut) {
   auto* pixels = dynamic_shared<Pixel>();
-  for (int i = static_cast<int>(threadIdx.x); i < rows * cut.row_size(); i += cut.threads()) pixels[i] = {};
+  for (int i = static_cast<int>(threadIdx.x); i < count; i += cut.threads()) pixels[i] = {};
+}
+
+/// Calls step(phase), phases as types, until one says that it was the last.
+template <typename Step>
+__device__ __forceinline__ void walk(Step step) {
+  const auto phase = [&](auto number) __attribute__((always_inline)) {
+    return step(number);
+  };
+  using std::integral_constant;
+  static_assert(kCycle == 6);
+  while (phase(integral_constant<int, 0>{}) && phase(integral_constant<int, 1>{}) &&
+         phase(integral_constant<int, 2>{}) && phase(integral_constant<int, 3>{}) &&
+         phase(integral_constant<int, 4>{}) && phase(integral_constant<int, 5>{}))
+    continue;
 }
 
 }  // namespace scrawl::SCRAWL_GPU::strips

@@ -20,31 +20,25 @@ namespace {
 
 using namespace strips;
 
-constexpr int kRowsOfX = 8, kRowsOfDy = 4, kRowsOfG = 4, kRowsOfResults = 2;
+constexpr int kRowsOfX = 6, kRowsOfDy = 3, kRowsOfG = 6, kRowsOfResults = 2;
 constexpr int kRows = kRowsOfX + kRowsOfDy + kRowsOfG + 2 * kRowsOfResults;
-/// A thread's g in the outermost rows of its segment, if these are the map's.
+constexpr int kBoundedThreads = 640;  // two blocks of a full row, of 96 registers a thread
+constexpr int kSums = kTaps + 2;      // of a channel: of the weights' gradients, of the bias's and of dx
+
+/// A thread's g in the first row of its segment, and in the last of an image.
 using Edge = Pack<float, 4>;
 
 constexpr Plan kPlan{
     .shared_rows = kRows, .thread_bytes = 2 * sizeof(Edge), .resident_warps = 20, .extra_rows = 3};
-constexpr int kBoundedThreads = 640;  // two blocks of a full row, of 96 registers a thread
-constexpr int kSums = kTaps + 2;      // of a channel: of the weights' gradients, of the bias's and of dx
 
-/// The rows in shared memory.  Of y and dx they are as far behind those of x and dy.
+/// The rows in shared memory.  Those of y lie as far ahead of x as those of dx ahead of dy.
+template <int row_size>
 struct Rings {
-  Ring<kRowsOfX> x;
-  Ring<kRowsOfResults> y;
-  Ring<kRowsOfDy> dy;
-  Ring<kRowsOfG> g;
-  Ring<kRowsOfResults> dx;
-  static_assert(kRowsOfX == kRowsOfDy + kRowsOfG);
-
-  __device__ explicit Rings(int bytes)
-      : x{0, bytes},
-        y{kRowsOfX * bytes, bytes},
-        dy{(kRowsOfX + kRowsOfResults) * bytes, bytes},
-        g{(kRowsOfX + kRowsOfResults + kRowsOfDy) * bytes, bytes},
-        dx{(2 * kRowsOfX + kRowsOfResults) * bytes, bytes} {}
+  using Y = Ring<row_size, kRowsOfResults, 0>;
+  using X = Ring<row_size, kRowsOfX, kRowsOfResults>;
+  using Dx = Ring<row_size, kRowsOfResults, kRowsOfResults + kRowsOfX>;
+  using Dy = Ring<row_size, kRowsOfDy, 2 * kRowsOfResults + kRowsOfX>;
+  using G = Ring<row_size, kRowsOfG, kRows - kRowsOfG>;
 };
 
 /// Sums for dw, of two taps each, one below the other.
@@ -85,21 +79,31 @@ struct WeightSums {
   }
 };
 
-/// The weights of a kernel row through which a column's g reaches the map.
-__device__ float reach(const DepthwiseGeluBackward& args, int ky, int column, int channel) {
-  float sum = 0.0f;
-  for (int kx = 0; kx < 3; ++kx)
-    if (static_cast<unsigned>(column + kx - 1) < static_cast<unsigned>(args.width))
-      sum += args.w[int64_t{3 * ky + kx} * args.channels + channel];
-  return sum;
-}
-
 /// Calls body(i, position, channel) for a lane's four values whose channels there are.
 template <typename Body>
 __device__ __forceinline__ void for_values(const Strip& strip, int channels, Body body) {
   if (strip.channel >= channels) return;
 #pragma unroll
   for (int i = 0; i < 4; ++i) body(i, strip.first + FragmentD::row(i), strip.channel + FragmentD::column(i));
+}
+
+/// The part of Σ g · w that does not reach the map, for each of a lane's channels.
+__device__ __forceinline__ Floats<2> lost(const Floats<4>& g, const Edge* edges, const Strip& strip,
+                                          const DepthwiseGeluBackward& args, const Cut& cut) {
+  Floats<2> sums{};
+  for_values(strip, cut.channels, [&](int i, int position, int channel) {
+    const Origin origin(cut, position);
+    const auto w = [&](int ky, int kx) { return args.w[int64_t{3 * ky + kx} * args.channels + channel]; };
+    const bool left = origin.column == 0, right = origin.column == args.width - 1;
+    const auto row = [&](int ky, float value) {
+      sums[i % 2] += value * (w(ky, 1) + (left ? 0.0f : w(ky, 0)) + (right ? 0.0f : w(ky, 2)));
+    };
+    if (left) sums[i % 2] += g[i] * (w(0, 0) + w(1, 0) + w(2, 0));
+    if (right) sums[i % 2] += g[i] * (w(0, 2) + w(1, 2) + w(2, 2));
+    if (origin.row == 0) row(0, edges[threadIdx.x][i]);
+    if (origin.row == (cut.bands - 1) * cut.rows) row(2, edges[blockDim.x + threadIdx.x][i]);
+  });
+  return sums;
 }
 
 /// Adds the sums of the block's strips, in order.  `g` are sums over rows.
@@ -112,40 +116,37 @@ __device__ void store_partial(const WeightSums& weights, const Floats<4>& g, con
     sums[(number * kSums + sum) * channels + own + channel] = value;
   };
   weights.for_diagonal([&](int tap, float value) { leave(tap, lane_index() / 4, value); });
-  float bias[2] = {}, dx[2] = {};
-  for_values(strip, cut.channels, [&](int i, int position, int channel) {
-    const Origin origin = origin_of(cut, position);
-    bias[i % 2] += g[i];
-    for (int ky = 0; ky < 3; ++ky) dx[i % 2] += g[i] * reach(args, ky, origin.column, channel);
-    if (origin.row == 0) dx[i % 2] -= edges[threadIdx.x][i] * reach(args, 0, origin.column, channel);
-    if (origin.row / cut.rows == cut.bands - 1)
-      dx[i % 2] -= edges[blockDim.x + threadIdx.x][i] * reach(args, 2, origin.column, channel);
-  });
+  Floats<2> bias{{g[0] + g[2], g[1] + g[3]}}, beyond{};
+  if (args.dx_sum) beyond = lost(g, edges, strip, args, cut);
 #pragma unroll
   for (int i = 0; i < 2; ++i) {
     for (int offset = 4; offset < kWarpSize; offset *= 2) {
       bias[i] += __shfl_xor_sync(kFullWarp, bias[i], offset);
-      dx[i] += __shfl_xor_sync(kFullWarp, dx[i], offset);
+      beyond[i] += __shfl_xor_sync(kFullWarp, beyond[i], offset);
     }
-    if (lane_index() >= 4) continue;
-    leave(kTaps, 2 * lane_index() + i, bias[i]);
-    leave(kTaps + 1, 2 * lane_index() + i, dx[i]);
+    const int channel = 2 * lane_index() + i;
+    if (lane_index() >= 4 || strip.channel >= cut.channels) continue;
+    float weight = 0.0f;
+    for (int tap = 0; tap < kTaps; ++tap)
+      weight += args.w[int64_t{tap} * cut.channels + strip.channel + channel];
+    leave(kTaps, channel, bias[i]);
+    leave(kTaps + 1, channel, bias[i] * weight - beyond[i]);
   }
   __syncthreads();
-  const int first = chunk_of_block(cut) * channels;
+  const Block block(cut);
+  const int first = block.chunk * channels;
   for (int i = static_cast<int>(threadIdx.x); i < kSums * channels; i += cut.threads()) {
     const int sum = i / channels, channel = i % channels;
     if (first + channel >= cut.channels) continue;
     float total = 0.0f;
     for (int each = 0; each < cut.strips; ++each) total += sums[each * kSums * channels + i];
-    partials[(int64_t{part_of_block(cut)} * kSums + sum) * cut.channels + first + channel] = total;
+    partials[(int64_t{block.part} * kSums + sum) * cut.channels + first + channel] = total;
   }
 }
 
 /// dw, dbias and dx_sum (+)= the sums of all parts, for the block's channels.
-__device__ void add_parts(const DepthwiseGeluBackward& args, const Cut& cut, const float* partials,
-                          int parts) {
-  const int channels = cut.groups * kGroup, first = chunk_of_block(cut) * channels;
+__device__ void add_parts(const DepthwiseGeluBackward& args, const Cut& cut, const float* partials) {
+  const int channels = cut.groups * kGroup, first = Block(cut).chunk * channels;
   for (int i = static_cast<int>(threadIdx.x); i < kSums * channels; i += cut.threads()) {
     const int sum = i / channels, channel = first + i % channels;
     float* results = sum < kTaps ? args.dw : sum == kTaps ? args.dbias : args.dx_sum;
@@ -154,7 +155,7 @@ __device__ void add_parts(const DepthwiseGeluBackward& args, const Cut& cut, con
     const float* values = partials + int64_t{sum} * cut.channels + channel;
     float total = 0.0f;
 #pragma unroll 8
-    for (int part = 0; part < parts; ++part) total += values[int64_t{part} * kSums * cut.channels];
+    for (int part = 0; part < cut.parts; ++part) total += values[int64_t{part} * kSums * cut.channels];
     float& result = results[(sum < kTaps ? int64_t{sum} * cut.channels : 0) + channel];
     result = (accumulates ? result : 0.0f) + total;
   }
@@ -164,126 +165,127 @@ __device__ void add_parts(const DepthwiseGeluBackward& args, const Cut& cut, con
 __device__ void add_stored_dx(float (&values)[4], const Strip& strip, int row,
                               const DepthwiseGeluBackward& args, const Cut& cut) {
   for_values(strip, cut.channels, [&](int i, int position, int channel) {
-    const Origin origin = origin_of(cut, position);
+    const Origin origin(cut, position);
     if (static_cast<unsigned>(origin.row + row) >= static_cast<unsigned>(cut.height)) return;
     const int64_t pixel = origin.pixel + int64_t{row} * cut.width;
     values[i] += as_float(static_cast<const bf16*>(args.dx)[pixel * cut.channels + channel]);
   });
 }
 
-template <bool accumulates_dx>
+template <bool accumulates_dx, int row_size>
 __global__ void __launch_bounds__(kBoundedThreads)
     backward(DepthwiseGeluBackward args, Cut cut, float* partials, unsigned* counters) {
-  clear_rows(kRows, cut);
-  const Rings rings(cut.row_size() * static_cast<int>(sizeof(Pixel)));
-  auto* const edges = reinterpret_cast<Edge*>(dynamic_shared<Pixel>() + kRows * cut.row_size());
+  using X = typename Rings<row_size>::X;
+  using Y = typename Rings<row_size>::Y;
+  using Dy = typename Rings<row_size>::Dy;
+  using Dx = typename Rings<row_size>::Dx;
+  using G = typename Rings<row_size>::G;
+  clear_pixels(kRows * row_size, cut);
+  auto* const edges = reinterpret_cast<Edge*>(dynamic_shared<Pixel>() + kRows * row_size);
   const int thread = static_cast<int>(threadIdx.x), pieces = cut.threads() / 2;
   // One half of the threads copies x and stores y, the other copies dy and stores dx.
   const int half = thread < pieces ? 0 : 1;
   const void* const source = half == 0 ? args.x : args.dy;
   auto* const target = static_cast<Pixel*>(half == 0 ? args.y : args.dx);
   const Piece piece(cut, thread - half * pieces);
-  Pixel* const copied = in_row(piece.place, half == 0 ? rings.x.first : rings.dy.first);
-  const int last_slot = (half == 0 ? kRowsOfX : kRowsOfDy) - 1;
+  Pixel* const place = in_row(piece.place, half * (Dy::begin - X::begin));
+  Pixel* const late_place =
+      in_row(place, half * (X::row(0) - X::row(kRowsOfDy)));  // as there are fewer of dy
   const int stored_rows = target ? piece.rows_inside(cut) : 0;
   const Strip strip(cut);
+  const int lower = lane_index() / 8 % 2;
   const Taps taps(args.w, strip.channel, cut.channels);
   const FragmentD start = start_of(args.bias, strip.channel, cut.channels);
-  const int last_row = (cut.height - 1) % cut.rows;  // of an image, in its segment
+  const int last_row = cut.height - 1 - (cut.bands - 1) * cut.rows;  // of an image, in its segment
+  const auto is_own = [&](int row) { return static_cast<unsigned>(row) < static_cast<unsigned>(cut.rows); };
+  Sums sums, dx_sums;
   WeightSums weights;
   Floats<4> g_sums{};
   __syncthreads();
 
-  /// Row of x; that of dy is above it.
-  const auto copy_rows = [&](int row) {
-    if (row <= cut.rows + 1)
-      piece.copy(source, row - half, in_row(copied, (row & last_slot) * rings.x.bytes), cut);
+  /// A row of x, and the row of dy above it.
+  const auto copy_rows = [&](int row, int phase) __attribute__((always_inline)) {
+    Pixel* const to = (phase + kCycle) % kCycle < kRowsOfDy ? place : late_place;
+    if (row <= cut.rows + 1) piece.copy(source, row - half, in_row(to, X::row(phase)), cut);
     commit_copies();
   };
-  /// Row of y; that of dx is two above it.
-  const auto store_rows = [&](int row) {
+  /// A row of y, and that of dx two above it.
+  const auto store_rows = [&](int row, int phase) __attribute__((always_inline)) {
     const int own = row - 2 * half;
     if (static_cast<unsigned>(own) < static_cast<unsigned>(stored_rows))
-      target[piece.index_of(own, cut)] = *in_row(copied, rings.y.row(row));
+      target[piece.index_of(own, cut)] = *in_row(place, Y::row(phase));
+  };
+  const auto add_x = [&](int phase) __attribute__((always_inline)) {
+    convolve(in_row(strip.pair, X::row(phase)), phase, taps, start, sums);
   };
   /// Adds a row of g to dx, by which the row above it is complete.
-  const auto add_to_dx = [&](int row, FragmentD& above, FragmentD& at, FragmentD& below)
-      __attribute__((always_inline)) {
-    below = {};
-    add_row(Shifted::mirrored(in_row(strip.pair, rings.g.row(row))), taps, above, at, below);
-    float values[4] = {above.values[0], above.values[1], above.values[2], above.values[3]};
+  const auto add_to_dx = [&](int row, int phase) __attribute__((always_inline)) {
+    dx_sums.row(phase) = {};
+    add_row(Shifted::mirrored(in_row(strip.pair, G::row(phase - 1))), taps, dx_sums.row(phase - 2),
+            dx_sums.row(phase - 1), dx_sums.row(phase));
+    const FragmentD& complete = dx_sums.row(phase - 2);
+    float values[4] = {complete.values[0], complete.values[1], complete.values[2], complete.values[3]};
     if constexpr (accumulates_dx)
-      if (row > 0 && row <= cut.rows) add_stored_dx(values, strip, row - 1, args, cut);
-    strip.store(rings.dx.row(row - 1), values);
+      if (is_own(row - 1)) add_stored_dx(values, strip, row - 1, args, cut);
+    strip.store(Dx::row(phase), values);
   };
   /// Adds to dw what a row of x does.
-  const auto add_to_dw = [&](int row) __attribute__((always_inline)) {
-    const int lower = lane_index() / 8 % 2;
-    const auto g = [&](int index, int right) {
-      const Pixel* zeros = in_row(dynamic_shared<const Pixel>(), rings.g.first);
-      return static_cast<unsigned>(index) < static_cast<unsigned>(cut.rows)
-                 ? in_row(strip.columns, rings.g.row(index)) + right
-                 : zeros;
-    };
-    weights.add(in_row(strip.pair, rings.x.row(row)), g(row - 1 + lower, 0), g(row + 1, lower));
+  const auto add_to_dw = [&](int row, int phase) __attribute__((always_inline)) {
+    const Pixel* const zeros = in_row(dynamic_shared<const Pixel>(), G::begin);
+    const Pixel* above_and_at = in_row(strip.columns, lower ? G::row(phase - 2) : G::row(phase - 3));
+    const Pixel* below = in_row(strip.columns, G::row(phase - 1)) + lower;
+    weights.add(in_row(strip.pair, X::row(phase - 3)), is_own(row - 1 + lower) ? above_and_at : zeros,
+                is_own(row + 1) ? below : zeros);
   };
   /// Makes a row of g, and of y, of the sums ahead of GELU.
-  const auto differentiate = [&](int row, const FragmentD& sums) __attribute__((always_inline)) {
+  const auto differentiate = [&](int row, int phase) __attribute__((always_inline)) {
     uint32_t dy[2];
-    load_matrices<2>(dy, in_row(strip.pair, rings.dy.row(row + 1)) + 1);
+    load_matrices<2>(dy, in_row(strip.pair, Dy::row(phase)) + 1);
     float g[4], y[4];
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
+      const float sum = sums.row(phase - 1).values[i];
       const float factor = i % 2 == 0 ? low_bf16(dy[i / 2]) : high_bf16(dy[i / 2]);
-      g[i] = factor * gelu_derivative<bf16>(sums.values[i]);
-      y[i] = gelu<bf16>(sums.values[i]);
+      g[i] = factor * gelu_derivative<bf16>(sum);
+      y[i] = gelu<bf16>(sum);
     }
-    strip.store(rings.g.row(row), g);
-    strip.store(rings.y.row(row), y);
-    if (static_cast<unsigned>(row) >= static_cast<unsigned>(cut.rows)) return;
+    strip.store(G::row(phase), g);
+    strip.store(Y::row(phase), y);
+    if (!is_own(row)) return;
 #pragma unroll
     for (int i = 0; i < 4; ++i) g_sums[i] += g[i];
     if (row == 0) edges[thread] = {g[0], g[1], g[2], g[3]};
     if (row == last_row) edges[cut.threads() + thread] = {g[0], g[1], g[2], g[3]};
   };
 
-  struct Row {
-    FragmentD sums, dx;
-  };
-  const auto begin = [&](int row) {
+  const auto begin = [&](int row, int phase) __attribute__((always_inline)) {
     wait_copies<kAhead - 1>();
     __syncthreads();
-    copy_rows(row + kAhead);
-  };
-  const auto add_x = [&](int row, Row& above, Row& at, Row& below) __attribute__((always_inline)) {
-    convolve(in_row(strip.pair, rings.x.row(row)), taps, start, above.sums, at.sums, below.sums);
+    copy_rows(row + kAhead, phase + kAhead);
   };
 #pragma unroll
-  for (int first = -2; first < kAhead - 2; ++first) copy_rows(first);
-  Row a{}, b{}, c{};
-  begin(-2);
-  add_x(-2, b, c, a);
-  begin(-1);
-  add_x(-1, c, a, b);
+  for (int i = -2; i < kAhead - 2; ++i) copy_rows(i, i);
+  begin(-2, -2);
+  add_x(-2);
+  begin(-1, -1);
+  add_x(-1);
   int row = 0;  // of x that is added
-  const auto step = [&](Row & above, Row & at, Row & below) __attribute__((always_inline))->bool {
-    begin(row);
-    store_rows(row - 2);
-    add_to_dx(row - 2, above.dx, at.dx, below.dx);
-    add_to_dw(row - 3);
+  walk([&](auto phase) __attribute__((always_inline)) {
+    begin(row, phase);
+    store_rows(row - 2, phase - 1);
+    add_to_dx(row - 2, phase);
+    add_to_dw(row - 3, phase);
     if (row <= cut.rows + 1) {
-      add_x(row, above, at, below);
-      differentiate(row - 1, above.sums);
+      add_x(phase);
+      differentiate(row - 1, phase);
     }
-    return row++ < cut.rows + 3;
-  };
-  while (step(a, b, c) && step(b, c, a) && step(c, a, b)) continue;
+    return ++row <= cut.rows + 3;
+  });
   wait_copies();
   __syncthreads();
   if (!partials) return;
   store_partial(weights, g_sums, edges, strip, args, cut, partials);
-  const int parts = static_cast<int>(cut.parts());
-  if (is_last_block(counters + chunk_of_block(cut), parts)) add_parts(args, cut, partials, parts);
+  if (is_last_block(counters + Block(cut).chunk, cut.parts)) add_parts(args, cut, partials);
 }
 
 }  // namespace
@@ -292,9 +294,12 @@ bool run_by_strips(const DepthwiseGeluBackward& args, Queue& queue) {
   if (!takes(args, {args.x, args.dy, args.dx, args.y})) return false;
   const Cut cut(args.images, args.height, args.width, args.channels, kPlan);
   const bool sums = args.dw || args.dbias || args.dx_sum;
-  const Scratch partials = queue.scratch(sums ? cut.parts() * kSums * args.channels : 0);
-  launch(queue, cut.shape(args.name, kPlan), args.accumulate_dx ? backward<true> : backward<false>, args, cut,
-         partials.data(), queue.counters(cut.chunks));
+  const Scratch partials = queue.scratch(sums ? int64_t{cut.parts} * kSums * args.channels : 0);
+  with_row_size(cut, [&](auto row_size) {
+    const auto kernel = args.accumulate_dx ? backward<true, row_size> : backward<false, row_size>;
+    launch(queue, cut.shape(args.name, kPlan), kernel, args, cut, partials.data(),
+           queue.counters(cut.chunks));
+  });
   return true;
 }
 

@@ -10,14 +10,14 @@ namespace {
 
 using namespace strips;
 
-constexpr int kRowsOfX = 4, kRowsOfY = 2;
+constexpr int kRowsOfX = 6, kRowsOfY = 2;
 constexpr Plan kPlan{.shared_rows = kRowsOfX + kRowsOfY, .resident_warps = 30, .extra_rows = 2};
 
+template <int row_size>
 __global__ void __launch_bounds__(1024) forward(DepthwiseGeluForward args, Cut cut) {
-  clear_rows(kRowsOfX + kRowsOfY, cut);
-  const int row_bytes = cut.row_size() * static_cast<int>(sizeof(Pixel));
-  const Ring<kRowsOfX> x{0, row_bytes};
-  const Ring<kRowsOfY> y{kRowsOfX * row_bytes, row_bytes};
+  using X = Ring<row_size, kRowsOfX, 0>;
+  using Y = Ring<row_size, kRowsOfY, kRowsOfX>;
+  clear_pixels(kRowsOfX * row_size, cut);
   // One half of the threads copies x, the other stores y.
   const int pieces = cut.threads() / 2, rank = static_cast<int>(threadIdx.x);
   const bool copies = rank < pieces;
@@ -26,44 +26,41 @@ __global__ void __launch_bounds__(1024) forward(DepthwiseGeluForward args, Cut c
   const Strip strip(cut);
   const Taps taps(args.w, strip.channel, cut.channels);
   const FragmentD start = start_of(args.bias, strip.channel, cut.channels);
+  Sums sums;
   __syncthreads();
 
-  const auto copy_row = [&](int row) {
-    if (copies && row <= cut.rows) piece.copy(args.x, row, in_row(piece.place, x.row(row)), cut);
+  const auto copy_row = [&](int row, int phase) {
+    if (copies && row <= cut.rows) piece.copy(args.x, row, in_row(piece.place, X::row(phase)), cut);
     commit_copies();
   };
-  const auto store_row = [&](int row) {
+  const auto store_row = [&](int row, const Pixel* from) {
     if (static_cast<unsigned>(row) < static_cast<unsigned>(stored_rows))
-      static_cast<Pixel*>(args.y)[piece.index_of(row, cut)] = *in_row(piece.place, y.row(row));
+      static_cast<Pixel*>(args.y)[piece.index_of(row, cut)] = *from;
   };
-  /// Adds a row of x, by which the one above it is complete.
-  const auto add = [&](int row, FragmentD& above, FragmentD& at, FragmentD& below)
-      __attribute__((always_inline)) {
+  /// Adds the row of x below this one.
+  const auto complete = [&](int row, int phase) __attribute__((always_inline)) {
     wait_copies<kAhead - 1>();
     __syncthreads();
-    copy_row(row + kAhead);
-    convolve(in_row(strip.pair, x.row(row)), taps, start, above, at, below);
+    copy_row(row + 1 + kAhead, phase + 1 + kAhead);
+    convolve(in_row(strip.pair, X::row(phase + 1)), phase + 1, taps, start, sums);
   };
-  int row = 1;
-  const auto step = [&](FragmentD & above, FragmentD & at, FragmentD & below) __attribute__((always_inline))
-                        ->bool {
-    add(row, above, at, below);
-    store_row(row - 2);
+#pragma unroll
+  for (int i = -1; i < kAhead - 1; ++i) copy_row(i, i);
+  complete(-2, -2);
+  complete(-1, -1);
+  int row = 0;
+  walk([&](auto phase) __attribute__((always_inline)) {
+    complete(row, phase);
+    store_row(row - 1, in_row(piece.place, Y::row(phase - 1)));
     float values[4];
 #pragma unroll
-    for (int i = 0; i < 4; ++i) values[i] = gelu<bf16>(above.values[i]);
-    strip.store(y.row(row - 1), values);
-    return row++ < cut.rows;
-  };
-#pragma unroll
-  for (int first = -1; first < kAhead - 1; ++first) copy_row(first);
-  FragmentD a = start, b = start, c = start;
-  add(-1, c, a, b);
-  add(0, a, b, c);
-  while (step(b, c, a) && step(c, a, b) && step(a, b, c)) continue;
+    for (int i = 0; i < 4; ++i) values[i] = gelu<bf16>(sums.row(phase).values[i]);
+    strip.store(Y::row(phase), values);
+    return ++row < cut.rows;
+  });
   wait_copies();
   __syncthreads();
-  store_row(row - 2);
+  store_row(row - 1, in_row(piece.place, Y::begin + (row - 1) % kRowsOfY * (Y::row(1) - Y::row(0))));
 }
 
 }  // namespace
@@ -71,7 +68,8 @@ __global__ void __launch_bounds__(1024) forward(DepthwiseGeluForward args, Cut c
 bool run_by_strips(const DepthwiseGeluForward& args, Queue& queue) {
   if (!takes(args, {args.x, args.y})) return false;
   const Cut cut(args.images, args.height, args.width, args.channels, kPlan);
-  launch(queue, cut.shape(args.name, kPlan), forward, args, cut);
+  with_row_size(
+      cut, [&](auto row_size) { launch(queue, cut.shape(args.name, kPlan), forward<row_size>, args, cut); });
   return true;
 }
 
