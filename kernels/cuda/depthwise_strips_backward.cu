@@ -29,7 +29,7 @@ constexpr int kSums = kTaps + 2;      // of a channel: of the weights' gradients
 using Edge = Pack<float, 4>;
 
 constexpr Plan kPlan{
-    .shared_rows = kRows, .thread_bytes = 2 * sizeof(Edge), .resident_warps = 20, .extra_rows = 3};
+    .shared_rows = kRows, .thread_bytes = 2 * sizeof(Edge), .resident_warps = 20, .extra_rows = 6};
 
 /// The rows in shared memory.  Those of y lie as far ahead of x as those of dx ahead of dy.
 template <int row_size>

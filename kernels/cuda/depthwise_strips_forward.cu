@@ -11,7 +11,7 @@ namespace {
 using namespace strips;
 
 constexpr int kRowsOfX = 6, kRowsOfY = 2;
-constexpr Plan kPlan{.shared_rows = kRowsOfX + kRowsOfY, .resident_warps = 30, .extra_rows = 2};
+constexpr Plan kPlan{.shared_rows = kRowsOfX + kRowsOfY, .resident_warps = 30, .extra_rows = 4};
 
 template <int row_size>
 __global__ void __launch_bounds__(1024) forward(DepthwiseGeluForward args, Cut cut) {
