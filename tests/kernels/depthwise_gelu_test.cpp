@@ -114,6 +114,24 @@ TEST_P(DepthwiseGeluKernel, YieldsTheForwardPassAgainOfZeros) {
   });
 }
 
+/// bf16 storage is of maps, not of weights: a weight of 1 + 2⁻¹⁰ less one of 1 leaves something.
+TEST_P(DepthwiseGeluKernel, DoesNotRoundWeightsToBf16) {
+  const int width = sizes().width, channels = sizes().channels;
+  Inputs inputs = drawn(sizes());
+  std::ranges::fill(inputs.x, 1.0f);
+  std::ranges::fill(inputs.bias, 0.0f);
+  std::ranges::fill(inputs.w, 0.0f);
+  for (int c = 0; c < channels; ++c) {
+    inputs.w[3 * channels + c] = -1.0f;  // of the left neighbour
+    inputs.w[4 * channels + c] = 1.0f + 0x1p-10f;
+  }
+  for_each_storage([&](const Case& test) {
+    const Values y = test.run(inputs, {.dx_sum = false}).forward;
+    for (size_t i = 0; i < y.size(); ++i)
+      if (i / channels % width > 0) ASSERT_NEAR(y[i], 0x1p-11, 0x1p-18) << i;
+  });
+}
+
 TEST_P(DepthwiseGeluKernel, SumsItsShareOfDxAheadOfRounding) {
   const Inputs inputs = drawn(sizes());
   const Results exact = Case(kind(), DType::f32, sizes()).run(inputs, {});
