@@ -77,6 +77,10 @@ struct Cut {
     parts = static_cast<int>(ceil_div(n * bands, segments));
   }
   constexpr int threads() const { return strips * groups * kWarpSize; }
+  /// Whether a row is the segment's own, not one of its neighbours'.
+  __device__ __forceinline__ bool is_own(int row) const {
+    return static_cast<unsigned>(row) < static_cast<unsigned>(rows);
+  }
   int row_size() const { return groups * pixels <= kShortRow ? kShortRow : kLongRow; }
   LaunchShape shape(std::string_view name, const Plan& plan) const {
     const int64_t row_bytes = row_size() * static_cast<int64_t>(sizeof(Pixel));
@@ -327,14 +331,11 @@ __device__ __forceinline__ void clear_pixels(int count, const Cut& cut) {
 /// Calls step(phase), phases as types, until one says that it was the last.
 template <typename Step>
 __device__ __forceinline__ void walk(Step step) {
-  const auto phase = [&](auto number) __attribute__((always_inline)) {
-    return step(number);
-  };
   using std::integral_constant;
   static_assert(kCycle == 6);
-  while (phase(integral_constant<int, 0>{}) && phase(integral_constant<int, 1>{}) &&
-         phase(integral_constant<int, 2>{}) && phase(integral_constant<int, 3>{}) &&
-         phase(integral_constant<int, 4>{}) && phase(integral_constant<int, 5>{}))
+  while (step(integral_constant<int, 0>{}) && step(integral_constant<int, 1>{}) &&
+         step(integral_constant<int, 2>{}) && step(integral_constant<int, 3>{}) &&
+         step(integral_constant<int, 4>{}) && step(integral_constant<int, 5>{}))
     continue;
 }
 

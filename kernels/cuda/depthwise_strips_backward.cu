@@ -25,8 +25,7 @@ constexpr int kRows = kRowsOfX + kRowsOfDy + kRowsOfG + 2 * kRowsOfResults;
 constexpr int kBoundedThreads = 640;  // two blocks of a full row, of 96 registers a thread
 constexpr int kSums = kTaps + 2;      // of a channel: of the weights' gradients, of the bias's and of dx
 
-/// A thread's g in the first row of its segment, and in the last of an image.
-using Edge = Pack<float, 4>;
+using Edge = Pack<float, 4>;  // a lane's g in a row
 
 constexpr Plan kPlan{
     .shared_rows = kRows, .thread_bytes = 2 * sizeof(Edge), .resident_warps = 20, .extra_rows = 6};
@@ -46,12 +45,21 @@ struct WeightSums {
   FragmentD lower[3];  // kernel rows 2 and 1 of each column
   FragmentD upper[2];  // kernel row 0: columns 1 and 0; 2 and nothing of use
 
-  /// `above_and_at` are rows of g above and at that of x, `below` the one below, and again from a column
-  /// further right.
-  __device__ __forceinline__ void add(const Pixel* x_pair, const Pixel* above_and_at, const Pixel* below) {
+  /// Adds what a row of x does, from three phases ago.  The rows of g above and at it are one factor, that
+  /// below, and once more from a column further right, the other; zeros stand for rows that are not own.
+  template <int row_size>
+  __device__ __forceinline__ void add(int row, int phase, const Strip& strip, const Cut& cut) {
+    using G = typename Rings<row_size>::G;
+    const Pixel* const zeros = in_row(dynamic_shared<const Pixel>(), G::begin);
+    const int second = lane_index() / 8 % 2;  // of the matrices one below the other
+    const Pixel* above_and_at = in_row(strip.columns, second ? G::row(phase - 2) : G::row(phase - 3));
+    const Pixel* below = in_row(strip.columns, G::row(phase - 1)) + second;
+    if (!cut.is_own(row - 1 + second)) above_and_at = zeros;
+    if (!cut.is_own(row + 1)) below = zeros;
+    const Pixel* const left = in_row(strip.pair, Rings<row_size>::X::row(phase - 3));
     uint32_t x[6];
-    load_matrices<4, true>(x, x_pair);
-    load_matrices<2, true>(x + 4, x_pair + 2);
+    load_matrices<4, true>(x, left);
+    load_matrices<2, true>(x + 4, left + 2);
     FragmentA g;
     load_matrices<4, true>(g.words, above_and_at);
 #pragma unroll
@@ -79,6 +87,25 @@ struct WeightSums {
   }
 };
 
+/// Sums of g over rows, of a lane's four values, ahead of rounding.
+struct GradientSums {
+  Floats<4> all{};
+  Edge* edges;   // g of a row, by thread: of the first row of a segment, and of the last of an image
+  int last_row;  // in the segment that has it
+
+  __device__ explicit GradientSums(Edge* memory, const Cut& cut)
+      : edges(memory), last_row(cut.height - 1 - (cut.bands - 1) * cut.rows) {}
+  __device__ __forceinline__ const Edge& top() const { return edges[threadIdx.x]; }
+  __device__ __forceinline__ const Edge& bottom() const { return edges[blockDim.x + threadIdx.x]; }
+
+  __device__ __forceinline__ void add(int row, const float (&g)[4]) {
+#pragma unroll
+    for (int i = 0; i < 4; ++i) all[i] += g[i];
+    if (row == 0) edges[threadIdx.x] = {g[0], g[1], g[2], g[3]};
+    if (row == last_row) edges[blockDim.x + threadIdx.x] = {g[0], g[1], g[2], g[3]};
+  }
+};
+
 /// Calls body(i, position, channel) for a lane's four values whose channels there are.
 template <typename Body>
 __device__ __forceinline__ void for_values(const Strip& strip, int channels, Body body) {
@@ -88,7 +115,7 @@ __device__ __forceinline__ void for_values(const Strip& strip, int channels, Bod
 }
 
 /// The part of Σ g · w that does not reach the map, for each of a lane's channels.
-__device__ __forceinline__ Floats<2> lost(const Floats<4>& g, const Edge* edges, const Strip& strip,
+__device__ __forceinline__ Floats<2> lost(const GradientSums& g, const Strip& strip,
                                           const DepthwiseGeluBackward& args, const Cut& cut) {
   Floats<2> sums{};
   for_values(strip, cut.channels, [&](int i, int position, int channel) {
@@ -98,26 +125,25 @@ __device__ __forceinline__ Floats<2> lost(const Floats<4>& g, const Edge* edges,
     const auto row = [&](int ky, float value) {
       sums[i % 2] += value * (w(ky, 1) + (left ? 0.0f : w(ky, 0)) + (right ? 0.0f : w(ky, 2)));
     };
-    if (left) sums[i % 2] += g[i] * (w(0, 0) + w(1, 0) + w(2, 0));
-    if (right) sums[i % 2] += g[i] * (w(0, 2) + w(1, 2) + w(2, 2));
-    if (origin.row == 0) row(0, edges[threadIdx.x][i]);
-    if (origin.row == (cut.bands - 1) * cut.rows) row(2, edges[blockDim.x + threadIdx.x][i]);
+    if (left) sums[i % 2] += g.all[i] * (w(0, 0) + w(1, 0) + w(2, 0));
+    if (right) sums[i % 2] += g.all[i] * (w(0, 2) + w(1, 2) + w(2, 2));
+    if (origin.row == 0) row(0, g.top()[i]);
+    if (origin.row == (cut.bands - 1) * cut.rows) row(2, g.bottom()[i]);
   });
   return sums;
 }
 
-/// Adds the sums of the block's strips, in order.  `g` are sums over rows.
-__device__ void store_partial(const WeightSums& weights, const Floats<4>& g, const Edge* edges,
-                              const Strip& strip, const DepthwiseGeluBackward& args, const Cut& cut,
-                              float* partials) {
+/// Adds the sums of the block's strips, in order.
+__device__ void store_partial(const WeightSums& weights, const GradientSums& g, const Strip& strip,
+                              const DepthwiseGeluBackward& args, const Cut& cut, float* partials) {
   const int channels = cut.groups * kGroup, own = strip.group * kGroup, number = strip.first / kStrip;
   auto* sums = dynamic_shared<float>();  // [strips, kSums, channels]
   const auto leave = [&](int sum, int channel, float value) {
     sums[(number * kSums + sum) * channels + own + channel] = value;
   };
   weights.for_diagonal([&](int tap, float value) { leave(tap, lane_index() / 4, value); });
-  Floats<2> bias{{g[0] + g[2], g[1] + g[3]}}, beyond{};
-  if (args.dx_sum) beyond = lost(g, edges, strip, args, cut);
+  Floats<2> bias{{g.all[0] + g.all[2], g.all[1] + g.all[3]}}, beyond{};
+  if (args.dx_sum) beyond = lost(g, strip, args, cut);
 #pragma unroll
   for (int i = 0; i < 2; ++i) {
     for (int offset = 4; offset < kWarpSize; offset *= 2) {
@@ -172,119 +198,119 @@ __device__ void add_stored_dx(float (&values)[4], const Strip& strip, int row,
   });
 }
 
-template <bool accumulates_dx, int row_size>
-__global__ void __launch_bounds__(kBoundedThreads)
-    backward(DepthwiseGeluBackward args, Cut cut, float* partials, unsigned* counters) {
+/// What a thread moves: one half of the block's copies x and stores y, the other copies dy and stores dx.
+template <int row_size>
+class Mover {
   using X = typename Rings<row_size>::X;
   using Y = typename Rings<row_size>::Y;
   using Dy = typename Rings<row_size>::Dy;
-  using Dx = typename Rings<row_size>::Dx;
-  using G = typename Rings<row_size>::G;
+
+ public:
+  __device__ Mover(const DepthwiseGeluBackward& args, const Cut& cut)
+      : half_(static_cast<int>(threadIdx.x) < cut.threads() / 2 ? 0 : 1),
+        piece_(cut, static_cast<int>(threadIdx.x) - half_ * (cut.threads() / 2)),
+        source_(half_ == 0 ? args.x : args.dy),
+        target_(static_cast<Pixel*>(half_ == 0 ? args.y : args.dx)),
+        place_(in_row(piece_.place, half_ * (Dy::begin - X::begin))),
+        late_place_(in_row(place_, half_ * (X::row(0) - X::row(kRowsOfDy)))),
+        stored_rows_(target_ ? piece_.rows_inside(cut) : 0) {}
+  /// A row of x, and the row of dy above it.
+  __device__ __forceinline__ void copy(int row, int phase, const Cut& cut) const {
+    Pixel* const to = (phase + kCycle) % kCycle < kRowsOfDy ? place_ : late_place_;
+    if (row <= cut.rows + 1) piece_.copy(source_, row - half_, in_row(to, X::row(phase)), cut);
+    commit_copies();
+  }
+  /// A row of y, and the row of dx two above it.
+  __device__ __forceinline__ void store(int row, int phase, const Cut& cut) const {
+    const int own = row - 2 * half_;
+    if (static_cast<unsigned>(own) < static_cast<unsigned>(stored_rows_))
+      target_[piece_.index_of(own, cut)] = *in_row(place_, Y::row(phase));
+  }
+
+ private:
+  int half_;
+  Piece piece_;
+  const void* source_;
+  Pixel* target_;
+  Pixel *place_, *late_place_;  // where the ring of x would have its rows; late ones of dy begin anew there
+  int stored_rows_;
+};
+
+/// Makes g of sums ahead of GELU, and leaves a row of it, and one of y, in shared memory.
+template <int row_size>
+__device__ __forceinline__ void differentiate(const FragmentD& sums, const Strip& strip, int phase,
+                                              float (&g)[4]) {
+  uint32_t dy[2];
+  load_matrices<2>(dy, in_row(strip.pair, Rings<row_size>::Dy::row(phase)) + 1);
+  float y[4];
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    const float factor = i % 2 == 0 ? low_bf16(dy[i / 2]) : high_bf16(dy[i / 2]);
+    g[i] = factor * gelu_derivative<bf16>(sums.values[i]);
+    y[i] = gelu<bf16>(sums.values[i]);
+  }
+  strip.store(Rings<row_size>::G::row(phase), g);
+  strip.store(Rings<row_size>::Y::row(phase), y);
+}
+
+template <bool accumulates_dx, int row_size>
+__global__ void __launch_bounds__(kBoundedThreads)
+    backward(DepthwiseGeluBackward args, Cut cut, float* partials, unsigned* counters) {
+  using Rows = Rings<row_size>;
   clear_pixels(kRows * row_size, cut);
-  auto* const edges = reinterpret_cast<Edge*>(dynamic_shared<Pixel>() + kRows * row_size);
-  const int thread = static_cast<int>(threadIdx.x), pieces = cut.threads() / 2;
-  // One half of the threads copies x and stores y, the other copies dy and stores dx.
-  const int half = thread < pieces ? 0 : 1;
-  const void* const source = half == 0 ? args.x : args.dy;
-  auto* const target = static_cast<Pixel*>(half == 0 ? args.y : args.dx);
-  const Piece piece(cut, thread - half * pieces);
-  Pixel* const place = in_row(piece.place, half * (Dy::begin - X::begin));
-  Pixel* const late_place =
-      in_row(place, half * (X::row(0) - X::row(kRowsOfDy)));  // as there are fewer of dy
-  const int stored_rows = target ? piece.rows_inside(cut) : 0;
+  const Mover<row_size> mover(args, cut);
   const Strip strip(cut);
-  const int lower = lane_index() / 8 % 2;
   const Taps taps(args.w, strip.channel, cut.channels);
   const FragmentD start = start_of(args.bias, strip.channel, cut.channels);
-  const int last_row = cut.height - 1 - (cut.bands - 1) * cut.rows;  // of an image, in its segment
-  const auto is_own = [&](int row) { return static_cast<unsigned>(row) < static_cast<unsigned>(cut.rows); };
-  Sums sums, dx_sums;
+  Sums sums, dx;
   WeightSums weights;
-  Floats<4> g_sums{};
+  GradientSums gradients(reinterpret_cast<Edge*>(dynamic_shared<Pixel>() + kRows * row_size), cut);
   __syncthreads();
 
-  /// A row of x, and the row of dy above it.
-  const auto copy_rows = [&](int row, int phase) __attribute__((always_inline)) {
-    Pixel* const to = (phase + kCycle) % kCycle < kRowsOfDy ? place : late_place;
-    if (row <= cut.rows + 1) piece.copy(source, row - half, in_row(to, X::row(phase)), cut);
-    commit_copies();
-  };
-  /// A row of y, and that of dx two above it.
-  const auto store_rows = [&](int row, int phase) __attribute__((always_inline)) {
-    const int own = row - 2 * half;
-    if (static_cast<unsigned>(own) < static_cast<unsigned>(stored_rows))
-      target[piece.index_of(own, cut)] = *in_row(place, Y::row(phase));
-  };
-  const auto add_x = [&](int phase) __attribute__((always_inline)) {
-    convolve(in_row(strip.pair, X::row(phase)), phase, taps, start, sums);
-  };
-  /// Adds a row of g to dx, by which the row above it is complete.
-  const auto add_to_dx = [&](int row, int phase) __attribute__((always_inline)) {
-    dx_sums.row(phase) = {};
-    add_row(Shifted::mirrored(in_row(strip.pair, G::row(phase - 1))), taps, dx_sums.row(phase - 2),
-            dx_sums.row(phase - 1), dx_sums.row(phase));
-    const FragmentD& complete = dx_sums.row(phase - 2);
-    float values[4] = {complete.values[0], complete.values[1], complete.values[2], complete.values[3]};
-    if constexpr (accumulates_dx)
-      if (is_own(row - 1)) add_stored_dx(values, strip, row - 1, args, cut);
-    strip.store(Dx::row(phase), values);
-  };
-  /// Adds to dw what a row of x does.
-  const auto add_to_dw = [&](int row, int phase) __attribute__((always_inline)) {
-    const Pixel* const zeros = in_row(dynamic_shared<const Pixel>(), G::begin);
-    const Pixel* above_and_at = in_row(strip.columns, lower ? G::row(phase - 2) : G::row(phase - 3));
-    const Pixel* below = in_row(strip.columns, G::row(phase - 1)) + lower;
-    weights.add(in_row(strip.pair, X::row(phase - 3)), is_own(row - 1 + lower) ? above_and_at : zeros,
-                is_own(row + 1) ? below : zeros);
-  };
-  /// Makes a row of g, and of y, of the sums ahead of GELU.
-  const auto differentiate = [&](int row, int phase) __attribute__((always_inline)) {
-    uint32_t dy[2];
-    load_matrices<2>(dy, in_row(strip.pair, Dy::row(phase)) + 1);
-    float g[4], y[4];
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      const float sum = sums.row(phase - 1).values[i];
-      const float factor = i % 2 == 0 ? low_bf16(dy[i / 2]) : high_bf16(dy[i / 2]);
-      g[i] = factor * gelu_derivative<bf16>(sum);
-      y[i] = gelu<bf16>(sum);
-    }
-    strip.store(G::row(phase), g);
-    strip.store(Y::row(phase), y);
-    if (!is_own(row)) return;
-#pragma unroll
-    for (int i = 0; i < 4; ++i) g_sums[i] += g[i];
-    if (row == 0) edges[thread] = {g[0], g[1], g[2], g[3]};
-    if (row == last_row) edges[cut.threads() + thread] = {g[0], g[1], g[2], g[3]};
-  };
-
+  /// A row of x, by which the sums above it are complete.
   const auto begin = [&](int row, int phase) __attribute__((always_inline)) {
     wait_copies<kAhead - 1>();
     __syncthreads();
-    copy_rows(row + kAhead, phase + kAhead);
+    mover.copy(row + kAhead, phase + kAhead, cut);
+  };
+  const auto add_x = [&](int phase) __attribute__((always_inline)) {
+    convolve(in_row(strip.pair, Rows::X::row(phase)), phase, taps, start, sums);
+  };
+  /// A row of g, by which the row of dx above it is complete.
+  const auto add_g = [&](int row, int phase) __attribute__((always_inline)) {
+    dx.row(phase) = {};
+    add_row(Shifted::mirrored(in_row(strip.pair, Rows::G::row(phase - 1))), taps, dx.row(phase - 2),
+            dx.row(phase - 1), dx.row(phase));
+    FragmentD complete = dx.row(phase - 2);
+    if constexpr (accumulates_dx)
+      if (cut.is_own(row - 1)) add_stored_dx(complete.values, strip, row - 1, args, cut);
+    strip.store(Rows::Dx::row(phase), complete.values);
   };
 #pragma unroll
-  for (int i = -2; i < kAhead - 2; ++i) copy_rows(i, i);
-  begin(-2, -2);
-  add_x(-2);
-  begin(-1, -1);
-  add_x(-1);
+  for (int row = -2; row < kAhead - 2; ++row) mover.copy(row, row, cut);
+#pragma unroll
+  for (int row = -2; row < 0; ++row) {
+    begin(row, row);
+    add_x(row);
+  }
   int row = 0;  // of x that is added
   walk([&](auto phase) __attribute__((always_inline)) {
     begin(row, phase);
-    store_rows(row - 2, phase - 1);
-    add_to_dx(row - 2, phase);
-    add_to_dw(row - 3, phase);
+    mover.store(row - 2, phase - 1, cut);
+    add_g(row - 2, phase);
+    weights.add<row_size>(row - 3, phase, strip, cut);
     if (row <= cut.rows + 1) {
       add_x(phase);
-      differentiate(row - 1, phase);
+      float g[4];
+      differentiate<row_size>(sums.row(phase - 1), strip, phase, g);
+      if (cut.is_own(row - 1)) gradients.add(row - 1, g);
     }
     return ++row <= cut.rows + 3;
   });
   wait_copies();
   __syncthreads();
   if (!partials) return;
-  store_partial(weights, g_sums, edges, strip, args, cut, partials);
+  store_partial(weights, gradients, strip, args, cut, partials);
   if (is_last_block(counters + Block(cut).chunk, cut.parts)) add_parts(args, cut, partials);
 }
 
