@@ -1,4 +1,5 @@
-// Depthwise 3×3 + bias + GELU, forward; depthwise_tile.cuh says how threads walk the map.
+// Depthwise 3×3 + bias + GELU, forward; depthwise_tile.cuh says how threads walk the map.  What
+// depthwise_strips.cuh can do on tensor cores is left to it.
 // Cost: one read and write of every map; each band reads up to two rows more.  In bf16 about 28 instructions
 // a value (counted for compute capability 9.0).
 #include "kernels/depthwise_gelu.h"

@@ -5,6 +5,7 @@
 //   dx[r, c] = Σ w[ky, kx] g[r − ky + 1, c − kx + 1],   dw[ky, kx] = Σ x[r, c] g[r − ky + 1, c − kx + 1].
 // A block leaves one partial sum of dw and dbias; the last block of some channels adds theirs in order.
 // y and dx_sum come for a few instructions more, since the pass has all that they are made of.
+// What depthwise_strips.cuh can do on tensor cores is left to it.
 // Cost: one read and write of every map; each band reads up to four rows more.  In bf16 about 53 instructions
 // a value, 60 with y and dx_sum (counted for compute capability 9.0).  It takes all registers that two blocks
 // leave each other: what could live in them is looked up or computed anew instead, as noted in places.

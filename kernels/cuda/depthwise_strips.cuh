@@ -8,8 +8,8 @@
 // instructions, and a row of the map, read once, is added to the three rows of sums that need it.
 // Segments of rows, each of full width and as many rows, are laid side by side until they fill strips: bands
 // of an image, or of several.  So narrow maps waste nothing.
-// Rows come to shared memory kAhead rows ahead, zeros for what lies outside of the map; results leave by way
-// of shared memory, too, in pieces of 16 bytes.  In there, a row is a plane of pixels for each 8 channels: 8
+// Rows come to shared memory some rows ahead, zeros for what lies outside of the map; results leave by way of
+// shared memory, too, in pieces of 16 bytes.  In there, a row is a plane of pixels for each 8 channels: 8
 // neighbouring pixels are 128 bytes, which ldmatrix reads without bank conflicts.
 // Limits: bf16, channels in whole packs of 8, aligned to 16 bytes; at most 256 columns, whose rows just fit
 // into the 99 KB of shared memory that every GPU with these instructions has.  A NaN or infinity spreads to
@@ -30,7 +30,6 @@ inline constexpr int kMostWidth = 256;    // of a map
 inline constexpr int kPairedWidth = 128;  // up to which a block has two groups of channels
 inline constexpr int kFullRow = 80;       // positions of a block, where a segment does not need more
 inline constexpr int kFewestRows = 4;     // of a segment, where there are as many
-inline constexpr int kAhead = 2;          // rows on their way to shared memory
 inline constexpr int kCycle = 6;          // rows after which every ring is where it began
 inline constexpr int kTaps = 9;
 inline constexpr int64_t kMostPieces = 1 << 28;  // of a map: their numbers, some rows beyond it, are integers
@@ -279,7 +278,7 @@ struct Shifted {
   }
 
  private:
-  __device__ Shifted() = default;
+  Shifted() = default;
   __device__ __forceinline__ void load_last(const Pixel* pixel) {
     load_matrices<2>(last.words, pixel);
     last.words[2] = last.words[0];

@@ -1,5 +1,6 @@
 // Depthwise 3×3 + bias + GELU in bf16 on tensor cores, forward; see depthwise_strips.cuh.
-// Cost: one read and write of every map; each segment reads two rows more.
+// Cost: one read and write of every map; each segment reads two rows more.  86 instructions and 9 products
+// for a strip's 128 values (counted for compute capability 9.0), and some 500 for each segment.
 #include "kernels/cuda/depthwise_strips.cuh"
 #include "kernels/cuda/depthwise_strips.h"
 #include "kernels/cuda/gelu.cuh"
@@ -11,10 +12,12 @@ namespace {
 using namespace strips;
 
 constexpr int kRowsOfX = 6, kRowsOfY = 2;
+constexpr int kAhead = 4;              // rows of x on their way
+constexpr int kBoundedThreads = 1024;  // three blocks of a full row, of 64 registers a thread
 constexpr Plan kPlan{.shared_rows = kRowsOfX + kRowsOfY, .resident_warps = 30, .extra_rows = 4};
 
 template <int row_size>
-__global__ void __launch_bounds__(1024) forward(DepthwiseGeluForward args, Cut cut) {
+__global__ void __launch_bounds__(kBoundedThreads) forward(DepthwiseGeluForward args, Cut cut) {
   using X = Ring<row_size, kRowsOfX, 0>;
   using Y = Ring<row_size, kRowsOfY, kRowsOfX>;
   clear_pixels(kRowsOfX * row_size, cut);
