@@ -29,6 +29,8 @@ struct DepthwiseGeluForward {
 /// Two results more come almost for free, for those who ask: y once more, so that it need not be kept either,
 /// and dx_sum, the gradient of a bias that was added to x.  It is summed ahead of rounding, of this kernel's
 /// dx alone, whatever that is added to, and needs one: std::invalid_argument otherwise.
+/// With maps in bf16, the gradient ahead of GELU may be rounded to bf16 for dx and dw; dbias and dx_sum are
+/// summed ahead of that.  A NaN or infinity may, either way, spread to channels beside its own.
 struct DepthwiseGeluBackward {
   static constexpr std::string_view name = "depthwise_gelu.backward";
   DType dtype = DType::f32;

@@ -1,8 +1,10 @@
-// Depthwise 3×3 + bias + GELU, forward; depthwise_tile.cuh says how threads walk the map.
+// Depthwise 3×3 + bias + GELU, forward; depthwise_tile.cuh says how threads walk the map.  What
+// depthwise_strips.cuh can do on tensor cores is left to it.
 // Cost: one read and write of every map; each band reads up to two rows more.  In bf16 about 28 instructions
 // a value (counted for compute capability 9.0).
 #include "kernels/depthwise_gelu.h"
 
+#include "kernels/cuda/depthwise_strips.h"
 #include "kernels/cuda/depthwise_tile.cuh"
 
 namespace scrawl::SCRAWL_GPU {
@@ -55,6 +57,7 @@ __global__ void __launch_bounds__(kMostThreads, 2) forward(DepthwiseGeluForward 
 }  // namespace
 
 void run(const DepthwiseGeluForward& args, Queue& queue) {
+  if (run_by_strips(args, queue)) return;
   with_storage(args.dtype, args.name, [&]<typename T>(Storage<T>) {
     with_pack<T>(args.channels, {args.x, args.y}, [&](auto pack) {
       const Tiling tiling(args.images, args.height, args.width, args.channels, pack);

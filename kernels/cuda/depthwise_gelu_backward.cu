@@ -5,9 +5,11 @@
 //   dx[r, c] = Σ w[ky, kx] g[r − ky + 1, c − kx + 1],   dw[ky, kx] = Σ x[r, c] g[r − ky + 1, c − kx + 1].
 // A block leaves one partial sum of dw and dbias; the last block of some channels adds theirs in order.
 // y and dx_sum come for a few instructions more, since the pass has all that they are made of.
+// What depthwise_strips.cuh can do on tensor cores is left to it.
 // Cost: one read and write of every map; each band reads up to four rows more.  In bf16 about 53 instructions
 // a value, 60 with y and dx_sum (counted for compute capability 9.0).  It takes all registers that two blocks
 // leave each other: what could live in them is looked up or computed anew instead, as noted in places.
+#include "kernels/cuda/depthwise_strips.h"
 #include "kernels/cuda/depthwise_tile.cuh"
 #include "kernels/cuda/device/last_block.cuh"
 #include "kernels/depthwise_gelu.h"
@@ -278,6 +280,7 @@ __global__ void __launch_bounds__(kMostThreads, 2)
 
 void run(const DepthwiseGeluBackward& args, Queue& queue) {
   check_results(args);
+  if (run_by_strips(args, queue)) return;
   const auto run_as = [&]<typename T, bool more>(Storage<T>, std::bool_constant<more>) {
     with_pack<T>(args.channels, {args.x, args.dy, args.dx, args.y}, [&](auto pack) {
       const Tiling tiling(args.images, args.height, args.width, args.channels, pack);

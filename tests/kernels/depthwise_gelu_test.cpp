@@ -114,6 +114,26 @@ TEST_P(DepthwiseGeluKernel, YieldsTheForwardPassAgainOfZeros) {
   });
 }
 
+/// bf16 storage is of maps, not of weights: a weight of 1 + 2⁻¹⁰ less one of 1 leaves something.
+TEST_P(DepthwiseGeluKernel, DoesNotRoundWeightsToBf16) {
+  const int width = sizes().width, channels = sizes().channels;
+  Inputs inputs = drawn(sizes());
+  std::ranges::fill(inputs.x, 1.0f);
+  std::ranges::fill(inputs.bias, 0.0f);
+  std::ranges::fill(inputs.w, 0.0f);
+  for (int c = 0; c < channels; ++c) {
+    inputs.w[3 * channels + c] = -1.0f;  // of the left neighbour
+    inputs.w[4 * channels + c] = 1.0f + 0x1p-10f;
+  }
+  for_each_storage([&](const Case& test) {
+    const Values y = test.run(inputs, {.dx_sum = false}).forward;
+    for (size_t i = 0; i < y.size(); ++i) {
+      if (i / channels % width == 0) continue;
+      ASSERT_NEAR(y[i], 0x1p-11, 0x1p-18) << i;
+    }
+  });
+}
+
 TEST_P(DepthwiseGeluKernel, SumsItsShareOfDxAheadOfRounding) {
   const Inputs inputs = drawn(sizes());
   const Results exact = Case(kind(), DType::f32, sizes()).run(inputs, {});
@@ -171,7 +191,9 @@ INSTANTIATE_TEST_SUITE_P(
     ::testing::Combine(::testing::ValuesIn(devices_of_this_build()),
                        ::testing::Values(Sizes{1, 1, 1, 1}, Sizes{2, 7, 5, 3}, Sizes{1, 17, 11, 132},
                                          Sizes{2, 19, 21, 40}, Sizes{1, 3, 133, 16}, Sizes{1, 3, 133, 3},
-                                         Sizes{2, 83, 5, 3}, Sizes{2, 1, 33, 8}, Sizes{2, 20, 20, 64})));
+                                         Sizes{2, 83, 5, 3}, Sizes{2, 1, 33, 8}, Sizes{2, 20, 20, 64},
+                                         Sizes{5, 10, 10, 264}, Sizes{1, 9, 80, 40}, Sizes{3, 23, 1, 16},
+                                         Sizes{1, 2, 129, 16}, Sizes{1, 3, 257, 16})));
 
 }  // namespace
 }  // namespace scrawl

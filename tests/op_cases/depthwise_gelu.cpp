@@ -58,6 +58,12 @@ std::vector<OpCase> depthwise_gelu_cases() {
       depthwise_gelu_case("2x19x21x40", {2, 19, 21, 40}),
       depthwise_gelu_case("1x3x133x16", {1, 3, 133, 16}),
       depthwise_gelu_case("1x3x133x3", {1, 3, 133, 3}),
+      depthwise_gelu_case("5x9x20x8", {5, 9, 20, 8}),
+      depthwise_gelu_case("2x11x17x264", {2, 11, 17, 264}),
+      depthwise_gelu_case("1x13x80x24", {1, 13, 80, 24}),
+      depthwise_gelu_case("3x23x1x16", {3, 23, 1, 16}),
+      depthwise_gelu_case("1x3x256x8", {1, 3, 256, 8}),
+      depthwise_gelu_case("1x3x257x16", {1, 3, 257, 16}),
       depthwise_gelu_case("large_values", {1, 7, 5, 33}, 10.0),
   };
 }
