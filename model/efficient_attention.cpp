@@ -20,7 +20,7 @@ ops::Branch EfficientAttention::operator()(Tape& tape, const Tensor& x) const {
   if (reduction_) source = reduction_->norm(tape, reduction_->sr(tape, x));
   const Tensor kv = kv_(tape, source).reshape({images, source.dim(1) * source.dim(2), 2 * channels});
   tape.device().join();
-  return proj_.ends(ops::attention(tape, q, kv, heads_).reshape(x.shape()));
+  return proj_.branch_of(ops::attention(tape, q, kv, heads_).reshape(x.shape()));
 }
 
 }  // namespace scrawl

@@ -33,8 +33,8 @@ struct Linear {
   Tensor operator()(Tape& tape, const Tensor& x) const {
     return ops::linear(tape, x, weight.matrix, bias.matrix);
   }
-  /// The end of a residual branch, to be computed together with the sum.
-  ops::Branch ends(const Tensor& x) const { return {x, weight.matrix, bias.matrix}; }
+  /// A residual branch that ends with this layer, over x: to be computed together with the sum.
+  ops::Branch branch_of(const Tensor& x) const { return {x, weight.matrix, bias.matrix}; }
   Tensor relu(Tape& tape, const Tensor& x) const {
     return ops::linear_relu(tape, x, weight.matrix, bias.matrix);
   }

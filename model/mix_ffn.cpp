@@ -16,7 +16,7 @@ MixFfn::MixFfn(const Scope& scope, int channels, int ratio)
 
 ops::Branch MixFfn::operator()(Tape& tape, const Tensor& x) const {
   const Tensor hidden = fc1_(tape, x);
-  return fc2_.ends(ops::depthwise_gelu(tape, hidden, depthwise_weight_.value, depthwise_bias_.value));
+  return fc2_.branch_of(ops::depthwise_gelu(tape, hidden, depthwise_weight_.value, depthwise_bias_.value));
 }
 
 }  // namespace scrawl

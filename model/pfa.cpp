@@ -19,15 +19,15 @@ void Pfa::initialise(const std::vector<GroupSettings>& groups, uint64_t seed, bo
   parameters_.allocate(device_, groups, seed, differentiate_frozen, storage);
 }
 
-std::array<Tensor, 4> Pfa::encode(Tape& tape, const Tensor& image) const {
-  return encoder_(tape, ops::cast(tape, image, parameters_.storage()));
+std::array<Tensor, 4> Pfa::encode(Tape& tape, const Tensor& image,
+                                  const MixTransformer::EachMap& each) const {
+  return encoder_(tape, ops::cast(tape, image, parameters_.storage()), each);
 }
 
 Pfa::Prediction Pfa::predict(Tape& tape, const Tensor& image) const {
   ops::DecoderProducts products = decoder_.products(device_, parameters_.storage());
   const std::array<Tensor, 4> maps =
-      encoder_(tape, ops::cast(tape, image, parameters_.storage()),
-               [&](int stage, const Tensor& map) { ops::decoder_project(products, stage, map); });
+      encode(tape, image, [&](int stage, const Tensor& map) { ops::decoder_project(products, stage, map); });
   return decode(tape, maps, std::move(products));
 }
 

@@ -45,7 +45,8 @@ class Pfa {
     Tensor feat, logits;  // [N,H/4,W/4,D], [N,H/4,W/4,K]
   };
   Prediction predict(Tape& tape, const Tensor& image) const;
-  std::array<Tensor, 4> encode(Tape& tape, const Tensor& image) const;
+  std::array<Tensor, 4> encode(Tape& tape, const Tensor& image,
+                               const MixTransformer::EachMap& each = {}) const;
   Prediction decode(Tape& tape, const std::array<Tensor, 4>& maps) const;
 
   /// Logits after augmentation by prototypes [N,K,D] of the images themselves, or by the bank.

@@ -51,7 +51,7 @@ struct ForwardArguments {
 };
 
 template <int groups, int channels>
-__global__ void __launch_bounds__(groups* kWarpgroupThreads, kRowBlocksAtOnce<groups, channels>)
+__global__ void __launch_bounds__(groups* kWarpgroupThreads, kRowBlocksAtOnce<channels>)
     normalise_product(const __grid_constant__ ForwardArguments args) {
   constexpr int packs = channels / kBlockColumns;
   const ResidualNormForward& norm = args.norm;
@@ -153,7 +153,7 @@ __device__ __forceinline__ void differentiate_row(const ResidualNormBackward& no
 }
 
 template <int groups, int channels>
-__global__ void __launch_bounds__(groups* kWarpgroupThreads, kRowBlocksAtOnce<groups, channels>)
+__global__ void __launch_bounds__(groups* kWarpgroupThreads, kRowBlocksAtOnce<channels>)
     differentiate_product(const __grid_constant__ BackwardArguments args) {
   const int first = static_cast<int>(blockIdx.x) * groups * kProductRows;
   const int rows = static_cast<int>(args.norm.images * args.norm.rows);

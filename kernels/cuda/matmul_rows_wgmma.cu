@@ -19,7 +19,7 @@ struct RowEpilogue {
 
 /// The first form has b along k, the second along mn.
 template <Major of_b, int groups, int columns>
-__global__ void __launch_bounds__(groups* kWarpgroupThreads, kRowBlocksAtOnce<groups, columns>)
+__global__ void __launch_bounds__(groups* kWarpgroupThreads, kRowBlocksAtOnce<columns>)
     multiply_panel(const __grid_constant__ RowProduct product, RowEpilogue epilogue) {
   constexpr int packs = columns / kBlockColumns;
   constexpr bool gated = of_b == Major::mn;

@@ -57,7 +57,7 @@ struct alignas(1024) RowProductShared {
 };
 
 /// Blocks that shared memory lets a multiprocessor have, and registers shall.
-template <int groups, int columns>
+template <int columns>
 inline constexpr int kRowBlocksAtOnce = columns == kTileColumns ? 3 : 2;
 
 template <int groups, int columns>

@@ -1,6 +1,6 @@
 // Matrix products of the simulator: the GPU's come from a library, so here the CPU's take their place, in
-// fp32.  Rounding them, once at the end, gates, sums of a's terms, and products of some shapes or of no terms
-// are the GPU's own kernels.
+// fp32.  Rounding them, once at the end, ReLU, gates, sums of a's terms, and products of some shapes or of no
+// terms are the GPU's own kernels.
 #include "kernels/matmul.h"
 
 #include <vector>
@@ -25,7 +25,7 @@ std::vector<float> widened(const void* matrix, int64_t rows, int64_t columns, in
   return result;
 }
 
-/// In place of a library's: c with bias, addend and ReLU.
+/// In place of a library's: c with bias and addend.
 void multiply(const MatMul& args, Queue& queue) {
   MatMul product = args;
   product.dtype = product.c_dtype = DType::f32;
