@@ -4,7 +4,7 @@
 
 #include "engine/error.h"
 #ifdef SCRAWL_CUDA
-#include "kernels/cuda/memory.h"
+#include "kernels/cuda/runtime/memory.h"
 #endif
 
 namespace scrawl {

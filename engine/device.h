@@ -17,9 +17,9 @@
 #include "kernels/simt/queue.h"
 #endif
 #ifdef SCRAWL_CUDA
-#include "kernels/cuda/profiler_range.h"
-#include "kernels/cuda/queue.h"
-#include "kernels/cuda/stopwatch.h"
+#include "kernels/cuda/runtime/profiler_range.h"
+#include "kernels/cuda/runtime/queue.h"
+#include "kernels/cuda/runtime/stopwatch.h"
 #endif
 #ifdef SCRAWL_CUDNN
 #include "kernels/cuda/cudnn/queue.h"

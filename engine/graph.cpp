@@ -3,7 +3,7 @@
 #include "engine/device.h"
 #include "engine/error.h"
 #ifdef SCRAWL_CUDA
-#include "kernels/cuda/graph.h"
+#include "kernels/cuda/runtime/graph.h"
 #endif
 
 namespace scrawl {

@@ -4,7 +4,7 @@
 
 #include "engine/error.h"
 #ifdef SCRAWL_CUDA
-#include "kernels/cuda/readback.h"
+#include "kernels/cuda/runtime/readback.h"
 #endif
 
 namespace scrawl {

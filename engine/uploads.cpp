@@ -4,8 +4,8 @@
 #include <new>
 
 #ifdef SCRAWL_CUDA
-#include "kernels/cuda/memory.h"
-#include "kernels/cuda/uploads.h"
+#include "kernels/cuda/runtime/memory.h"
+#include "kernels/cuda/runtime/uploads.h"
 #endif
 
 namespace scrawl {

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "kernels/bf16.h"
-#include "kernels/cuda/tensor_map.h"
+#include "kernels/cuda/runtime/tensor_map.h"
 
 namespace scrawl::simt {
 

@@ -1,6 +1,6 @@
 #include "kernels/linear_norm.h"
 
-#include "kernels/cuda/linear_norm_wgmma.cuh"
+#include "kernels/cuda/norm/linear_norm_wgmma.cuh"
 #include "kernels/simt/queue.h"
 
 namespace scrawl::simt {

@@ -7,8 +7,8 @@
 
 #include "kernels/bf16.h"
 #include "kernels/cpu/queue.h"
-#include "kernels/cuda/matmul_parts.h"
-#include "kernels/cuda/weight_gradients_wgmma.cuh"
+#include "kernels/cuda/convolution/weight_gradients_wgmma.cuh"
+#include "kernels/cuda/matmul/parts.h"
 #include "kernels/matmul_group.h"
 #include "kernels/simt/queue.h"
 

@@ -1,6 +1,6 @@
 // Recorded runs of the published code, trained again.
-#include "tests/paths.h"
 #include "train/replay.h"
+#include "tests/paths.h"
 
 #include <gtest/gtest.h>
 

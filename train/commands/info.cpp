@@ -4,7 +4,7 @@
 #include "train/commands/commands.h"
 #include "train/report/peaks.h"
 #ifdef SCRAWL_CUDA
-#include "kernels/cuda/queue.h"
+#include "kernels/cuda/runtime/queue.h"
 #endif
 #ifdef SCRAWL_CUDNN
 #include "kernels/cuda/cudnn/queue.h"

@@ -6,7 +6,7 @@
 #include "kernels/cuda/cudnn/descriptors.h"
 #include "kernels/cuda/cudnn/library.h"
 #include "kernels/cuda/cudnn/queue.h"
-#include "kernels/cuda/relu_dropout.h"
+#include "kernels/cuda/norm/relu_dropout.h"
 
 namespace scrawl::cudnn {
 

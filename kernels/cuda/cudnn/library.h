@@ -2,7 +2,7 @@
 // cuDNN, loaded when it is first asked for: a program that can use it still starts where it is missing.
 #include <cudnn.h>
 
-#include "kernels/cuda/check.h"
+#include "kernels/cuda/runtime/check.h"
 
 namespace scrawl::cudnn {
 
@@ -64,7 +64,7 @@ struct Library {
 /// Throws std::runtime_error when cuDNN is missing or lacks a function.
 const Library& library();
 
-/// Throws std::runtime_error when a call failed; see kernels/cuda/check.h.
+/// Throws std::runtime_error when a call failed; see kernels/cuda/runtime/check.h.
 template <typename What>
 void check(cudnnStatus_t status, const What& what) {
   if (status == CUDNN_STATUS_SUCCESS) return;

@@ -3,7 +3,7 @@
 #include <memory>
 #include <string>
 
-#include "kernels/cuda/queue.h"
+#include "kernels/cuda/runtime/queue.h"
 
 struct cudnnContext;
 

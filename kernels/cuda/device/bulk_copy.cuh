@@ -7,7 +7,7 @@
 #include <cstdint>
 
 #include "kernels/cuda/device/backend.cuh"
-#include "kernels/cuda/tensor_map.h"
+#include "kernels/cuda/runtime/tensor_map.h"
 #ifndef __CUDACC__
 #include "kernels/simt/bulk_copy.h"
 #endif

@@ -8,7 +8,7 @@
 #include "kernels/cuda/device/backend.cuh"
 #include "kernels/launch_shape.h"
 #ifdef __CUDACC__
-#include "kernels/cuda/launch.h"
+#include "kernels/cuda/runtime/launch.h"
 #else
 #include "kernels/simt/launch.h"
 #include "kernels/simt/queue.h"

@@ -8,7 +8,7 @@
 #include "engine/random.h"
 #include "kernels/attention.h"
 #include "kernels/bf16.h"
-#include "kernels/cuda/attention_wgmma.cuh"
+#include "kernels/cuda/attention/wgmma.cuh"
 #include "kernels/simt/queue.h"
 #include "tests/kernels/simt/broken.h"
 

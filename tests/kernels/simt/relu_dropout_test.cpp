@@ -1,4 +1,4 @@
-#include "kernels/cuda/relu_dropout.h"
+#include "kernels/cuda/norm/relu_dropout.h"
 
 #include <gtest/gtest.h>
 
