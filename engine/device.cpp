@@ -169,6 +169,7 @@ bool Device::join_oldest_aside() {
 }
 
 void Device::join(Aside last) {
+  require(!launches_beside_, "what runs beside the queue cannot wait for what else does");
   while (joined_ <= last && join_oldest_aside()) continue;
 }
 

@@ -83,6 +83,7 @@ void Parameters::allocate(Device& device, const std::vector<GroupSettings>& grou
       end += (parameters_[i].shape.elements() + kAlign - 1) / kAlign * kAlign;
     }
     groups_.push_back({begin, end, groups[group].lr, groups[group].weight_decay, 0});
+    if (groups[group].lr == 0.0f && !differentiate_frozen) frozen_ |= ActiveGroups{1} << group;
   }
   values_ = Tensor::zeros(device, {end});
   gradients_ = Tensor::zeros(device, {end});
@@ -96,8 +97,7 @@ void Parameters::allocate(Device& device, const std::vector<GroupSettings>& grou
     Parameter& parameter = parameters_[i];
     if (parameter.learnt) {
       parameter.value = values_.slice(offsets[i], parameter.shape);
-      const bool frozen = groups[parameter.group].lr == 0.0f && !differentiate_frozen;
-      if (parameter.differentiated && !frozen) {
+      if (parameter.differentiated && !is_active(frozen_, parameter.group)) {
         parameter.value.set_gradient(std::make_shared<Gradient>());
         parameter.value.gradient()->value = gradients_.slice(offsets[i], parameter.shape);
       }
@@ -176,7 +176,7 @@ void Parameters::update_from(int64_t begin) {
                      .rounded = static_cast<bf16*>(rounded_.raw()),
                      .groups = static_cast<const AdamWGroup*>(device_groups_.raw()),
                      .group_count = static_cast<int>(groups_.size()),
-                     .active = update_.active,
+                     .active = update_.active & ~frozen_,
                      .state = update_.state,
                      .beta1 = update_.beta1,
                      .beta2 = update_.beta2,

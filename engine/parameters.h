@@ -114,6 +114,7 @@ class Parameters {
 
   std::deque<Parameter> parameters_;
   std::vector<const Parameter*> in_arena_;  // the learnt ones, by place
+  ActiveGroups frozen_ = 0;                 // which updates leave alone, so that kernels may read them
   Update update_;                           // the one under way
   int64_t updated_from_ = 0;                // from here to the arena's end it is done
   std::vector<AdamWGroup> groups_;          // as the device's were when they were last uploaded

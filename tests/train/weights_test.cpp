@@ -10,6 +10,7 @@
 #include "engine/torch_file.h"
 #include "tests/data/temporary_directory.h"
 #include "tests/paths.h"
+#include "tests/worst.h"
 #include "train/checkpoint.h"
 #include "train/weights/exports.h"
 #include "train/weights/load.h"
@@ -41,7 +42,7 @@ class Weights : public testing::Test {
     double worst = 0.0;
     for (int64_t k = 0; k < classes; ++k)
       for (int64_t p = 0; p < pixels; ++p)
-        worst = std::max(worst, std::fabs(double{got[p * classes + k]} - expected[k * pixels + p]));
+        worst = worse(worst, std::fabs(double{got[p * classes + k]} - expected[k * pixels + p]));
     return worst;
   }
 

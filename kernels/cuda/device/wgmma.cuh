@@ -67,6 +67,20 @@ __device__ __forceinline__ void pin(FragmentD (&d)[count]) {
   for (int i = 0; i < count; ++i) pin(d[i]);
 }
 
+/// Has values computed here.  The assembler would put that off until behind the next wait, when no product
+/// runs beside it any more, unless a store hangs on them: to `nowhere`, a word of shared memory that nobody
+/// reads.
+template <int count>
+__device__ __forceinline__ void finish_here(const FragmentD (&values)[count], unsigned& nowhere) {
+  unsigned bits = 0;
+#pragma unroll
+  for (const FragmentD& d : values)
+#pragma unroll
+    for (const float value : d.values) bits |= __float_as_uint(value);
+  const unsigned address = static_cast<unsigned>(__cvta_generic_to_shared(&nowhere));
+  asm volatile("st.volatile.shared.u32 [%0], %1;" ::"r"(address), "r"(bits) : "memory");
+}
+
 /// Comes before the products that follow a wait or another use of their registers: wgmma.fence.
 template <typename... D>
 __device__ __forceinline__ void fence_products(D&... accumulators) {
@@ -94,6 +108,8 @@ __device__ __forceinline__ void show_products() {
 
 template <typename D>
 void pin(D&) {}
+template <typename D>
+void finish_here(const D&, unsigned&) {}
 template <typename... D>
 void fence_products(D&...) {
   fence_warpgroup(std::source_location::current());

@@ -10,8 +10,8 @@ bool begin_launch(Queue& queue, const LaunchShape& shape, const void* kernel) {
   if (shape.shared_bytes > queue.shared_bytes_limit())
     throw std::invalid_argument(
         fmt::format("{}: this GPU has {} for a block", shape.describe(), queue.shared_bytes_limit()));
-  constexpr int64_t kWithoutAsking = 48 * 1024;
-  if (shape.shared_bytes > kWithoutAsking) queue.allow_shared_bytes(kernel, shape.shared_bytes);
+  // 48 KB are granted without asking, but static arrays count, too.
+  if (shape.shared_bytes > 0) queue.allow_shared_bytes(kernel, shape.shared_bytes);
   return true;
 }
 

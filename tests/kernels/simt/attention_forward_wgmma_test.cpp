@@ -11,6 +11,7 @@
 #include "kernels/cuda/attention/wgmma.cuh"
 #include "kernels/simt/queue.h"
 #include "tests/kernels/simt/broken.h"
+#include "tests/worst.h"
 
 namespace scrawl::simt {
 namespace {
@@ -100,14 +101,11 @@ struct Problem {
 
   void expect_near(const Result& result) const {
     double most = 0.0, worst = 0.0, worst_sum = 0.0;
-    const auto raise = [](double& to, double error) {
-      if (!(error <= to)) to = error;  // NaN, too
-    };
     for (const double value : y) most = std::max(most, std::abs(value));
-    for (size_t i = 0; i < y.size(); ++i) raise(worst, std::abs(to_float(result.y[i]) - y[i]));
+    for (size_t i = 0; i < y.size(); ++i) worst = worse(worst, std::abs(to_float(result.y[i]) - y[i]));
     for (size_t i = 0; i < log_sum_exp.size(); ++i)
-      raise(worst_sum,
-            std::abs(result.log_sum_exp[i] - log_sum_exp[i]) / std::max(1.0, std::abs(log_sum_exp[i])));
+      worst_sum = worse(worst_sum, std::abs(result.log_sum_exp[i] - log_sum_exp[i]) /
+                                       std::max(1.0, std::abs(log_sum_exp[i])));
     // Rounded once are the shares and the result.
     EXPECT_LE(worst, 0.006 * most);
     EXPECT_LE(worst_sum, 2e-6);

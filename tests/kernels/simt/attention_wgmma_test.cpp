@@ -11,6 +11,7 @@
 #include "kernels/cuda/attention/wgmma.cuh"
 #include "kernels/simt/queue.h"
 #include "tests/kernels/simt/broken.h"
+#include "tests/worst.h"
 
 namespace scrawl::simt {
 namespace {
@@ -126,8 +127,7 @@ void expect_near(const std::vector<bf16>& got, const std::vector<double>& want, 
   double most = 0.0, worst = 0.0;
   for (const double value : want) most = std::max(most, std::abs(value + before));
   for (size_t i = 0; i < got.size(); ++i) {
-    const double error = std::abs(to_float(got[i]) - (want[i] + before));
-    if (!(error <= worst)) worst = error;
+    worst = worse(worst, std::abs(to_float(got[i]) - (want[i] + before)));
   }
   // Rounded once are p and ds before they are summed, y before the mean is, and the result.
   EXPECT_LE(worst, share * most + 1e-3) << what;
