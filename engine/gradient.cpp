@@ -21,41 +21,16 @@ void expect_no_sum(const Gradient& gradient) {
           "a gradient {} whose sum has been taken gets another share", gradient.value.shape().text());
 }
 
-bool is_held_by_others(const Gradient& gradient) {
-  return gradient.written && gradient.lent && !gradient.value.unique();
-}
-
-/// Whether a share may wait for the next one.  Leaves' gradients are read by others, at any time.
-bool may_wait(const Gradient& gradient, const Tensor& share) {
-  return gradient.taken && gradient.pending > 1 && !gradient.passed.defined() && gradient.written &&
-         !is_held_by_others(gradient) && share.dtype() == gradient.value.dtype();
-}
-
-/// Adds the share that waits.
-void settle(Device& device, Gradient& gradient) {
-  if (const Tensor share = std::exchange(gradient.passed, {}); share.defined())
-    copy(device, share, {.data = gradient.value.raw(), .accumulate = true});
-}
-
 }  // namespace
 
 void await(Device& device, Gradient& gradient) {
   if (gradient.under_way) device.join(*std::exchange(gradient.under_way, {}));
 }
 
-Tensor take(Device& device, Gradient& gradient) {
-  if (!gradient.written) return {};
-  await(device, gradient);
-  settle(device, gradient);
-  gradient.written = gradient.lent = false;
-  return std::exchange(gradient.value, {});
-}
-
 GradientTarget gradient_target(Device& device, const std::shared_ptr<Gradient>& slot, const Shape& shape,
                                DType dtype) {
   if (!slot) return {};
   await(device, *slot);
-  settle(device, *slot);
   expect_no_sum(*slot);
   if (slot->gate) slot->gate->applied = false;  // not to what comes now
   if (!slot->written) {
@@ -63,7 +38,7 @@ GradientTarget gradient_target(Device& device, const std::shared_ptr<Gradient>& 
     slot->written = true;
     return {slot->value.raw(), false};
   }
-  if (is_held_by_others(*slot)) {
+  if (slot->lent && !slot->value.unique()) {
     Tensor own(device, slot->value.shape(), slot->value.dtype());
     copy(device, slot->value, {own.raw()});
     slot->value = own;
@@ -79,9 +54,8 @@ ProductTarget product_target(Device& device, const std::shared_ptr<Gradient>& sl
   // Where more flows in, who wished for the gate applies it to the sum.
   if (slot->gate && !slot->written && slot->pending == 1) target.gate = slot->gate->output;
   expect_no_sum(*slot);
-  if (slot->passed.defined()) {
-    target.addend = std::exchange(slot->passed, {});
-  } else if (is_held_by_others(*slot)) {  // the sum begins elsewhere
+  // Others hold what is there: the sum begins elsewhere.
+  if (slot->written && slot->lent && !slot->value.unique()) {
     target.addend = std::exchange(slot->value, {});
     slot->written = slot->lent = false;
   }
@@ -103,10 +77,6 @@ void pass_gradient(Device& device, const std::shared_ptr<Gradient>& slot, const 
   if (!slot->written && !slot->value.defined()) {
     slot->value = dy;
     slot->written = slot->lent = true;
-  } else if (may_wait(*slot, dy)) {
-    expect_no_sum(*slot);
-    if (slot->gate) slot->gate->applied = false;
-    slot->passed = dy;
   } else {
     copy(device, dy, gradient_target(device, slot, dy.shape(), dy.dtype()));
   }

@@ -37,10 +37,8 @@ struct Gradient {
   bool written = false;  // false: the next kernel overwrites, true: it adds
   bool lent = false;     // the memory may serve other gradients too: copy before adding
   bool beside = false;   // kernels that went aside add to it
-  bool taken = false;    // by an operation, whose output's it is, and which takes all that has flowed in
   int pending = 0;       // recorded uses of the tensor whose share is not under way yet; see PendingUse
   std::optional<Device::Aside> under_way{};  // of a share that is computed aside, to be joined ahead of more
-  Tensor passed{};                           // a share that is still to be added to `value`
   std::shared_ptr<RowSum> row_sum{};         // null when nobody wishes for it
   std::shared_ptr<Gate> gate{};              // the same
   std::shared_ptr<LeftProduct> left{};       // null when nobody offers it
@@ -48,9 +46,6 @@ struct Gradient {
 
 /// What is run from here on waits for all that has flowed into a gradient.
 void await(Device& device, Gradient& gradient);
-
-/// All that has flowed into a gradient, which then is empty again; undefined when nothing has.
-Tensor take(Device& device, Gradient& gradient);
 
 /// Counts in a gradient's slot, which may be null, as long as it lives.
 class PendingUse {
@@ -94,7 +89,7 @@ ProductTarget product_target(Device& device, const std::shared_ptr<Gradient>& sl
 GradientTarget row_sum_target(Device& device, const std::shared_ptr<Gradient>& slot, int64_t channels);
 
 /// dx (+)= dy without a copy when nothing has flowed into dx yet: both then share memory until one is added
-/// to.  Nor is dy added at once where more is to come: a product may add it where it writes.
+/// to.
 void pass_gradient(Device& device, const std::shared_ptr<Gradient>& slot, const Tensor& dy);
 
 }  // namespace scrawl

@@ -23,14 +23,18 @@ std::vector<PendingUse> uses_of(std::initializer_list<const Tensor*> tensors) {
 
 /// Gives an output its gradient slot.
 Tape::Output Tape::Output::of(Tensor& y) {
-  y.set_gradient(std::make_shared<Gradient>(Gradient{.taken = true}));
+  y.set_gradient(std::make_shared<Gradient>());
   return {y.gradient(), y.shape()};
 }
 
 /// What has flowed into it, which the slot then lets go; undefined when nothing has.
 Tensor Tape::Output::take_gradient() const {
   if (!gradient || !gradient->written) return {};
-  return take(gradient->value.device(), *gradient).reshape(shape);
+  await(gradient->value.device(), *gradient);
+  const Tensor dy = std::move(gradient->value);
+  gradient->value = {};
+  gradient->written = gradient->lent = false;
+  return dy.reshape(shape);
 }
 
 bool Tape::Output::has_left_product() const {

@@ -25,7 +25,7 @@ struct MatMul {
   void* c = nullptr;
   int64_t ldc = 0;
   const void* bias = nullptr;    // [n] in c's type, or null
-  const void* addend = nullptr;  // [m,n], stored as c is but elsewhere: added, too; or null
+  const void* addend = nullptr;  // [m,n], stored as c is but elsewhere: added to c; or null
   bool relu = false;             // c = max(c, 0), and NaN stays NaN: a diverging run must show
   const void* gate = nullptr;    // [m,n], dense as c then is: c = 0 unless this is positive; or null
   float* a_sum = nullptr;  // [m] (+)= Σ_k op(a), or null: a layer's bias gradient beside its weight gradient
@@ -40,12 +40,11 @@ struct MatMul {
   }
 };
 
-/// Throws std::invalid_argument for what no backend computes: ReLU or a gate where c is added to, an addend
-/// there where rows of c have gaps between them, and a gate beside a bias, an addend or ReLU, or beside gaps.
+/// Throws std::invalid_argument for what no backend computes: an addend, ReLU or a gate where c is added to,
+/// and a gate beside a bias, an addend or ReLU, or where rows of c have gaps between them.
 inline void check_epilogue(const MatMul& args) {
-  if (args.accumulate && (args.relu || args.gate || (args.addend && args.ldc != args.n)))
-    throw std::invalid_argument(std::string(args.name) +
-                                ": what is added to has no ReLU and no gate, and an addend if it is dense");
+  if (args.has_epilogue() && args.accumulate)
+    throw std::invalid_argument(std::string(args.name) + ": what is added to has no addend, ReLU or gate");
   if (args.gate && (args.bias || args.addend || args.relu || args.ldc != args.n))
     throw std::invalid_argument(std::string(args.name) + ": a gate is alone, and its rows are dense");
 }

@@ -135,37 +135,6 @@ TEST_F(LinearReluTest, AnotherLayerAddsToTheLentGradientElsewhere) {
   EXPECT_EQ(calls_of("cast"), 0);
 }
 
-// As in two of them, one after the other: the second's share is added by its layer.
-TEST_F(LinearReluTest, ASecondShareWaitsForTheNextLayer) {
-  const Tensor square = leaf(device_, {2, 2}, {1.0f, 0.0f, 1.0f, 1.0f});
-  const Tensor f = ops::linear(tape_, leaf(device_, {2, 2}, {1.0f, 2.0f, 3.0f, -4.0f}),
-                               leaf(device_, {2, 2}, {1.0f, 0.0f, 0.0f, 1.0f}), {});
-  const auto augmented = [&] {
-    return ops::linear_add_relu(tape_, ops::linear(tape_, f, square, {}), square, {}, f);
-  };
-  const size_t branch = tape_.position();
-  const Tensor first = by_layer(augmented(), 1.0f), second = by_layer(augmented(), 2.0f);
-  tape_.backward(ops::weighted_sum(tape_, {{first, 1.0f}, {second, 1.0f}}), 1.0f, branch);
-  EXPECT_EQ(gradient_of(f), (Values{3 * 220.0f, 3 * 200.0f, 3 * 20.0f, 0.0f}));
-  EXPECT_EQ(calls_of("cast"), 0);
-}
-
-// No product comes behind it, or another operation's share does.
-TEST_F(LinearReluTest, AShareThatWaitsIsAddedInAnyCase) {
-  const Tensor unit = leaf(device_, {2, 2}, {1.0f, 0.0f, 0.0f, 1.0f});
-  for (const bool dead_end : {true, false}) {
-    const Tensor input = leaf(device_, {2, 2}, {1.0f, 2.0f, 3.0f, -4.0f});
-    const Tensor f = ops::linear(tape_, input, unit, {});
-    const Tensor other = by_other(f, 1.0f);
-    const auto rectified = [&] { return by_layer(ops::linear_add_relu(tape_, f, unit, {}, f), 1.0f); };
-    std::vector<Tensor> losses{rectified(), rectified()};
-    if (!dead_end) losses.push_back(other);
-    backward(losses);
-    const float slope = dead_end ? 4.0f : 5.0f;
-    EXPECT_EQ(gradient_of(input), (Values{10 * slope, 100 * slope, 10 * slope, dead_end ? 0.0f : 100.0f}));
-  }
-}
-
 TEST_F(LinearReluTest, AddsItsOwnInput) {
   const Tensor square = leaf(device_, {1, 1}, {-2.0f});
   const Tensor y = ops::linear_add_relu(tape_, x_, square, {}, x_);  // −x, rectified

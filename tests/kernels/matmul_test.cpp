@@ -154,7 +154,6 @@ TEST_P(MatMulEpilogue, RefusesWhatNoBackendComputes) {
     expect_refused([&](MatMul& args) {
       args.addend = other.raw();
       args.accumulate = true;
-      ++args.ldc;
     });
     expect_refused([&](MatMul& args) {
       args.gate = other.raw();

@@ -1,10 +1,9 @@
 // Matrix products on the GPU, by cuBLASLt: plans are chosen once for each problem (plans.h), in an
 // order of summation that does not change from run to run.  A bias and an addend are applied where c is
-// written, but for an addend where c is added to, too, which takes a pass; ReLU takes a pass over c, since
-// cuBLASLt's makes 0 of NaN, and so does a gate, since cuBLASLt's (DRELU) is a mask of bits; the sums of a's
-// terms (a layer's bias gradient) take a pass over a: cuBLASLt could take them from its own reads (BGRADB),
-// but then chooses slow algorithms.  Shapes that it computes badly have kernels of our own, and so have
-// groups.
+// written; ReLU takes a pass over c, since cuBLASLt's makes 0 of NaN, and so does a gate, since cuBLASLt's
+// (DRELU) is a mask of bits; the sums of a's terms (a layer's bias gradient) take a pass over a: cuBLASLt
+// could take them from its own reads (BGRADB), but then chooses slow algorithms.  Shapes that it computes
+// badly have kernels of our own, and so have groups.
 #include "kernels/matmul.h"
 
 #include <algorithm>
@@ -68,11 +67,7 @@ void multiply_by_ours(const MatMul& args, Queue& queue) {
 void multiply_by_library(const MatMul& args, Queue& queue) {
   if (args.k == 0) return set_to_bias(args, queue);
   if (args.dtype == DType::f32 && args.c_dtype == DType::bf16) return multiply_and_round(args, queue);
-  if (!args.accumulate || !args.addend) return multiply(args, queue);
-  MatMul product = args;
-  product.addend = nullptr;
-  multiply(product, queue);
-  add_to_product(args, queue);
+  multiply(args, queue);
 }
 
 bool joins_group(const MatMul& args, const Queue& queue) {

@@ -3,7 +3,6 @@
 // does not have: there it reads rows of a coalesced, but columns of a strided a are read value by value.
 #include "kernels/cuda/matmul/parts.h"
 
-#include "kernels/cast.h"
 #include "kernels/column_sum.h"
 #include "kernels/cuda/device/launch.cuh"
 #include "kernels/cuda/device/math.cuh"
@@ -88,16 +87,6 @@ void set_to_bias(const MatMul& args, Queue& queue) {
            set_rows<T>, static_cast<const T*>(args.bias), static_cast<const T*>(args.addend), args.m, args.n,
            static_cast<T*>(args.c), args.ldc, args.accumulate);
   });
-}
-
-void add_to_product(const MatMul& args, Queue& queue) {
-  const Cast pass{.from = args.c_dtype,
-                  .to = args.c_dtype,
-                  .x = args.addend,
-                  .y = args.c,
-                  .elements = args.m * args.n,
-                  .accumulate = true};
-  run(pass, queue);
 }
 
 void apply_relu(const MatMul& args, Queue& queue) {

@@ -7,8 +7,6 @@ namespace scrawl::cuda {
 void sum_terms(const MatMul&, Queue&);
 /// c = bias (+ c), or what is asked for of bias and addend: a product over nothing.
 void set_to_bias(const MatMul&, Queue&);
-/// c += addend, where c's rows are dense.
-void add_to_product(const MatMul&, Queue&);
 /// c = max(c, 0), and NaN stays.
 void apply_relu(const MatMul&, Queue&);
 /// c = 0 where the gate is not positive.
