@@ -118,6 +118,7 @@ std::vector<OpCase> prototypes_cases() {
       extract_case("260_channels", {1, 7, 5, 260, 2}),
       extract_case("1025_channels", {1, 4, 3, 1025, 1}),
       extract_case("33x33", {1, 33, 33, 1, 2}),
+      extract_case("96x96", {1, 96, 96, 8, 2}),  // 46 KB of dynamic shared memory, beside static arrays
       extract_case("20640_positions", {1, 129, 160, 8, 1}),  // too many for shared memory
       extract_case("fewer_than_12_positions", {2, 3, 3, 4, 2}),
       extract_case("ties", {2, 13, 9, 5, 3}, whole_numbers(3)),
