@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "engine/error.h"
+#include "kernels/host_memory.h"
 #ifdef __SANITIZE_ADDRESS__
 #include <sanitizer/asan_interface.h>
 #endif
@@ -37,13 +38,11 @@ void mark_for_sanitizer([[maybe_unused]] std::byte* memory, [[maybe_unused]] int
 }  // namespace
 
 SystemMemory host_memory() {
-  // Whole multiples of the alignment, as C wants them.
-  return {
-      [](int64_t bytes) { return static_cast<std::byte*>(std::aligned_alloc(kAlignment, rounded(bytes))); },
-      [](std::byte* memory) { std::free(memory); },
-      [](std::byte* memory, std::byte value, int64_t bytes) { std::fill_n(memory, bytes, value); },
-      [](std::byte* host, const std::byte* memory, int64_t bytes) { std::memcpy(host, memory, bytes); },
-      mark_for_sanitizer};
+  return {[](int64_t bytes) { return static_cast<std::byte*>(allocate_host_memory(bytes)); },
+          [](std::byte* memory) { std::free(memory); },
+          [](std::byte* memory, std::byte value, int64_t bytes) { std::fill_n(memory, bytes, value); },
+          [](std::byte* host, const std::byte* memory, int64_t bytes) { std::memcpy(host, memory, bytes); },
+          mark_for_sanitizer};
 }
 
 int64_t host_free_bytes() {

@@ -5,6 +5,8 @@
 #include <cstdlib>
 #include <new>
 
+#include "kernels/host_memory.h"
+
 namespace scrawl::cpu {
 
 Queue::Queue(int threads) : threads_(threads > 0 ? threads : omp_get_num_procs()) {}
@@ -17,7 +19,7 @@ float* Queue::scratch(int64_t elements) {
   if (elements > capacity_) {
     scratch_.reset();
     const int64_t rounded = (elements + 1023) / 1024 * 1024;
-    scratch_.reset(static_cast<float*>(std::aligned_alloc(64, rounded * sizeof(float))));
+    scratch_.reset(static_cast<float*>(allocate_host_memory(rounded * sizeof(float))));
     if (!scratch_) throw std::bad_alloc();
     capacity_ = rounded;
   }
