@@ -201,7 +201,7 @@ class Products {
   /// 2., all but the scores.
   __device__ __forceinline__ void start_key_gradients(int number) {
     const int buffer = number % kBuffers;
-    fence_products(dv_, dk_);
+    fence_products(dv_, dk_, p_, ds_);
     start_sums(dv_, p_, tile_operand(memory_.dy[buffer]));
     start_sums(dk_, ds_, tile_operand(memory_.q[buffer]));
     store_scores(memory_.ds[number % kScoreBuffers], ds_, key(), keys_);

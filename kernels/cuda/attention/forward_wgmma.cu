@@ -166,7 +166,7 @@ __global__ void __launch_bounds__(kFewGroups* kWarpgroupThreads, 1)
 #pragma unroll 1
   for (int first = own; first < end; first += step) {
     FragmentD o[8];
-    fence_products(o);
+    fence_products(o, p);
     start_sums(o, p, tile_operand(memory.v), false);
     softmax.finish();
     wait_products<0>(o);
@@ -241,7 +241,7 @@ __global__ void __launch_bounds__(kManyGroups* kWarpgroupThreads, 1)
 #pragma unroll 1
   for (int panel = 1; panel <= last; ++panel) {
     await_panel(panel);
-    fence_products(s, o);
+    fence_products(s, o, p);
     start_scores(s, q, keys_of(panel));
     start_sums(o, p, values_of(panel - 1));
     wait_products<1>(s);
@@ -254,7 +254,7 @@ __global__ void __launch_bounds__(kManyGroups* kWarpgroupThreads, 1)
         for (int i = 0; i < 4; ++i) tile.values[i] *= keep[i / 2];
     to_operands(p, s);
   }
-  fence_products(o);
+  fence_products(o, p);
   start_sums(o, p, values_of(last));
   softmax.finish();
   wait_products<0>(o);

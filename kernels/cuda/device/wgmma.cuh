@@ -57,14 +57,17 @@ __device__ __forceinline__ TileOperand tile_operand(const bf16* tile, int next_t
 
 #ifdef __CUDACC__
 
-/// Keeps what is done with accumulators on its side of this place.
+/// Keeps what is done with operands in registers on its side of this place.
 __device__ __forceinline__ void pin(FragmentD& d) {
   asm volatile("" : "+f"(d.values[0]), "+f"(d.values[1]), "+f"(d.values[2]), "+f"(d.values[3])::"memory");
 }
-template <int count>
-__device__ __forceinline__ void pin(FragmentD (&d)[count]) {
+__device__ __forceinline__ void pin(FragmentA& a) {
+  asm volatile("" : "+r"(a.words[0]), "+r"(a.words[1]), "+r"(a.words[2]), "+r"(a.words[3])::"memory");
+}
+template <typename Fragment, int count>
+__device__ __forceinline__ void pin(Fragment (&fragments)[count]) {
 #pragma unroll
-  for (int i = 0; i < count; ++i) pin(d[i]);
+  for (int i = 0; i < count; ++i) pin(fragments[i]);
 }
 
 /// Has values computed here.  The assembler would put that off until behind the next wait, when no product
@@ -81,10 +84,11 @@ __device__ __forceinline__ void finish_here(const FragmentD (&values)[count], un
   asm volatile("st.volatile.shared.u32 [%0], %1;" ::"r"(address), "r"(bits) : "memory");
 }
 
-/// Comes before the products that follow a wait or another use of their registers: wgmma.fence.
-template <typename... D>
-__device__ __forceinline__ void fence_products(D&... accumulators) {
-  (pin(accumulators), ...);
+/// Comes before the products that follow a wait or another use of their registers, those of left operands
+/// included: wgmma.fence.
+template <typename... Operands>
+__device__ __forceinline__ void fence_products(Operands&... in_registers) {
+  (pin(in_registers), ...);
   asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
 }
 /// Closes the products started since the last call into a group: wgmma.commit_group.
