@@ -240,16 +240,14 @@ __device__ __forceinline__ void attend_backward_block(const Source& source, cons
                                                       int* list) {
   constexpr bool kOne = Source::kKeysAreValues;
   constexpr int kWarps = kAttentionThreads / kWarpSize, kQueries = kChunkQueries<D>;
-  const int part = blockIdx.x % plan.parts.count;
-  const int grid_block = static_cast<int>(blockIdx.x / plan.parts.count % plan.key_blocks);
-  const int64_t index = blockIdx.x / plan.parts.count / plan.key_blocks;
-  const BackwardHead<bf16> made = source.head(index, grid_block, list);
+  const BackwardPlace place(plan);
+  const BackwardHead<bf16> made = source.head(place.head, place.key_block, list);
   if (threadIdx.x == 0) memory.head = made;
   __syncthreads();
   const BackwardHead<bf16>& head = memory.head;
-  const int begin = part * plan.parts.queries, end = min(begin + plan.parts.queries, head.queries);
+  const int begin = place.part * plan.parts.queries, end = min(begin + plan.parts.queries, head.queries);
 
-  for (int key_block = grid_block; key_block == grid_block || key_block * kBlockKeys < head.keys;
+  for (int key_block = place.key_block; key_block == place.key_block || key_block * kBlockKeys < head.keys;
        key_block += plan.key_blocks) {
     const int first_key = key_block * kBlockKeys, keys = min(kBlockKeys, head.keys - first_key);
     const int tiles = (keys + 15) / 16;
@@ -289,7 +287,7 @@ __device__ __forceinline__ void attend_backward_block(const Source& source, cons
     }
     if (group == 0 && tiles > 0) {
       const int key = first_key + 16 * tile;
-      const KeyTargets<bf16> targets = source.key_targets(index, part);
+      const KeyTargets<bf16> targets = source.key_targets(place.head, place.part);
       store_key_gradients<D>(sums.dk, head, key, head.scale, targets.dk_partial, targets.dk,
                              targets.accumulate);
       if (!kOne)

@@ -270,15 +270,13 @@ __device__ __forceinline__ void advance(WgmmaShared& memory, Products& products,
 __global__ void __launch_bounds__(kAttentionThreads, 1)
     attend_backward_wgmma(BackwardSource<bf16> source, BackwardPlan plan) {
   auto& memory = *dynamic_shared<WgmmaShared>();
-  const int part = blockIdx.x % plan.parts.count;
-  const int key_block = static_cast<int>(blockIdx.x / plan.parts.count % plan.key_blocks);
-  const int64_t index = blockIdx.x / plan.parts.count / plan.key_blocks;
-  const BackwardHead<bf16> made = source.head(index, key_block, nullptr);
+  const BackwardPlace place(plan);
+  const BackwardHead<bf16> made = source.head(place.head, place.key_block, nullptr);
   if (threadIdx.x == 0) memory.head = made;
   __syncthreads();
   const BackwardHead<bf16>& head = memory.head;
-  const Chunks chunks(plan, part, head.queries);
-  const int first_key = key_block * kBlockKeys;
+  const Chunks chunks(plan, place.part, head.queries);
+  const int first_key = place.key_block * kBlockKeys;
 
   copy_tile<kBlockKeys>(memory.k, head.k, head.kv_stride, first_key, head.keys);
   copy_tile<kBlockKeys>(memory.v, head.v, head.kv_stride, first_key, head.keys);
@@ -311,7 +309,7 @@ __global__ void __launch_bounds__(kAttentionThreads, 1)
   products.start_query_gradients(chunks.last);
   products.store_query_gradients<0>(chunks.last);
   wait_copies();
-  products.store_key_gradients(source.key_targets(index, part), first_key);
+  products.store_key_gradients(source.key_targets(place.head, place.part), first_key);
 }
 
 }  // namespace

@@ -72,6 +72,16 @@ struct BackwardPlan {
   QueryParts parts;
   int key_blocks = 1;  // that the grid has; a block takes every key_blocks-th block of keys
 };
+/// What a block of the grid works on: a part of the queries, and the first block of keys, of a head.
+struct BackwardPlace {
+  int part, key_block;
+  int64_t head;
+
+  __device__ explicit BackwardPlace(const BackwardPlan& plan)
+      : part(static_cast<int>(blockIdx.x % plan.parts.count)),
+        key_block(static_cast<int>(blockIdx.x / plan.parts.count % plan.key_blocks)),
+        head(blockIdx.x / plan.parts.count / plan.key_blocks) {}
+};
 
 /// How much shared memory a block should ask for at most: no more than data center GPUs since 2020 have.
 template <typename AnyQueue>
