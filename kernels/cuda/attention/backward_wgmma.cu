@@ -6,7 +6,7 @@
 //   2. Pᵀ and dSᵀ in registers, the left operands of dV += Pᵀ dY and dK += dSᵀ Q; dSᵀ goes to shared memory.
 //   3. After the only barrier of a chunk: dQ = dS K, of which a warpgroup takes 32 columns.
 // Exponentials take as long as half of the products, so they run beside each other: what tensor cores get at
-// once are a chunk's dV and dK, dQ of the chunk before and the scores of the next, which come first.
+// once are dQ of the chunk before, the scores of the next and, last, dV and dK of the chunk itself.
 // Four chunks of q and dy are in memory: one computed with, one whose scores have been started, one that the
 // barrier shows to all, one on its way.  One block takes a multiprocessor: its sums and the products under
 // way need most registers.
@@ -161,7 +161,7 @@ class Products {
   /// The first of the warp's 16 keys, in the block.
   __device__ static int key() { return warp_index() * 16; }
 
-  /// 1. of a chunk.
+  /// Step 1 of a chunk.
   __device__ __forceinline__ void start_scores(int number) {
     const int buffer = number % kBuffers;
     fence_products(s_, dp_);
@@ -169,7 +169,7 @@ class Products {
     SCRAWL_GPU::start_scores(dp_, v_, tile_operand(memory_.dy[buffer]));
   }
 
-  /// Makes Pᵀ and dSᵀ of them.  `await_s` and `await_dp` wait for one each.
+  /// Makes Pᵀ and dSᵀ of a chunk's Sᵀ and dPᵀ, in their place.  `await_s` and `await_dp` wait for one each.
   template <typename AwaitS, typename AwaitDp>
   __device__ __forceinline__ void finish_scores(int number, AwaitS await_s, AwaitDp await_dp) {
     const int buffer = number % kBuffers, column = lane_index() % 4 * 2;  // of every tile of results
@@ -191,14 +191,14 @@ class Products {
     }
   }
 
-  /// Makes them operands of the next two, once those before are done.
+  /// Makes Pᵀ and dSᵀ left operands of step 2, whose products of the chunk before are waited for.
   __device__ __forceinline__ void keep_scores() {
     wait_products<0>(dv_, dk_);
     to_operands(p_, s_);
     to_operands(ds_, dp_);
   }
 
-  /// 2., all but the scores.
+  /// Step 2: the products, and dSᵀ to shared memory.
   __device__ __forceinline__ void start_key_gradients(int number) {
     const int buffer = number % kBuffers;
     fence_products(dv_, dk_, p_, ds_);
@@ -207,7 +207,7 @@ class Products {
     store_scores(memory_.ds[number % kScoreBuffers], ds_, key(), keys_);
   }
 
-  /// 3.
+  /// Step 3, behind the barrier.
   __device__ __forceinline__ void start_query_gradients(int number) {
     fence_products(dq_);
     const TileOperand scores = tile_operand(memory_.ds[number % kScoreBuffers]);
@@ -249,7 +249,8 @@ class Products {
   FragmentA p_[4], ds_[4];
 };
 
-/// From a chunk to the next: finishes the one before, and computes the scores of the one behind.
+/// Goes from a chunk, whose scores are operands, to the next: step 3 of the chunk before, step 1 of the next
+/// and step 2 of this one.
 template <bool is_first>
 __device__ __forceinline__ void advance(WgmmaShared& memory, Products& products, const Chunks& chunks,
                                         int number) {
