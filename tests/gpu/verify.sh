@@ -20,6 +20,7 @@ source "$root/tests/gpu/setup.sh" "${VERIFY_BUILD-}"
 deadline=$((SECONDS + ${VERIFY_SECONDS:-470})) # of the checks, not of the build
 failed=0
 rows=()
+rm -f "$out/failed_cases.txt"
 
 # --- table ------------------------------------------------------------------------------------------------
 
@@ -48,17 +49,48 @@ check() {
 
 # --- checks -----------------------------------------------------------------------------------------------
 
-# table FILTER: cases of the table of operations, or other tests; one that is skipped has not been verified
+# table FILTER: cases of the table of operations, or other tests; one that is skipped has not been verified.  After
+# a case that fails, crashes or hangs the others go on in a new process: a fault leaves a GPU's context unusable.
 table() {
-  local log
-  log=$("$tests" --gtest_brief=1 --gtest_filter="$1" 2>&1)
-  local code=$?
-  echo "$log"
-  local passed skipped
-  passed=$(grep -oP '\[  PASSED  \] \K\d+' <<<"$log")
-  skipped=$(grep -oP '\[  SKIPPED \] \K\d+' <<<"$log")
-  echo "${passed:-0} cases passed, ${skipped:-0} skipped, $(grep -c '^\[  FAILED  \].*(' <<<"$log") failed"
-  ((code == 0 && ${passed:-0} > 0 && ${skipped:-0} == 0))
+  trap 'cat "$log"; exit 124' TERM
+  local log finished='' passed=0 failed=0 skipped=0
+  log=$(mktemp)
+  while until_failure "$log" "$1${finished:+-$finished}"; ((code)); do
+    cat "$log"
+    failed=$((failed + 1)) passed=$((passed + $(ended OK "$log" | wc -l)))
+    broken "$log" >>"$out/failed_cases.txt"
+    finished+=${finished:+:}$({ ended OK "$log" && broken "$log"; } | paste -sd :)
+    if ((failed == 20)) || [[ -z $(ended RUN "$log") ]]; then break; fi
+  done
+  if ((code == 0)); then
+    cat "$log"
+    passed=$((passed + $(ended OK "$log" | wc -l))) skipped=$(ended SKIPPED "$log" | sort -u | wc -l)
+  fi
+  rm "$log"
+  echo "$passed cases passed, $skipped skipped, $failed failed"
+  ((failed == 0 && passed > 0 && skipped == 0))
+}
+
+# until_failure LOG FILTER: tests up to the first that fails or is silent for 20 s; leaves the status in $code
+until_failure() {
+  "$tests" --gtest_fail_fast --gtest_filter="$2" >"$1" 2>&1 &
+  local process=$!
+  while kill -0 "$process" 2>/dev/null; do
+    sleep 0.2
+    (($(date +%s) - $(stat -c %Y "$1") <= 20)) || kill -KILL "$process" 2>/dev/null
+  done
+  wait "$process"
+  code=$?
+}
+
+# ended HOW LOG: names of the tests whose lines say OK, FAILED, SKIPPED, or RUN for all that began
+ended() { grep -oP "^\[ +$1 +\] \K\S+/\S+" "$2" | tr -d ,; }
+
+# broken LOG: the test that failed, or else the one that began and did not end
+broken() {
+  local name
+  name=$(ended FAILED "$1" | head -n 1)
+  echo "${name:-$(ended RUN "$1" | tail -n 1)}"
 }
 
 # replays OPTIONS...: both recorded runs
@@ -132,7 +164,7 @@ sanitize() {
 }
 
 export sanitized
-export -f table replays demo losses miou curves tensors identical sanitize
+export -f table until_failure ended broken replays demo losses miou curves tensors identical sanitize
 
 name=$(nvidia-smi --query-gpu=name,driver_version --format=csv,noheader 2>/dev/null | head -n 1)
 commit=$(git -C "$root" rev-parse --short HEAD 2>/dev/null || cat "$root/commit" 2>/dev/null || echo unknown)
@@ -143,7 +175,7 @@ if [[ $device == cuda ]] && grep -q '^no cuda device' "$out/program_starts.log";
   row "GPU" FAIL "$(grep '^no cuda device' "$out/program_starts.log")" 0
 else
   check "operations" 150 table "$suite*"
-  check "single kernels" 60 table "All/*Kernel.*:All/*Batch.*:All/MatMulEpilogue.*"
+  check "single kernels" 60 table "All/*Kernel.*/$device*:All/*Batch.*/$device*:All/MatMulEpilogue.*/$device*"
   [[ $device == cuda ]] && check "operations by cuDNN" 60 table "Cudnn*"
   [[ $device == cuda ]] && check "products by cuBLASLt" 30 table "Cublas*"
   check "recorded runs, fp32" 60 replays
@@ -180,6 +212,9 @@ verdict=$( ((failed)) && echo "NOT verified" || echo "verified")
   echo "| check | result | detail | seconds |"
   echo "|---|---|---|---|"
   printf '%s\n' "${rows[@]}"
+  if [[ -s $out/failed_cases.txt ]]; then
+    printf '\nFailed, crashed or silent for 20 s:\n\n' && sed "s/.*/- \`&\`/" "$out/failed_cases.txt"
+  fi
 } | tee "$out/results.md"
 printf '{"gpu": "%s", "commit": "%s", "date": "%s", "verified": %s, "checks": [%s\n]}\n' "${name//\"/}" "$commit" \
   "$(date -u +%F)" "$( ((failed)) && echo false || echo true)" "$json" >"$out/results.json"

@@ -57,7 +57,7 @@ TEST_P(AttentionBatch, GivesWhatAnImageGives) {
     }
 }
 
-INSTANTIATE_TEST_SUITE_P(All, AttentionBatch, ::testing::ValuesIn(devices_of_this_build()));
+INSTANTIATE_TEST_SUITE_P(All, AttentionBatch, ::testing::ValuesIn(devices_of_this_build()), by_device);
 
 }  // namespace
 }  // namespace scrawl

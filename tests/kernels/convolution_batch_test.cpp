@@ -109,7 +109,7 @@ TEST_P(ConvolutionBatch, GivesWhatItsImagesGive) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(All, ConvolutionBatch, ::testing::ValuesIn(devices_of_this_build()));
+INSTANTIATE_TEST_SUITE_P(All, ConvolutionBatch, ::testing::ValuesIn(devices_of_this_build()), by_device);
 
 }  // namespace
 }  // namespace scrawl

@@ -193,7 +193,8 @@ INSTANTIATE_TEST_SUITE_P(
                                          Sizes{2, 19, 21, 40}, Sizes{1, 3, 133, 16}, Sizes{1, 3, 133, 3},
                                          Sizes{2, 83, 5, 3}, Sizes{2, 1, 33, 8}, Sizes{2, 20, 20, 64},
                                          Sizes{5, 10, 10, 264}, Sizes{1, 9, 80, 40}, Sizes{3, 23, 1, 16},
-                                         Sizes{1, 2, 129, 16}, Sizes{1, 3, 257, 16})));
+                                         Sizes{1, 2, 129, 16}, Sizes{1, 3, 257, 16})),
+    by_device);
 
 }  // namespace
 }  // namespace scrawl

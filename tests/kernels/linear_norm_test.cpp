@@ -193,7 +193,8 @@ INSTANTIATE_TEST_SUITE_P(All, LinearNormKernel,
                                                               Sizes{2, 35, 64, 64}, Sizes{3, 43, 40, 64},
                                                               Sizes{2, 90, 256, 64}, Sizes{1, 130, 72, 128},
                                                               Sizes{2, 64, 512, 128}, Sizes{2, 300, 64, 64},
-                                                              Sizes{2, 270, 136, 128})));
+                                                              Sizes{2, 270, 136, 128})),
+                         by_device);
 
 }  // namespace
 }  // namespace scrawl

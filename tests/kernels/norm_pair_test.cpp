@@ -217,7 +217,8 @@ INSTANTIATE_TEST_SUITE_P(All, NormPairKernel,
                                                               Sizes{1, 64}, Sizes{70, 64}, Sizes{1, 32},
                                                               Sizes{300, 32}, Sizes{27, 128}, Sizes{9, 160},
                                                               Sizes{15, 264}, Sizes{27, 320}, Sizes{15, 512},
-                                                              Sizes{6, 520}, Sizes{10, 1025})));
+                                                              Sizes{6, 520}, Sizes{10, 1025})),
+                         by_device);
 
 }  // namespace
 }  // namespace scrawl

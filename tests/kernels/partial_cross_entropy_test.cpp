@@ -17,7 +17,8 @@ TEST_P(PartialCrossEntropyKernel, NoImagesHaveNoLoss) {
   EXPECT_EQ(device.memory().damage(), "");
 }
 
-INSTANTIATE_TEST_SUITE_P(All, PartialCrossEntropyKernel, ::testing::ValuesIn(devices_of_this_build()));
+INSTANTIATE_TEST_SUITE_P(All, PartialCrossEntropyKernel, ::testing::ValuesIn(devices_of_this_build()),
+                         by_device);
 
 }  // namespace
 }  // namespace scrawl

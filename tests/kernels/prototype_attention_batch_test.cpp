@@ -94,7 +94,8 @@ TEST_P(PrototypeAttentionBatch, GivesWhatAnImageGivesWithManyKeys) {
   expect_the_same({.positions = 65, .size = 128, .classes = 7, .slots = 10}, true, {simt::Order::shuffled});
 }
 
-INSTANTIATE_TEST_SUITE_P(All, PrototypeAttentionBatch, ::testing::ValuesIn(devices_of_this_build()));
+INSTANTIATE_TEST_SUITE_P(All, PrototypeAttentionBatch, ::testing::ValuesIn(devices_of_this_build()),
+                         by_device);
 
 }  // namespace
 }  // namespace scrawl

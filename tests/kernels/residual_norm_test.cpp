@@ -202,7 +202,8 @@ INSTANTIATE_TEST_SUITE_P(
                        ::testing::Values(Sizes{1, 1, 1}, Sizes{2, 5, 3}, Sizes{2, 520, 3}, Sizes{3, 7, 33},
                                          Sizes{2, 35, 64}, Sizes{2, 200, 64}, Sizes{3, 9, 128},
                                          Sizes{3, 5, 264}, Sizes{3, 9, 320}, Sizes{3, 5, 512},
-                                         Sizes{2, 3, 520}, Sizes{2, 5, 1025})));
+                                         Sizes{2, 3, 520}, Sizes{2, 5, 1025})),
+    by_device);
 
 }  // namespace
 }  // namespace scrawl

@@ -1,5 +1,6 @@
 #pragma once
 // For tests that run kernels by themselves: values on their way to a device and back, and a fixture.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -7,6 +8,7 @@
 #include <cmath>
 #include <string>
 #include <tuple>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -86,6 +88,16 @@ inline std::vector<DeviceKind> devices_of_this_build() {
 inline std::vector<DType> storage_of(DeviceKind kind) {
   return kind == DeviceKind::cpu ? std::vector{DType::f32} : std::vector{DType::f32, DType::bf16};
 }
+
+/// Names of tests by their device, so that one device's can be chosen: "cuda_3".
+constexpr auto by_device = []<typename Parameter>(const ::testing::TestParamInfo<Parameter>& test) {
+  DeviceKind kind;
+  if constexpr (std::is_same_v<Parameter, DeviceKind>)
+    kind = test.param;
+  else
+    kind = std::get<0>(test.param);
+  return fmt::format("{}_{}", name_of(kind), test.index);
+};
 
 /// The orders in which the simulator's threads take turns; elsewhere one.
 inline std::vector<simt::Order> orders_of(DeviceKind kind) {
