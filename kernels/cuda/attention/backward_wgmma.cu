@@ -198,13 +198,13 @@ class Products {
     to_operands(ds_, dp_);
   }
 
-  /// Step 2: the products, and dSᵀ to shared memory.
+  /// Step 2: dSᵀ to shared memory, as long as its registers may be read, and the products.
   __device__ __forceinline__ void start_key_gradients(int number) {
     const int buffer = number % kBuffers;
+    store_scores(memory_.ds[number % kScoreBuffers], ds_, key(), keys_);
     fence_products(dv_, dk_, p_, ds_);
     start_sums(dv_, p_, tile_operand(memory_.dy[buffer]));
     start_sums(dk_, ds_, tile_operand(memory_.q[buffer]));
-    store_scores(memory_.ds[number % kScoreBuffers], ds_, key(), keys_);
   }
 
   /// Step 3, behind the barrier.

@@ -41,8 +41,8 @@ struct TileOperand {
   }
 };
 
-/// `next_tile`: how many values further on the tile lies that continues an operand of more than 64 rows of A
-/// or columns of B; operands along mn alone may be so large.
+/// `next_tile`: how many values further on the tile lies that continues an operand along mn of more than 64
+/// rows of A or columns of B.  Along k, they are as many rows of one tile.
 __device__ __forceinline__ TileOperand tile_operand(const bf16* tile, int next_tile = 8) {
 #ifdef __CUDACC__
   const unsigned address = static_cast<unsigned>(__cvta_generic_to_shared(tile));
