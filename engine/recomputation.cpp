@@ -27,4 +27,8 @@ void Kept::use(std::initializer_list<std::shared_ptr<Gradient>> gradients, Recom
   x.recomputation()->waiting_.push_back(std::move(waiting));
 }
 
+bool Kept::is_shared_only_with(const Tensor& other) const {
+  return x_.buffer_ && x_.buffer_ == other.buffer_ && x_.buffer_.use_count() == 2;
+}
+
 }  // namespace scrawl

@@ -36,6 +36,8 @@ class Kept {
   /// Calls `use`, which has the values' share of these gradients computed: now or, if the values are gone,
   /// when they are back.
   void use(std::initializer_list<std::shared_ptr<Gradient>> gradients, Recomputation::Use use) const;
+  /// Whether the memory is kept, and is that of this other handle and of nobody else.
+  bool is_shared_only_with(const Tensor& other) const;
 
  private:
   Tensor x_;

@@ -22,8 +22,18 @@ bool writes(const MatMulGroup& group, const void* matrix, const void* sum) {
 
 }  // namespace
 
+void add_bias_gradient(Device& device, const Tensor& dy, const GradientTarget& db) {
+  device.run(ColumnSum{.dtype = dy.dtype(),
+                       .x = dy.raw(),
+                       .sum = db.f32(),
+                       .rows = dy.shape().rows(),
+                       .columns = static_cast<int>(dy.dim(-1)),
+                       .accumulate = db.accumulate});
+}
+
 void WeightGradients::add(const Tensor& x, const Tensor& dy, const Tensor& weight,
                           const std::shared_ptr<Gradient>& bias) {
+  weight.gradient()->beside = true;
   if (bias) bias->beside = true;
   layers_.push_back({x, dy, weight.gradient(), bias, weight.shape()});
   uses_.emplace_back(weight.gradient());
@@ -67,13 +77,7 @@ void WeightGradients::launch(Device& device, const std::vector<Layer>& layers) {
                               .ldc = in,
                               .a_sum = together ? to_b.f32() : nullptr,
                               .accumulate = to_w.accumulate});
-    if (to_b.data && !together)
-      device.run(ColumnSum{.dtype = layer.dy.dtype(),
-                           .x = layer.dy.raw(),
-                           .sum = to_b.f32(),
-                           .rows = rows,
-                           .columns = static_cast<int>(out),
-                           .accumulate = to_b.accumulate});
+    if (to_b.data && !together) add_bias_gradient(device, layer.dy, to_b);
   }
   run_group();
 }

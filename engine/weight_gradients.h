@@ -5,6 +5,9 @@
 
 namespace scrawl {
 
+/// db (+)= Σ_rows dy, for those whose weight's gradient does not bring it along.
+void add_bias_gradient(Device& device, const Tensor& dy, const GradientTarget& db);
+
 /// Weight gradients of linear layers on the way back.  No kernel of the backward pass waits for them, and
 /// alone most would leave a GPU idle that is large: they gather until there is enough to do, and go aside
 /// together (Device::aside).

@@ -12,8 +12,8 @@ Tensor FeatureAugmentation::operator()(Tape& tape, const Tensor& feat, const Ten
                                        const Tensor& present) const {
   const Tensor f = feat.reshape({feat.dim(0), feat.dim(1) * feat.dim(2), feat.dim(3)});
   const Tensor p = prototype_fc_(tape, prototypes);
-  const Tensor q = feature_fc_(tape, f);
-  const Tensor h = fc3_.relu(tape, ops::prototype_attention(tape, q, p, present));
+  const Tensor attended = ops::prototype_attention(tape, feature_fc_(tape, f), p, present);  // [a p | q]
+  const Tensor h = fc3_.relu(tape, attended);
   return fc4_.add_relu(tape, h, f).reshape(feat.shape());
 }
 

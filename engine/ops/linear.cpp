@@ -3,6 +3,7 @@
 #include "engine/ops.h"
 #include "engine/ops/in_place.h"
 #include "engine/recomputation.h"
+#include "kernels/linear_backward.h"
 #include "kernels/relu.h"
 
 namespace scrawl::ops {
@@ -31,6 +32,7 @@ class Layer {
 
   /// `db` is null when nobody wants it.
   void backward(Tape& tape, const Tensor& dy, const std::shared_ptr<Gradient>& db) const {
+    if (goes_over_input()) return backward_over_input(tape.device(), dy, db);
     input_backward(tape, dy);  // goes first: others wait for it
     if (!weight_.gradient()) return;
     x_.use({weight_.gradient(), db}, [&tape, dy, weight = weight_, db](const Tensor& x) {
@@ -39,6 +41,35 @@ class Layer {
   }
 
  private:
+  /// Whether this is all that goes back to an input that ReLU has yielded, and nobody else looks at: then its
+  /// gradient, a classifier's largest map, takes its memory.  A larger layer's weight gradient had better go
+  /// beside what follows.
+  bool goes_over_input() const {
+    constexpr int64_t kFewOutputs = 32;
+    return weight_.dim(0) <= kFewOutputs && weight_.gradient() && !weight_.gradient()->beside && dx_ &&
+           dx_->gate && !dx_->written && dx_->pending == 1 && x_.is_shared_only_with(dx_->gate->output);
+  }
+
+  void backward_over_input(Device& device, const Tensor& dy, const std::shared_ptr<Gradient>& db) const {
+    dx_->value = dx_->gate->output;
+    const ProductTarget dx = product_target(device, dx_, x_shape_, dy.dtype());
+    const auto to_w = gradient_target(device, weight_.gradient(), weight_.shape());
+    const auto to_b = gradient_target(device, db, {weight_.dim(0)});
+    const bool together = to_w.accumulate == to_b.accumulate;
+    device.run(RectifiedLinearBackward{.dtype = dy.dtype(),
+                                       .rows = x_shape_.rows(),
+                                       .inputs = weight_.dim(1),
+                                       .outputs = weight_.dim(0),
+                                       .x = dx.data,
+                                       .dy = dy.raw(),
+                                       .w = weight_.raw(),
+                                       .dx = dx.data,
+                                       .dw = to_w.f32(),
+                                       .dbias = together ? to_b.f32() : nullptr,
+                                       .accumulate = to_w.accumulate});
+    if (to_b.data && !together) add_bias_gradient(device, dy, to_b);
+  }
+
   /// dx (+)= dy W.
   void input_backward(Tape& tape, const Tensor& dy) const {
     if (!dx_ || tape.leave(dx_, dy, weight_)) return;

@@ -124,6 +124,27 @@ TEST_F(LinearReluTest, LendsTheGatedGradientToTheAddend) {
   }
 }
 
+// As behind feature augmentation, where nobody keeps what ReLU yields.
+TEST_F(LinearReluTest, AClassifiersGradientTakesTheMemoryOfWhatNobodyElseLooksAt) {
+  const Tensor addend = leaf(device_, {2, 2}, {1.0f, 2.0f, 3.0f, -4.0f});
+  const auto loss = [&] { return by_layer(ops::linear_add_relu(tape_, x_, weight_, bias_, addend), 2.0f); };
+  backward({loss()});
+  expect_gradients(2.0f);
+  EXPECT_EQ(gradient_of(addend), (Values{20.0f, 0.0f, 0.0f, 200.0f}));
+  EXPECT_EQ(gradient_of(next_), (Values{8.0f, 2.0f}));
+  EXPECT_EQ(calls_of("linear.backward"), 1);
+  EXPECT_EQ(passes(), 0);
+}
+
+TEST_F(LinearReluTest, ItsWeightsGradientIsNotAddedToBesideOthers) {
+  const auto loss = [&](const Tensor& y) { return by_layer(y, 1.0f); };
+  const Tensor kept = rectified();
+  const Tensor first = loss(rectified());
+  backward({first, loss(kept)});  // the latter goes back first, and its weight's gradient beside
+  EXPECT_EQ(gradient_of(next_), (Values{6.0f, 10.0f}));
+  EXPECT_EQ(calls_of("linear.backward"), 0);
+}
+
 // As in feature augmentation: the weight's gradient still needs what the addend was lent.
 TEST_F(LinearReluTest, AnotherLayerAddsToTheLentGradientElsewhere) {
   const Tensor f = leaf(device_, {2, 2}, {1.0f, 2.0f, 3.0f, -4.0f});

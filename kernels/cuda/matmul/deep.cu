@@ -10,10 +10,12 @@
 // are read by packs of 8, but for a factor a with odd rows (as many as there are classes): dense ones of up
 // to 32 values are copied as they lie, others value by value.
 #include "kernels/cuda/device/async_copy.cuh"
-#include "kernels/cuda/device/columns.cuh"
 #include "kernels/cuda/device/elementwise.cuh"
 #include "kernels/cuda/device/fragments.cuh"
+#include "kernels/cuda/device/math.cuh"
+#include "kernels/cuda/matmul/dense_rows.cuh"
 #include "kernels/cuda/matmul/parts.h"
+#include "kernels/cuda/matmul/product_parts.cuh"
 
 namespace scrawl::SCRAWL_GPU {
 
@@ -40,33 +42,25 @@ using TallTile = Tile<64, 32, 2, 2, 2>;   // 128 ×  64
 enum class RowsOfA { packs, dense, values };
 
 /// A product, cut into tiles and parts.
-struct DeepProduct {
+struct DeepProduct : ProductParts {
   const bf16 *a, *b;
   int64_t lda, ldb, terms, terms_of_part;
-  int m, n, tiles_down, tiles_across, parts;
-  int row_stride;  // of a part's c
-  bool sum;        // of a's terms, behind a part's c
+  int tiles_down, tiles_across;
 
   /// `blocks`: how many should share the work.
   DeepProduct(const MatMul& args, int tile_rows, int tile_columns, int64_t blocks)
-      : a(static_cast<const bf16*>(args.a)),
+      : ProductParts(args),
+        a(static_cast<const bf16*>(args.a)),
         b(static_cast<const bf16*>(args.b)),
         lda(args.lda),
         ldb(args.ldb),
         terms(args.k),
-        m(static_cast<int>(args.m)),
-        n(static_cast<int>(args.n)),
         tiles_down(static_cast<int>(ceil_div(args.m, tile_rows))),
-        tiles_across(static_cast<int>(ceil_div(args.n, tile_columns))),
-        row_stride(static_cast<int>(ceil_div(args.n, 8) * 8)),
-        sum(args.a_sum != nullptr) {
+        tiles_across(static_cast<int>(ceil_div(args.n, tile_columns))) {
     constexpr int64_t kUnit = 2 * kTerms, kLeast = 4 * kUnit;  // fewer are not worth their partial sums
     const int64_t wanted = std::max<int64_t>(1, blocks / (tiles_down * tiles_across));
     terms_of_part = std::max(kLeast, ceil_div(ceil_div(terms, wanted), kUnit) * kUnit);
     parts = static_cast<int>(std::max<int64_t>(1, ceil_div(terms, terms_of_part)));
-  }
-  __host__ __device__ int64_t part_stride() const {
-    return (int64_t{m} * row_stride + (sum ? m : 0) + 3) / 4 * 4;
   }
 };
 
@@ -100,34 +94,6 @@ __device__ void copy_values(bf16* target, const bf16* source, int64_t ld, int64_
     target[row * (columns + kRowPadding) + at] =
         exists ? source[(first + row) * ld + column + at] : as_storage<bf16>(0.0f);
   }
-}
-
-/// Starts a copy of whole rows as they lie, and zeros behind the last one.
-template <int columns, int terms, int threads>
-__device__ void start_dense(bf16* target, const bf16* source, int64_t first, int64_t end, int row_size) {
-  const bf16* from = source + first * row_size;
-  const int values = static_cast<int>(min(int64_t{terms}, max(end - first, int64_t{0}))) * row_size;
-  const int all = terms * row_size;  // whole packs
-  for (int i = 8 * static_cast<int>(threadIdx.x); i < all; i += 8 * threads) {
-    if (i + 8 <= values) {
-      copy_async<16>(target + i, from + i, true);
-      continue;
-    }
-    for (int k = i; k < i + 8; ++k) target[k] = k < values ? from[k] : as_storage<bf16>(0.0f);
-  }
-}
-
-/// A [16, 16] from memory that holds its transpose densely, rows of up to 32 values.
-__device__ __forceinline__ FragmentA dense_a_transposed(const bf16* rows, int row_size, int term, int row) {
-  const int group = lane_index() / 4, member = lane_index() % 4;
-  FragmentA a;
-#pragma unroll
-  for (int word = 0; word < 4; ++word) {
-    const int at = row + group + word % 2 * 8;
-    const bf16* low = rows + (term + 2 * member + word / 2 * 8) * row_size + at;
-    a.words[word] = at < row_size ? low[0].bits | unsigned{low[row_size].bits} << 16 : 0u;
-  }
-  return a;
 }
 
 /// Results of one warp, and what its rows of a add up to.
@@ -177,19 +143,10 @@ struct WarpTile {
   /// `row` and `column`: of the product, where the warp's results begin.
   __device__ void store(float* part, const DeepProduct& product, int row, int column, bool sum) const {
 #pragma unroll
-    for (int i = 0; i < kTilesDown; ++i)
-#pragma unroll
-      for (int half = 0; half < 2; ++half) {
-        const int r = row + 16 * i + FragmentD::row(2 * half);
-        if (r >= product.m) continue;
-#pragma unroll
-        for (int j = 0; j < kTilesAcross; ++j)
-          if (const int at = column + 8 * j + FragmentD::column(0); at < product.row_stride)
-            store_pack<2>(part + int64_t{r} * product.row_stride + at,
-                          Pack<float, 2>{{c[i][j].values[2 * half], c[i][j].values[2 * half + 1]}});
-        if (sum && FragmentD::column(0) == 0)
-          part[int64_t{product.m} * product.row_stride + r] = sums[i].values[2 * half];
-      }
+    for (int i = 0; i < kTilesDown; ++i) {
+      product.store(part, c[i], row + 16 * i, column);
+      if (sum) product.store_sums(part, sums[i], row + 16 * i);
+    }
   }
 };
 
@@ -218,7 +175,7 @@ __global__ void __launch_bounds__(T::kThreads, 2) multiply_part(DeepProduct prod
         start_packs<T::kRows, T::kStageTerms, T::kThreads>(stage.a, product.a, product.lda, first, end, row,
                                                            product.m);
       else if constexpr (rows_of_a == RowsOfA::dense)
-        start_dense<T::kRows, T::kStageTerms, T::kThreads>(stage.a, product.a, first, end, product.m);
+        start_dense<T::kStageTerms, T::kThreads>(stage.a, product.a, first, end, product.m);
       else
         copy_values<T::kRows, T::kStageTerms, T::kThreads>(stage.a, product.a, product.lda, first, end, row,
                                                            product.m);
@@ -262,32 +219,11 @@ __global__ void __launch_bounds__(T::kThreads, 2) multiply_part(DeepProduct prod
   results.store(partials + part * product.part_stride(), product, row + warp_row, column + warp_column, sum);
 }
 
-/// c and a_sum (+)= the sum of all parts; a thread takes four neighbouring values.
-__global__ void __launch_bounds__(kColumnThreads)
-    add_parts(DeepProduct product, const float* partials, MatMul args) {
-  const int64_t index = (int64_t{blockIdx.x} * blockDim.x + threadIdx.x) * 4;
-  const int64_t stride = product.part_stride();
-  const auto total = sum_of_rows<4>(partials + index, stride, 0, index < stride ? product.parts : 0);
-  if (threadIdx.y > 0) return;
-  const int row = static_cast<int>(index / product.row_stride);
-  const int column = static_cast<int>(index % product.row_stride);  // the same row: strides are whole packs
-#pragma unroll
-  for (int i = 0; i < 4; ++i) {
-    float* target = nullptr;
-    if (row < product.m && column + i < product.n)
-      target = static_cast<float*>(args.c) + row * args.ldc + column + i;
-    else if (const int64_t of_sum = index + i - int64_t{product.m} * product.row_stride;
-             product.sum && of_sum >= 0 && of_sum < product.m)
-      target = args.a_sum + of_sum;
-    if (target) *target = (args.accumulate ? *target : 0.0f) + total[i];
-  }
-}
-
 bool is_packed_a(const MatMul& args) {
   return packable(args.lda, {args.a}) % 8 == 0 && ceil_div(args.m, 8) * 8 <= args.lda;
 }
 bool is_dense_a(const MatMul& args) {
-  return args.lda == args.m && args.m <= FlatTile::kRows && packable(8, {args.a}) % 8 == 0;
+  return args.lda == args.m && args.m <= kMostDense && packable(8, {args.a}) % 8 == 0;
 }
 
 template <typename T>
@@ -311,12 +247,7 @@ void launch_deep(const MatMul& args, Queue& queue) {
   else
     launch_with(multiply_part<T, RowsOfA::packs>);
 
-  // Many parts are shared out among many threads, so that none adds more than a few.
-  int groups = 8;
-  while (groups < 32 && groups < product.parts) groups *= 2;
-  const int lanes = kColumnThreads / groups;
-  launch(queue, {.name = args.name, .grid = {ceil_div(stride, 4 * lanes)}, .block = {lanes, groups}},
-         add_parts, product, partials, args);
+  add_parts(product, partials, args, queue);
 }
 
 }  // namespace

@@ -12,13 +12,14 @@
 #include "kernels/cuda/device/elementwise.cuh"
 #include "kernels/cuda/device/fragments.cuh"
 #include "kernels/cuda/device/math.cuh"
+#include "kernels/cuda/matmul/dense_rows.cuh"
 #include "kernels/cuda/matmul/parts.h"
 
 namespace scrawl::SCRAWL_GPU {
 
 namespace {
 
-constexpr int kNarrow = 32, kThreads = 256, kWarps = kThreads / kWarpSize;
+constexpr int kNarrow = kMostDense, kThreads = 256, kWarps = kThreads / kWarpSize;
 constexpr int kRows = 16 * kWarps;  // of a block
 
 // --- few columns ------------------------------------------------------------------------------------------
@@ -81,27 +82,6 @@ __global__ void __launch_bounds__(kThreads) multiply_few_columns(MatMul args) {
 
 // --- few terms --------------------------------------------------------------------------------------------
 
-/// Starts a copy of `count` values; what is no whole pack at the end is copied at once.
-__device__ __forceinline__ void copy_dense(bf16* target, const bf16* source, int count) {
-  for (int i = threadIdx.x; i < count / 8; i += kThreads)
-    copy_async<16>(target + 8 * i, source + 8 * i, true);
-  if (const int i = count / 8 * 8 + threadIdx.x; i < count) target[i] = source[i];
-}
-
-/// A [16, 16] from dense rows in shared memory, from term `first` on; further terms than there are are zeros.
-__device__ __forceinline__ FragmentA dense_a(const bf16* rows, int terms, int first) {
-  const int group = lane_index() / 4, member = lane_index() % 4;
-  FragmentA a;
-#pragma unroll
-  for (int word = 0; word < 4; ++word) {
-    const bf16* row = rows + (group + word % 2 * 8) * terms;
-    const int term = first + 2 * member + word / 2 * 8;
-    const unsigned low = term < terms ? row[term].bits : 0, high = term + 1 < terms ? row[term + 1].bits : 0;
-    a.words[word] = low | high << 16;
-  }
-  return a;
-}
-
 /// What for_packs() of four fragments asks of the gate: a pack in rows 0 … 7, and one in the others.
 struct GatePacks {
   Pack<bf16, 8> upper{}, lower{};
@@ -128,7 +108,7 @@ __global__ void __launch_bounds__(kThreads) multiply_few_terms(MatMul args) {
   bf16* const b = dynamic_shared<bf16>();
   const int64_t first = int64_t{blockIdx.x} * kRows;
   const int rows = static_cast<int>(min(int64_t{kRows}, args.m - first));
-  copy_dense(&a[0], static_cast<const bf16*>(args.a) + first * terms, rows * terms);
+  start_dense<kRows, kThreads>(&a[0], static_cast<const bf16*>(args.a), first, args.m, terms);
   const int packs = columns / 8;
   for (int i = threadIdx.x; i < kNarrow * packs; i += kThreads) {
     const int row = i / packs, at = i % packs * 8;
