@@ -5,6 +5,9 @@
 // 64 × 64 per core is slower.
 #include "kernels/matmul.h"
 
+#include <utility>
+#include <vector>
+
 #include "kernels/cpu/gemm.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/partial_sums.h"
@@ -122,6 +125,107 @@ void reduce_products(const MatMul& args, const float* partials, int64_t parts, f
   });
 }
 
+/// The sums of one factor's terms, which come along: `count` of them, of a's or, if that is as it is stored,
+/// of b's.
+struct TermSums {
+  float* target = nullptr;  // or null
+  int64_t count = 0;
+  bool of_a = true, accumulate = false;
+};
+
+/// A product in tiles, with what it needs of scratch.
+class Product {
+ public:
+  Product(const MatMul& args, const TermSums& sums)
+      : args_(args), sums_(sums), tiling_(tiling_of(args.m, args.n, args.k)) {}
+
+  int64_t space() const { return turned_space() + product_space() + tiling_.depth_parts * sums_.count; }
+
+  void run(float* scratch, Queue& queue) const {
+    float* const turned = scratch;
+    float* const products = turned + turned_space();
+    float* const sums = products + product_space();
+    const Factor a{static_cast<const float*>(args_.a), args_.lda, args_.transpose_a};
+    Factor b{static_cast<const float*>(args_.b), args_.ldb, args_.transpose_b};
+    if (turns_b()) {
+      transpose(queue, b.data, b.ld, args_.n, args_.k, turned);
+      b = {turned, args_.n, false};
+    }
+    parallel_for(queue, tiling_.tasks(), [&](int64_t task) {
+      const Tile tile = tile_at(args_, tiling_, task);
+      const Factor left = part_of(a, tile.row, tile.depth), right = part_of(b, tile.depth, tile.column);
+      multiply(tile, left, right, products);
+      if (sums_.target) add_terms(tile, left, right, sums + tile.depth_part * sums_.count);
+    });
+    if (splits()) reduce_products(args_, products, tiling_.depth_parts, static_cast<float*>(args_.c), queue);
+    if (sums_.target)
+      reduce_partials(queue, sums, tiling_.depth_parts, sums_.count, sums_.count, sums_.target,
+                      sums_.accumulate);
+  }
+
+ private:
+  bool splits() const { return tiling_.depth_parts > 1; }
+  bool turns_b() const { return args_.transpose_b && tiling_.row_parts > 2; }
+  int64_t turned_space() const { return turns_b() ? ceil_div(args_.n * args_.k, 16) * 16 : 0; }
+  int64_t product_space() const { return splits() ? tiling_.depth_parts * args_.m * args_.n : 0; }
+
+  void multiply(const Tile& tile, const Factor& left, const Factor& right, float* products) const {
+    if (splits()) {
+      float* const product =
+          products + tile.depth_part * args_.m * args_.n + tile.row * args_.n + tile.column;
+      return gemm(tile.rows, tile.columns, tile.depths, left, right, 0.0f, product, args_.n);
+    }
+    float* const target = static_cast<float*>(args_.c) + tile.row * args_.ldc + tile.column;
+    gemm(tile.rows, tile.columns, tile.depths, left, right, args_.accumulate ? 1.0f : 0.0f, target,
+         args_.ldc);
+    for (int64_t row = 0; row < tile.rows; ++row) finish(args_, tile.row + row, tile.column, tile.columns);
+  }
+
+  void add_terms(const Tile& tile, const Factor& left, const Factor& right, float* sums) const {
+    if (sums_.of_a && tile.column == 0) sum_terms(left, tile.rows, tile.depths, sums + tile.row);
+    if (!sums_.of_a && tile.row == 0)
+      sum_columns(right.data, right.ld, tile.depths, tile.columns, sums + tile.column);
+  }
+
+  MatMul args_;
+  TermSums sums_;
+  Tiling tiling_;
+};
+
+/// A weight gradient, c = aᵀ · b, of more rows than columns is computed as cᵀ = bᵀ · a: with the wider factor
+/// on its right oneDNN is faster, by a tenth to a third.
+bool is_faster_transposed(const MatMul& args) {
+  return args.transpose_a && !args.transpose_b && args.m > args.n && !args.bias && !args.has_epilogue();
+}
+
+/// c (+)= fromᵀ, from [n,m].
+void transpose_onto(const MatMul& args, const float* from, Queue& queue) {
+  parallel_chunks(queue, args.m, grain_for(args.n), [&](int64_t begin, int64_t end) {
+    float* const c = static_cast<float*>(args.c) + begin * args.ldc;
+    if (!args.accumulate) return transpose(from + begin, args.m, args.n, end - begin, c, args.ldc);
+    std::vector<float> rows((end - begin) * args.n);
+    transpose(from + begin, args.m, args.n, end - begin, rows.data(), args.n);
+    for (int64_t row = 0; row < end - begin; ++row)
+#pragma omp simd
+      for (int64_t j = 0; j < args.n; ++j) c[row * args.ldc + j] += rows[row * args.n + j];
+  });
+}
+
+void run_transposed(const MatMul& args, Queue& queue) {
+  MatMul product = args;
+  std::swap(product.m, product.n);
+  std::swap(product.a, product.b);
+  std::swap(product.lda, product.ldb);
+  product.ldc = args.m;
+  product.accumulate = false;
+  const TermSums sums{args.a_sum, args.a_sum ? args.m : 0, /*of_a=*/false, args.accumulate};
+  const int64_t values = ceil_div(args.m * args.n, 16) * 16;
+  float* const transposed = queue.scratch(values + Product(product, sums).space());
+  product.c = transposed;
+  Product(product, sums).run(transposed + values, queue);
+  transpose_onto(args, transposed, queue);
+}
+
 }  // namespace
 
 void run(const MatMul& args, Queue& queue) {
@@ -129,43 +233,9 @@ void run(const MatMul& args, Queue& queue) {
   require_f32(args.c_dtype, args.name);
   check_epilogue(args);
   if (args.m == 0) return;
-  const Tiling tiling = tiling_of(args.m, args.n, args.k);
-  const bool split = tiling.depth_parts > 1;
-  const bool turn = args.transpose_b && tiling.row_parts > 2;
-  const int64_t product_space = split ? tiling.depth_parts * args.m * args.n : 0;
-  const int64_t turned_space = turn ? ceil_div(args.n * args.k, 16) * 16 : 0;
-  float* const turned = queue.scratch(turned_space + product_space + tiling.depth_parts * args.m);
-  float* const products = turned + turned_space;
-  float* const a_sums = products + product_space;
-
-  const Factor a{static_cast<const float*>(args.a), args.lda, args.transpose_a};
-  Factor b{static_cast<const float*>(args.b), args.ldb, args.transpose_b};
-  if (turn) {
-    transpose(queue, b.data, b.ld, args.n, args.k, turned);
-    b = {turned, args.n, false};
-  }
-  auto* const c = static_cast<float*>(args.c);
-
-  parallel_for(queue, tiling.tasks(), [&](int64_t task) {
-    const Tile tile = tile_at(args, tiling, task);
-    const Factor left = part_of(a, tile.row, tile.depth);
-    const Factor right = part_of(b, tile.depth, tile.column);
-    if (split) {
-      float* product = products + tile.depth_part * args.m * args.n + tile.row * args.n + tile.column;
-      gemm(tile.rows, tile.columns, tile.depths, left, right, 0.0f, product, args.n);
-    } else {
-      float* target = c + tile.row * args.ldc + tile.column;
-      gemm(tile.rows, tile.columns, tile.depths, left, right, args.accumulate ? 1.0f : 0.0f, target,
-           args.ldc);
-      for (int64_t row = 0; row < tile.rows; ++row) finish(args, tile.row + row, tile.column, tile.columns);
-    }
-    if (args.a_sum && tile.column == 0)
-      sum_terms(left, tile.rows, tile.depths, a_sums + tile.depth_part * args.m + tile.row);
-  });
-
-  if (split) reduce_products(args, products, tiling.depth_parts, c, queue);
-  if (args.a_sum)
-    reduce_partials(queue, a_sums, tiling.depth_parts, args.m, args.m, args.a_sum, args.accumulate);
+  if (is_faster_transposed(args)) return run_transposed(args, queue);
+  const Product product(args, {args.a_sum, args.a_sum ? args.m : 0, /*of_a=*/true, args.accumulate});
+  product.run(queue.scratch(product.space()), queue);
 }
 
 void run(const MatMulGroup& args, Queue& queue) {
