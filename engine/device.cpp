@@ -46,6 +46,8 @@ std::string Device::cudnn_absence() {
 #endif
 }
 
+[[maybe_unused]] constexpr int kLeastComputeCapability = 80;  // of GPUs that the kernels are for
+
 Device::Queue Device::make_queue(const Options& options, [[maybe_unused]] Allocator& memory) {
   if (const std::string reason = absence(options.kind); !reason.empty())
     throw InputError("no {} device: {}", name_of(options.kind), reason);
@@ -55,11 +57,13 @@ Device::Queue Device::make_queue(const Options& options, [[maybe_unused]] Alloca
   if (options.kind == DeviceKind::simt) {
     simt::Options simt = options.simt;
     if (simt.threads == 0) simt.threads = options.threads;
+    if (options.portable) simt.compute_capability = kLeastComputeCapability;
     return std::make_unique<simt::Queue>(memory, simt);
   }
 #endif
 #ifdef SCRAWL_CUDA
-  const cuda::Options cuda{.cublas_only = options.cublas_only,
+  const cuda::Options cuda{.compute_capability = options.portable ? kLeastComputeCapability : 0,
+                           .cublas_only = options.cublas_only,
                            .synchronise_each_launch = options.synchronise_each_launch};
 #ifdef SCRAWL_CUDNN
   if (options.kind == DeviceKind::cuda && options.cudnn) return std::make_unique<cudnn::Queue>(memory, cuda);

@@ -69,6 +69,7 @@ class Device {
     int threads = 0;                       // of the processor, for cpu and simt; 0 = all cores
     bool guard_memory = false;             // see Allocator
     simt::Options simt{};                  // how simulated threads are scheduled
+    bool portable = false;                 // on cuda and simt: no kernels that some GPUs alone have
     bool cudnn = false;                    // on cuda: convolutions and batch norms by cuDNN
     bool cublas_only = false;              // on cuda: see cuda::Options
     bool synchronise_each_launch = false;  // on cuda: a failing kernel is named at once

@@ -21,19 +21,15 @@ namespace {
 
 struct Backend {
   DeviceKind kind = DeviceKind::cpu;
-  bool cudnn = false, cublas_only = false;
-  bool hopper = true;  // where it is simulated
+  bool portable = false, cudnn = false, cublas_only = false;
 
   Device::Options options() const {
-    return {.kind = kind,
-            .simt = {.compute_capability = hopper ? 90 : 80},
-            .cudnn = cudnn,
-            .cublas_only = cublas_only};
+    return {.kind = kind, .portable = portable, .cudnn = cudnn, .cublas_only = cublas_only};
   }
 };
 void PrintTo(const Backend& backend, std::ostream* out) {
-  *out << name_of(backend.kind) << (backend.cudnn ? " with cuDNN" : "")
-       << (backend.cublas_only ? " with cuBLASLt only" : "") << (backend.hopper ? "" : " of 8.0");
+  *out << name_of(backend.kind) << (backend.portable ? ", portable" : "")
+       << (backend.cudnn ? " with cuDNN" : "") << (backend.cublas_only ? " with cuBLASLt only" : "");
 }
 
 using Parameters = std::tuple<Backend, DType, OpCase>;
@@ -67,21 +63,25 @@ std::string name_of_test(const ::testing::TestParamInfo<Parameters>& test) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Cpu, OpTable, table({DeviceKind::cpu}, DType::f32), name_of_test);
+// What has kernels for Hopper alone, by those that every GPU has.
+const auto portable_cases = [] {
+  return joined(joined(joined(convolution_cases(), matmul_cases()), joined(attention_cases(), relu_cases())),
+                residual_norm_cases());
+};
 #ifdef SCRAWL_SIMT
 // The kernels of the GPU, run by the simulator.
 INSTANTIATE_TEST_SUITE_P(Simt, OpTable, table({DeviceKind::simt}, DType::f32), name_of_test);
 INSTANTIATE_TEST_SUITE_P(SimtBf16, OpTable, table({DeviceKind::simt}, DType::bf16), name_of_test);
-// The portable forms of what has one for Hopper.
-constexpr Backend kAmpere{.kind = DeviceKind::simt, .hopper = false};
-INSTANTIATE_TEST_SUITE_P(SimtAmpereBf16, OpTable,
-                         table(kAmpere, DType::bf16,
-                               joined(joined(convolution_cases(), matmul_cases()),
-                                      joined(attention_cases(), residual_norm_cases()))),
+constexpr Backend kPortableSimt{.kind = DeviceKind::simt, .portable = true};
+INSTANTIATE_TEST_SUITE_P(SimtPortableBf16, OpTable, table(kPortableSimt, DType::bf16, portable_cases()),
                          name_of_test);
 #endif
 #ifdef SCRAWL_CUDA
 INSTANTIATE_TEST_SUITE_P(Cuda, OpTable, table({DeviceKind::cuda}, DType::f32), name_of_test);
 INSTANTIATE_TEST_SUITE_P(CudaBf16, OpTable, table({DeviceKind::cuda}, DType::bf16), name_of_test);
+constexpr Backend kPortable{.kind = DeviceKind::cuda, .portable = true};
+INSTANTIATE_TEST_SUITE_P(PortableBf16, OpTable, table(kPortable, DType::bf16, portable_cases()),
+                         name_of_test);
 // Products that have kernels of our own, all of bf16, by the library.
 constexpr Backend kCublas{.kind = DeviceKind::cuda, .cublas_only = true};
 INSTANTIATE_TEST_SUITE_P(CublasBf16, OpTable, table(kCublas, DType::bf16, matmul_cases()), name_of_test);

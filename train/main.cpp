@@ -30,6 +30,8 @@ void add_device_options(CLI::App& app, DeviceOptions& options) {
                  "convolutions and batch norms of the GPU: our own kernels or cuDNN's")
       ->check(CLI::IsMember({"own", "cudnn"}))
       ->capture_default_str();
+  app.add_flag("--portable", options.portable,
+               "kernels that every GPU has, without those made for one kind (Hopper)");
   app.add_flag("--synchronise", options.synchronise,
                "wait after every kernel of the GPU, so that a failing one is named");
 }

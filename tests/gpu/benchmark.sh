@@ -52,6 +52,7 @@ else
   ours b5 60 step --precision bf16 --backbone mit_b5 --crop 512 --batch 8 --warmup 10 --steps 30
   ours b0 30 step --precision bf16 --backbone mit_b0 --phase "${phases[@]}" --warmup 10 --steps 50
   ours b1_fp32 60 step --phase global --warmup 10 --steps 30
+  ours b1_portable 30 step --precision bf16 --portable --phase without global --warmup 10 --steps 30
   ours b1_kernel_by_kernel 30 step --precision bf16 --no-graphs --warmup 10 --steps 30
   ours b1_kernels 60 kernels --precision bf16 --warmup 10 --steps 20
   ours growth_batch 60 step --precision bf16 --batch 2 8 24 96 --warmup 5 --steps 10

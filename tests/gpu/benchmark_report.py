@@ -22,9 +22,10 @@ def rows_of(out):
                              ms=measured["ms_per_step"], min_ms=measured["min_ms"], max_ms=measured["max_ms"],
                              images_per_second=measured["images_per_s"], peak_mib=measured["peak_mib"]))
         else:
-            by_kernel = ", kernel by kernel" if path.stem.endswith("kernel_by_kernel") else ""
+            how = next((f", {way.replace('_', ' ')}" for way in ("kernel_by_kernel", "portable")
+                        if path.stem.endswith(way)), "")
             for step in measured.get("steps", []):
-                rows.append(dict(program=f"scrawl {measured['precision']}{by_kernel}", **step))
+                rows.append(dict(program=f"scrawl {measured['precision']}{how}", **step))
     return rows
 
 

@@ -176,6 +176,7 @@ if [[ $device == cuda ]] && grep -q '^no cuda device' "$out/program_starts.log";
 else
   check "operations" 150 table "$suite*"
   check "single kernels" 60 table "All/*Kernel.*/$device*:All/*Batch.*/$device*:All/MatMulEpilogue.*/$device*"
+  [[ $device == cuda ]] && check "operations, portable" 90 table "PortableBf16*"
   [[ $device == cuda ]] && check "operations by cuDNN" 60 table "Cudnn*"
   [[ $device == cuda ]] && check "products by cuBLASLt" 30 table "Cublas*"
   check "recorded runs, fp32" 60 replays

@@ -2,6 +2,7 @@
 
 #include <limits>
 #include <map>
+#include <tuple>
 
 #include "kernels/bf16.h"
 
@@ -110,8 +111,8 @@ void forward_and_backward(const OpCase& op, const Pass& pass, Device& device, Ou
 std::shared_ptr<Device> open(Device::Options options) {
   options.guard_memory = true;
   if (options.kind != DeviceKind::cuda) return std::make_shared<Device>(options);
-  static auto& gpus = *new std::map<std::pair<bool, bool>, std::shared_ptr<Device>>;
-  std::shared_ptr<Device>& gpu = gpus[{options.cudnn, options.cublas_only}];
+  static auto& gpus = *new std::map<std::tuple<bool, bool, bool>, std::shared_ptr<Device>>;
+  std::shared_ptr<Device>& gpu = gpus[{options.portable, options.cudnn, options.cublas_only}];
   if (!gpu || !gpu->memory().damage().empty()) gpu = std::make_shared<Device>(options);
   return gpu;
 }

@@ -338,6 +338,8 @@ TEST_F(Commands, BenchMeasuresEveryCombinationAndItsKernels) {
   expect_refusal(scrawl("bench kernels nonsense --backbone mit_b0" + small),
                  {"'nonsense'", "attention.forward"});
   expect_refusal(scrawl("bench step --crop 20"), {"--crop 20", "29"});
+  for (const char* of_a_gpu : {"--portable", "--conv cudnn"})
+    expect_refusal(scrawl(fmt::format("bench step --device cpu {}", of_a_gpu)), {of_a_gpu, "got cpu"});
 }
 
 TEST_F(Commands, ReplayExitsWith1WhenNumbersDiffer) {

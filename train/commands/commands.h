@@ -15,6 +15,7 @@ struct DeviceOptions {
   std::string name = "auto";  // the GPU when there is one, or else the processor
   int threads = 0;            // 0 = all cores
   std::string conv = "own";   // convolutions and batch norms of the GPU: own kernels or cudnn
+  bool portable = false;      // kernels that every GPU has
   bool synchronise = false;   // after every kernel, so that a failing one is named
 };
 

@@ -30,8 +30,11 @@ Device::Options device_options(const DeviceOptions& options) {
   const bool cudnn = options.conv == "cudnn";
   if (cudnn && kind != DeviceKind::cuda)
     throw InputError("--conv cudnn: needs the cuda device, got {}", name_of(kind));
+  if (options.portable && kind == DeviceKind::cpu)
+    throw InputError("--portable: is for the cuda and simt devices, got {}", name_of(kind));
   return {.kind = kind,
           .threads = options.threads,
+          .portable = options.portable,
           .cudnn = cudnn,
           .synchronise_each_launch = options.synchronise};
 }

@@ -62,7 +62,8 @@ Queue::Queue(MemorySource& memory, const Options& options) : options_(options), 
   cudaDeviceProp properties;
   check(cudaGetDeviceProperties(&properties, options.device), device);
   device_name_ = properties.name;
-  compute_capability_ = 10 * properties.major + properties.minor;
+  compute_capability_ =
+      options.compute_capability ? options.compute_capability : 10 * properties.major + properties.minor;
   multiprocessors_ = properties.multiProcessorCount;
   memory_bytes_ = static_cast<int64_t>(properties.totalGlobalMem);
   shared_bytes_limit_ = static_cast<int64_t>(properties.sharedMemPerBlockOptin);

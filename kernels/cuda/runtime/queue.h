@@ -21,6 +21,7 @@ struct Options {
   int device = 0;
   /// Matrix products of f32 by tensor cores, which keep 10 of the 23 bits of a factor's mantissa.
   bool tf32 = false;
+  int compute_capability = 0;  // of the GPU that kernels are chosen for; 0: of this one
   bool cublas_only = false;  // products by cuBLASLt even where kernels of our own are faster: to compare with
   bool synchronise_each_launch = false;  // for the debugger: a failing kernel is named at once
 };
@@ -49,7 +50,7 @@ class Queue {
   MatMulPlans& matmul_plans() const { return *matmul_plans_; }
 
   const std::string& device_name() const { return device_name_; }
-  /// Major · 10 + minor, 90 for Hopper.
+  /// Of the GPU that kernels are chosen for, major · 10 + minor: 90 for Hopper.
   int compute_capability() const { return compute_capability_; }
   int multiprocessors() const { return multiprocessors_; }
   int64_t memory_bytes() const { return memory_bytes_; }
