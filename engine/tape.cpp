@@ -43,7 +43,8 @@ bool Tape::Output::has_left_product() const {
 
 bool Tape::leave(const std::shared_ptr<Gradient>& slot, const Tensor& dy, const Tensor& weight) const {
   // At a mark weights may change ahead of the next node.
-  if (!slot->left || nodes_.size() == walks_down_to_ || at_mark() || nodes_.back().second.gradient != slot)
+  if (!slot->left || nodes_.size() == walks_down_to_ || at_mark()) return false;
+  if (const Node& next = nodes_.back(); next.first.gradient != slot && next.second.gradient != slot)
     return false;
   *slot->left = {dy, weight};
   return true;
@@ -85,7 +86,7 @@ void Tape::walk(size_t down_to) {
     Node node = std::move(nodes_.back());
     nodes_.pop_back();
     const Tensor dy = node.first.take_gradient(), dz = node.second.take_gradient();
-    if (dy.defined() || dz.defined() || node.second.has_left_product())
+    if (dy.defined() || dz.defined() || node.first.has_left_product() || node.second.has_left_product())
       node.backward(dy, dz);  // else it did not reach the loss
   }
 }

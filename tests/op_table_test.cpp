@@ -66,7 +66,7 @@ INSTANTIATE_TEST_SUITE_P(Cpu, OpTable, table({DeviceKind::cpu}, DType::f32), nam
 // What has kernels for Hopper alone, by those that every GPU has.
 const auto portable_cases = [] {
   return joined(joined(joined(convolution_cases(), matmul_cases()), joined(attention_cases(), relu_cases())),
-                residual_norm_cases());
+                joined(layer_norm_cases(), residual_norm_cases()));
 };
 #ifdef SCRAWL_SIMT
 // The kernels of the GPU, run by the simulator.

@@ -151,6 +151,16 @@ MatMul input_gradient(const Tensor& dy, const Tensor& weight) {
           .ldc = in};
 }
 
+MatMul left_product(const LeftProduct& left, const Tensor& gradient, const Shape& shape, Tensor& total) {
+  const bool adds = gradient.defined(), in_place = adds && gradient.unique();
+  total = in_place ? gradient : Tensor(left.dy.device(), shape, left.dy.dtype());
+  MatMul product = input_gradient(left.dy, left.weight);
+  product.c = total.raw();
+  product.accumulate = in_place;
+  if (adds && !in_place) product.addend = gradient.raw();
+  return product;
+}
+
 void record_linear(Tape& tape, Tensor& y, const Tensor& x, const Tensor& weight, const Tensor& bias) {
   const auto bias_sum = std::make_shared<RowSum>(RowSum{.target = bias.gradient()});
   tape.record(y, {&x, &weight, &bias}, [bias_sum, &tape, layer = Layer(x, weight)](const Tensor& dy) {

@@ -8,18 +8,6 @@
 namespace scrawl::ops {
 namespace {
 
-/// dy · W onto what has flowed into its gradient so far, which may be undefined; the sum is in `total`, of
-/// this shape.
-MatMul onto(const Tensor& gradient, const LeftProduct& left, const Shape& shape, Tensor& total) {
-  const bool adds = gradient.defined(), in_place = adds && gradient.unique();
-  total = in_place ? gradient : Tensor(left.dy.device(), shape, left.dy.dtype());
-  MatMul product = input_gradient(left.dy, left.weight);
-  product.c = total.raw();
-  product.accumulate = in_place;
-  if (adds && !in_place) product.addend = gradient.raw();
-  return product;
-}
-
 /// What goes back through a residual sum and its norm.
 struct Sum {
   Tensor sum, gamma, beta, mean, rstd;
@@ -41,7 +29,7 @@ struct Sum {
     const bool has_product = product.dy.defined();
     LinearNormBackward args;
     if (has_product)
-      args.product = onto(dy, product, sum.shape(), dnormed);
+      args.product = left_product(product, dy, sum.shape(), dnormed);
     else
       dnormed = dy;
     args.norm = kernel(device, dnormed.defined());

@@ -31,7 +31,7 @@ Inputs drawn(const Sizes& sizes) {
 
 /// What there is and what is asked for.
 struct Wanted {
-  bool bias = true, drops = true, addend = true, y = true, dx = true, in_place = false;
+  bool bias = true, drops = true, addend = true, y = true, dsum = true, dx = true, in_place = false;
 };
 
 struct Results {
@@ -117,7 +117,7 @@ class Case {
                                          .beta = wanted.y ? floats(beta) : nullptr,
                                          .mean = floats(mean),
                                          .rstd = floats(rstd),
-                                         .dsum = dsum.raw(),
+                                         .dsum = wanted.dsum ? dsum.raw() : nullptr,
                                          .dy = dy.raw(),
                                          .y = again.raw(),
                                          .dx = dx.raw(),
@@ -159,7 +159,8 @@ TEST_P(LinearNormKernel, ComputesWhatOneKernelAfterTheOtherDoes) {
   for_each_storage([&](const Case& test) {
     for (const Wanted& wanted :
          {Wanted{}, Wanted{.bias = false, .addend = false}, Wanted{.drops = false, .in_place = true},
-          Wanted{.addend = false, .y = false, .in_place = true}, Wanted{.dx = false}}) {
+          Wanted{.addend = false, .y = false, .in_place = true}, Wanted{.dx = false},
+          Wanted{.drops = false, .addend = false, .dsum = false}}) {
       const Results got = test.run(inputs, wanted, true), expected = test.run(inputs, wanted, false);
       expect_near(got.sum, expected.sum, test.tolerance(), "sum");
       expect_near(got.y, expected.y, test.tolerance(), "y");

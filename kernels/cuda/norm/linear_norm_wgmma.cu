@@ -105,16 +105,16 @@ struct BackwardArguments {
   ResidualNormBackward norm;
 };
 
-/// Gradients of one of a lane's rows.  What is stored is stored last: the compiler has to suppose that gamma
-/// and beta lie there, too.
-template <int channels>
+/// Gradients of one of a lane's rows; `adds`: to dsum.  What is stored is stored last: the compiler has to
+/// suppose that gamma and beta lie there, too.
+template <int channels, bool adds>
 __device__ __forceinline__ void differentiate_row(const ResidualNormBackward& norm, const LaneRow& row,
                                                   float scale, Stored (&dy)[channels / kBlockColumns]) {
   constexpr int packs = channels / kBlockColumns;
   constexpr float kShare = 1.0f / channels;
-  Stored x[packs], dsum[packs];
+  Stored x[packs], dsum[packs] = {};
   load_row<channels>(x, norm.sum, row);
-  load_row<channels>(dsum, norm.dsum, row);
+  if constexpr (adds) load_row<channels>(dsum, norm.dsum, row);
   const float mean = norm.mean[row.row], rstd = norm.rstd[row.row];
   Floats<2> totals{};  // Σ g and Σ g · (x − mean), with g = dy · gamma
 #pragma unroll
@@ -152,7 +152,7 @@ __device__ __forceinline__ void differentiate_row(const ResidualNormBackward& no
   if (norm.dbranch) store_row<channels>(norm.dbranch, row, dy);
 }
 
-template <int groups, int channels>
+template <int groups, int channels, bool adds>
 __global__ void __launch_bounds__(groups* kWarpgroupThreads, kRowBlocksAtOnce<channels>)
     differentiate_product(const __grid_constant__ BackwardArguments args) {
   const int first = static_cast<int>(blockIdx.x) * groups * kProductRows;
@@ -172,7 +172,7 @@ __global__ void __launch_bounds__(groups* kWarpgroupThreads, kRowBlocksAtOnce<ch
   for (int half = 0; half < 2; ++half) {
     Stored packs[channels / kBlockColumns];
     product_row<channels>(packs, dy, half);
-    differentiate_row<channels>(args.norm, lane_rows[half], scales[half], packs);
+    differentiate_row<channels, adds>(args.norm, lane_rows[half], scales[half], packs);
   }
 }
 
@@ -194,7 +194,7 @@ bool fits_rows(const LinearNormForward& args) {
 bool fits_rows(const LinearNormBackward& args) {
   const ResidualNormBackward& norm = args.norm;
   return !args.product.transpose_b && !args.product.bias && !args.product.relu && !args.product.gate &&
-         !norm.dgamma && norm.dsum &&
+         !norm.dgamma &&
          fits(args.product, norm.dtype, norm.channels,
               {norm.sum, norm.gamma, norm.beta, norm.dsum, norm.dy, norm.y, norm.dx, norm.dbranch});
 }
@@ -215,8 +215,9 @@ void run_by_rows(const LinearNormBackward& args, Queue& queue) {
                                     static_cast<const bf16*>(product.accumulate ? product.c : product.addend),
                                     args.norm};
   with_row_blocks(product, queue, [&]<int groups, int channels> {
-    launch(queue, row_blocks<groups, channels>(args.name, product), differentiate_product<groups, channels>,
-           arguments);
+    const auto kernel = args.norm.dsum ? differentiate_product<groups, channels, true>
+                                       : differentiate_product<groups, channels, false>;
+    launch(queue, row_blocks<groups, channels>(args.name, product), kernel, arguments);
   });
 }
 
