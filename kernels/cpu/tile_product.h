@@ -23,9 +23,10 @@ constexpr int kBlockVectors = 4;  // of 32 registers, 24 hold results
 constexpr int kBlockVectors = 2;  // of 16 registers, 12
 #endif
 
+/// Inlined: else its arguments go by way of memory, and wait there for all results that are being stored.
 template <int kRows, int kVectors>
-void block(int64_t k, Elements a, const float* b, int64_t ldb, float* c, int64_t ldc, int last_lanes,
-           float scale, bool accumulate) {
+[[gnu::always_inline]] inline void block(int64_t k, Elements a, const float* b, int64_t ldb, float* c,
+                                         int64_t ldc, int last_lanes, float scale, bool accumulate) {
   Vector sum[kRows][kVectors] = {};
   for (int64_t j = 0; j < k; ++j) {
     Vector right[kVectors];
