@@ -133,9 +133,10 @@ void Parameters::update(const Update& update) {
 void Parameters::begin_update(const Update& update) {
   update_ = update;
   updated_from_ = values_.elements();
-  device_->run(AdamWCount{.groups = static_cast<AdamWGroup*>(device_groups_.raw()),
-                          .group_count = static_cast<int>(groups_.size()),
-                          .active = update.active});
+  const AdamWCount count{.groups = static_cast<AdamWGroup*>(device_groups_.raw()),
+                         .group_count = static_cast<int>(groups_.size()),
+                         .active = update.active};
+  device_->aside([device = device_, count] { device->run(count); });
 }
 
 bool Parameters::is_finished(const Parameter& parameter) const {
@@ -165,6 +166,7 @@ void Parameters::end_update() {
     if (gradient && is_active(update_.active, parameter->group) && !gradient->written)
       device_->run(SetZero{.y = gradient->value.raw(), .bytes = gradient->value.bytes()});
   }
+  device_->join();
   update_from(0);
 }
 
