@@ -29,6 +29,13 @@ run() {
 ours() { run "scrawl_$1" "$2" "$scrawl" bench "${@:3}" --device "$device" --json; }
 torch() { run "torch_$1" "$2" python3 "$root/tests/baseline/pfa_torch.py" bench "${@:3}"; }
 
+# Where the time of a step goes, to OUT_DIR/timeline_NAME/results.md.
+timeline() {
+  TIMELINE_BUILD=${build-} timeout 40 "$root/tests/gpu/timeline/timeline.sh" "$out/timeline_$1" "${@:2}" \
+    >"$out/timeline_$1.log" 2>&1 ||
+    tail -n 1 "$out/timeline_$1.log" >&2
+}
+
 # PyTorch's compiler takes its matrix products and convolutions from cuBLAS and cuDNN at once: to try Triton's
 # beside them takes it longer than all of this may.
 export TORCHINDUCTOR_MAX_AUTOTUNE_GEMM_BACKENDS=ATEN TORCHINDUCTOR_MAX_AUTOTUNE_CONV_BACKENDS=ATEN
@@ -59,6 +66,8 @@ else
   ours growth_crop 60 step --precision bf16 --batch 4 --crop 160 320 640 1024 --warmup 5 --steps 10
   ours growth_backbone 90 step --precision bf16 --warmup 5 --steps 10 \
     --backbone mit_b0 mit_b1 mit_b2 mit_b3 mit_b4 mit_b5
+  timeline b1 --phase without
+  timeline b1_batch_1 --phase without --batch 1
   # What takes PyTorch minutes to compile comes last.
   if [[ -n $has_torch ]]; then
     torch b1_published 60 --variant published --phase global

@@ -17,7 +17,7 @@ fi
 export tests scrawl=$SCRAWL_BINARY
 
 # CUDA's libraries may lie where only Python looks for them.
-for name in libcublasLt.so.13 libcudnn.so.9; do
+for name in libcublasLt.so.13 libcudnn.so.9 libcupti.so.13; do
   ldconfig -p 2>/dev/null | grep -q "$name" || [[ -e /usr/local/cuda/lib64/$name ]] && continue
   found=$(find /usr/local /opt /usr/lib /root /home -name "$name" -print -quit 2>/dev/null)
   [[ -n $found ]] && export LD_LIBRARY_PATH=${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}${found%/*}
