@@ -194,6 +194,8 @@ std::vector<OpCase> matmul_cases() {
       matmul_case(
           "weight_gradient_gaps",
           {.m = 35, .n = 19, .k = 2049, .transpose_a = true, .sum = true, .gap = 5, .c_dtype = DType::f32}),
+      matmul_case("weight_gradient_odd_long",
+                  {.m = 5, .n = 776, .k = 2049, .transpose_a = true, .sum = true, .c_dtype = DType::f32}),
       // Rows that are no packs, without the sum.
       matmul_case("weight_gradient_without_sum",
                   {.m = 21, .n = 40, .k = 2048, .transpose_a = true, .c_dtype = DType::f32}),
@@ -215,6 +217,7 @@ std::vector<OpCase> matmul_cases() {
       matmul_case("few_columns_32", {.m = 33, .n = 32, .k = 64, .transpose_b = true, .bias = true}),
       matmul_case("few_terms", {.m = 145, .n = 64, .k = 21, .accumulate = true}),
       matmul_case("few_terms_32", {.m = 129, .n = 96, .k = 32}),
+      matmul_case("few_terms_long", {.m = 131, .n = 768, .k = 5, .accumulate = true}),
       matmul_case("f32_to_bf16", {.m = 33, .n = 21, .k = 132, .factors_dtype = DType::f32}),
       matmul_case("over_nothing", {.m = 5, .n = 3, .k = 0, .bias = true, .accumulate = true}),
       // What follows a product: sums in one piece and in several, rows with gaps and of odd lengths; shapes

@@ -256,10 +256,11 @@ bool is_deep(const MatMul& args) {
   // With more results a library's larger tiles and a column sum are as fast or faster, and so are a library's
   // without that sum (measured on an H200).
   if (!args.a_sum && is_packed_a(args)) return false;
-  constexpr int64_t kNarrow = 64, kWide = 256, kFewestTerms = 2048;
+  constexpr int64_t kNarrow = 64, kFewestTerms = 2048;
+  const int64_t wide = args.m <= FlatTile::kRows ? 1024 : 256;  // a classifier has few rows, and odd ones
   return args.dtype == DType::bf16 && args.c_dtype == DType::f32 && args.transpose_a && !args.transpose_b &&
          !args.bias && !args.has_epilogue() && args.n > 0 && std::min(args.m, args.n) <= kNarrow &&
-         std::max(args.m, args.n) <= kWide && args.k >= kFewestTerms &&
+         std::max(args.m, args.n) <= wide && args.k >= kFewestTerms &&
          packable(args.ldb, {args.b}) % 8 == 0 && ceil_div(args.n, 8) * 8 <= args.ldb;
 }
 

@@ -7,7 +7,7 @@
 //   warp takes 16 of them, fills their terms up to 32 by zeros, and walks along the columns of b in shared
 //   memory.  The gate's values are on their way meanwhile.
 // Cost: one read of the wide factor or one write of the wide result; the narrow ones are little beside it.
-// Limits: terms of the first and columns of the second are multiples of 32 up to 1,024 and 512.
+// Limits: terms of the first and columns of the second are multiples of 32 up to 1,024.
 #include "kernels/cuda/device/async_copy.cuh"
 #include "kernels/cuda/device/elementwise.cuh"
 #include "kernels/cuda/device/fragments.cuh"
@@ -21,6 +21,7 @@ namespace {
 
 constexpr int kNarrow = kMostDense, kThreads = 256, kWarps = kThreads / kWarpSize;
 constexpr int kRows = 16 * kWarps;  // of a block
+constexpr int kMostWide = 1024;     // values in a row of the wide factor or result
 
 // --- few columns ------------------------------------------------------------------------------------------
 
@@ -159,13 +160,13 @@ bool in_packs(int64_t ld, const void* matrix) {
 
 bool has_few_columns(const MatMul& args) {
   return args.transpose_b && args.n > 0 && args.n <= kNarrow && args.k > 0 && args.k % 32 == 0 &&
-         args.k <= 1024 && !args.accumulate && !args.has_epilogue() && args.ldc == args.n &&
+         args.k <= kMostWide && !args.accumulate && !args.has_epilogue() && args.ldc == args.n &&
          in_packs(args.lda, args.a) && in_packs(args.ldb, args.b) && in_packs(8, args.c);
 }
 
 bool has_few_terms(const MatMul& args) {
   return !args.transpose_b && !args.bias && !args.addend && !args.relu && args.k > 0 && args.k <= kNarrow &&
-         args.lda == args.k && args.n > 0 && args.n % 32 == 0 && args.n <= 512 && in_packs(8, args.a) &&
+         args.lda == args.k && args.n > 0 && args.n % 32 == 0 && args.n <= kMostWide && in_packs(8, args.a) &&
          in_packs(args.ldb, args.b) && in_packs(args.ldc, args.c) && in_packs(8, args.gate);
 }
 
