@@ -15,8 +15,9 @@ void copy(Device& device, const Tensor& x, const GradientTarget& y) {
                   .accumulate = y.accumulate});
 }
 
-/// That no share comes behind the sum over rows of all of them.
-void expect_no_sum(const Gradient& gradient) {
+/// That the gradient lies in memory, and no share comes behind the sum over rows of all of them.
+void expect_open(const Gradient& gradient) {
+  require(!gradient.of_loss, "a loss's gradient is a number");
   require(!gradient.written || !gradient.row_sum || !gradient.row_sum->yielded,
           "a gradient {} whose sum has been taken gets another share", gradient.value.shape().text());
 }
@@ -27,11 +28,18 @@ void await(Device& device, Gradient& gradient) {
   if (gradient.under_way) device.join(*std::exchange(gradient.under_way, {}));
 }
 
+void add_to_loss(const std::shared_ptr<Gradient>& slot, float weight) {
+  if (!slot) return;
+  require(slot->of_loss.has_value(), "only a loss counts by a number");
+  *slot->of_loss += weight;
+  slot->written = true;
+}
+
 GradientTarget gradient_target(Device& device, const std::shared_ptr<Gradient>& slot, const Shape& shape,
                                DType dtype) {
   if (!slot) return {};
   await(device, *slot);
-  expect_no_sum(*slot);
+  expect_open(*slot);
   if (slot->gate) slot->gate->applied = false;  // not to what comes now
   if (!slot->written) {
     if (!slot->value.defined()) slot->value = Tensor(device, shape, dtype);
@@ -53,7 +61,7 @@ ProductTarget product_target(Device& device, const std::shared_ptr<Gradient>& sl
   if (!slot) return target;
   // Where more flows in, who wished for the gate applies it to the sum.
   if (slot->gate && !slot->written && slot->pending == 1) target.gate = slot->gate->output;
-  expect_no_sum(*slot);
+  expect_open(*slot);
   // Others hold what is there: the sum begins elsewhere.
   if (slot->written && slot->lent && !slot->value.unique()) {
     target.addend = std::exchange(slot->value, {});
@@ -74,6 +82,7 @@ GradientTarget row_sum_target(Device& device, const std::shared_ptr<Gradient>& s
 
 void pass_gradient(Device& device, const std::shared_ptr<Gradient>& slot, const Tensor& dy) {
   if (!slot) return;
+  expect_open(*slot);
   if (!slot->written && !slot->value.defined()) {
     slot->value = dy;
     slot->written = slot->lent = true;

@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include "kernels/elementwise.h"
-
 namespace scrawl {
 namespace {
 
@@ -29,7 +27,7 @@ Tape::Output Tape::Output::of(Tensor& y) {
 
 /// What has flowed into it, which the slot then lets go; undefined when nothing has.
 Tensor Tape::Output::take_gradient() const {
-  if (!gradient || !gradient->written) return {};
+  if (!gradient || !gradient->written || gradient->of_loss) return {};
   await(gradient->value.device(), *gradient);
   const Tensor dy = std::move(gradient->value);
   gradient->value = {};
@@ -63,12 +61,23 @@ void Tape::record(Tensor& y, Tensor& z, std::initializer_list<const Tensor*> inp
   nodes_.push_back({Output::of(y), Output::of(z), std::move(backward), uses_of(inputs)});
 }
 
+void Tape::record_loss(Tensor& loss, std::initializer_list<const Tensor*> inputs, BackwardOfLoss backward) {
+  require(loss.elements() == 1, "a loss is one number, got shape {}", loss.shape().text());
+  if (mode_ != Mode::train || !any_differentiated(inputs)) return;
+  const Output output = Output::of(loss);
+  output.gradient->of_loss = 0.0f;
+  nodes_.push_back({output,
+                    {},
+                    [backward = std::move(backward), slot = output.gradient](const Tensor&, const Tensor&) {
+                      backward(*slot->of_loss);
+                    },
+                    uses_of(inputs)});
+}
+
 void Tape::backward(const Tensor& loss, float weight, size_t down_to) {
-  require(loss.elements() == 1, "backward starts from one number, got shape {}", loss.shape().text());
-  require(loss.gradient() != nullptr, "backward: nothing was recorded for this loss");
-  loss.gradient()->value = Tensor(device_, loss.shape());
-  device_.run(Fill{.y = loss.gradient()->value.data<float>(), .elements = 1, .value = weight});
-  loss.gradient()->written = true;
+  require(loss.gradient() && loss.gradient()->of_loss, "backward: no loss {} was recorded",
+          loss.shape().text());
+  add_to_loss(loss.gradient(), weight);
   walk(down_to);
   weight_gradients_.start();
   device_.join();
@@ -86,7 +95,8 @@ void Tape::walk(size_t down_to) {
     Node node = std::move(nodes_.back());
     nodes_.pop_back();
     const Tensor dy = node.first.take_gradient(), dz = node.second.take_gradient();
-    if (dy.defined() || dz.defined() || node.first.has_left_product() || node.second.has_left_product())
+    if (node.first.is_loss_that_counts() || dy.defined() || dz.defined() || node.first.has_left_product() ||
+        node.second.has_left_product())
       node.backward(dy, dz);  // else it did not reach the loss
   }
 }

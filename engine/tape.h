@@ -21,6 +21,7 @@ class Tape {
   };
   using Backward = std::function<void(const Tensor& dy)>;
   using BackwardOfTwo = std::function<void(const Tensor& dy, const Tensor& dz)>;
+  using BackwardOfLoss = std::function<void(float dloss)>;
 
   /// `state` lies in device memory and gives seed and step to random operations; null when none is used.
   Tape(Device& device, Mode mode, const StepState* state = nullptr)
@@ -37,14 +38,18 @@ class Tape {
   /// The same from two outputs.  The gradient of one that did not reach the loss is undefined.
   void record(Tensor& y, Tensor& z, std::initializer_list<const Tensor*> inputs, BackwardOfTwo backward);
 
+  /// The same from a loss [1], which alone backward() can begin with.  How much it counts there is known
+  /// ahead of all kernels, and so are the gradients of sums of losses.
+  void record_loss(Tensor& loss, std::initializer_list<const Tensor*> inputs, BackwardOfLoss backward);
+
   /// Those of linear layers, as far as the list has been walked back.
   WeightGradients& weight_gradients() { return weight_gradients_; }
 
   /// Where the list ends now.
   size_t position() const { return nodes_.size(); }
-  /// Walks the list backwards from a loss of one element, which counts `weight` times, releasing nodes as
-  /// they are used.  Given a position it stops there: what leads to this loss alone then has its backward
-  /// pass early and makes room, and gradients of what was recorded before gather until that is walked.
+  /// Walks the list backwards from a loss, which counts `weight` times, releasing nodes as they are used.
+  /// Given a position it stops there: what leads to this loss alone then has its backward pass early and
+  /// makes room, and gradients of what was recorded before gather until that is walked.
   void backward(const Tensor& loss, float weight = 1.0f, size_t down_to = 0);
 
   /// Leaves dy · weight, the last share of the gradient in this slot, to the operation that made its tensor:
@@ -63,6 +68,7 @@ class Tape {
 
     static Output of(Tensor& y);
     Tensor take_gradient() const;
+    bool is_loss_that_counts() const { return gradient && gradient->of_loss && gradient->written; }
     bool has_left_product() const;
   };
   struct Node {

@@ -20,13 +20,13 @@ struct ConsistencyForward {
   Cost cost() const { return {2 * positions * classes * size_of(dtype), 12 * positions * classes}; }
 };
 
-/// da, db (+)= dloss[0] · gradient; both sides learn.  Either may be null.
+/// da, db (+)= dloss · gradient; both sides learn.  Either may be null.
 struct ConsistencyBackward {
   static constexpr std::string_view name = "consistency.backward";
   DType dtype = DType::f32;
   const void* a = nullptr;
   const void* b = nullptr;
-  const float* dloss = nullptr;
+  float dloss = 1.0f;
   void* da = nullptr;
   void* db = nullptr;
   int64_t positions = 0;

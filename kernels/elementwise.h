@@ -14,26 +14,14 @@ struct SetZero {
   Cost cost() const { return {bytes, 0}; }
 };
 
-/// y = value.
-struct Fill {
-  static constexpr std::string_view name = "fill";
-  float* y = nullptr;
-  int64_t elements = 0;
-  float value = 0.0f;
-  Cost cost() const { return {elements * static_cast<int64_t>(sizeof(float)), 0}; }
-};
-
 namespace cpu {
 void run(const SetZero&, Queue&);
-void run(const Fill&, Queue&);
 }  // namespace cpu
 namespace cuda {
 void run(const SetZero&, Queue&);
-void run(const Fill&, Queue&);
 }  // namespace cuda
 namespace simt {
 void run(const SetZero&, Queue&);
-void run(const Fill&, Queue&);
 }  // namespace simt
 
 }  // namespace scrawl

@@ -45,7 +45,7 @@ struct PartialCrossEntropyForward {
   Cost cost() const { return {shape.inputs() * size_of(dtype) + shape.pixels(), 0}; }
 };
 
-/// dlogits (+)= dloss[0] · gradient; every cell gathers from the pixels around it.
+/// dlogits (+)= dloss · gradient; every cell gathers from the pixels around it.
 struct PartialCrossEntropyBackward {
   static constexpr std::string_view name = "partial_cross_entropy.backward";
   DType dtype = DType::f32;
@@ -53,7 +53,7 @@ struct PartialCrossEntropyBackward {
   const void* logits = nullptr;
   const uint8_t* label = nullptr;
   const int32_t* labelled = nullptr;
-  const float* dloss = nullptr;
+  float dloss = 1.0f;
   void* dlogits = nullptr;
   bool accumulate = false;
   Cost cost() const { return {2 * shape.inputs() * size_of(dtype) + shape.pixels(), 0}; }

@@ -65,8 +65,11 @@ std::string name_of_test(const ::testing::TestParamInfo<Parameters>& test) {
 INSTANTIATE_TEST_SUITE_P(Cpu, OpTable, table({DeviceKind::cpu}, DType::f32), name_of_test);
 // What has kernels for Hopper alone, by those that every GPU has.
 const auto portable_cases = [] {
-  return joined(joined(joined(convolution_cases(), matmul_cases()), joined(attention_cases(), relu_cases())),
-                joined(layer_norm_cases(), residual_norm_cases()));
+  std::vector<OpCase> cases;
+  for (const auto& some : {convolution_cases(), matmul_cases(), linear_cases(), attention_cases(),
+                           relu_cases(), layer_norm_cases(), residual_norm_cases(), decoder_fuse_cases()})
+    cases = joined(cases, some);
+  return cases;
 };
 #ifdef SCRAWL_SIMT
 // The kernels of the GPU, run by the simulator.

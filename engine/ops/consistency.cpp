@@ -19,13 +19,13 @@ Tensor consistency(Tape& tape, const Tensor& a, const Tensor& b) {
                                   .classes = classes});
   });
 
-  tape.record(loss, {&a, &b}, [=, &device](const Tensor& dloss) {
+  tape.record_loss(loss, {&a, &b}, [=, &device](float dloss) {
     const auto to_a = gradient_target(device, a.gradient(), a.shape(), a.dtype());
     const auto to_b = gradient_target(device, b.gradient(), b.shape(), b.dtype());
     device.run(ConsistencyBackward{.dtype = a.dtype(),
                                    .a = a.raw(),
                                    .b = b.raw(),
-                                   .dloss = dloss.data<float>(),
+                                   .dloss = dloss,
                                    .da = to_a.data,
                                    .db = to_b.data,
                                    .positions = positions,

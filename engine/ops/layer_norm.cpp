@@ -18,8 +18,11 @@ struct Backward {
   void operator()(const Tensor& dy) const {
     const LeftProduct product = std::exchange(*left, {});
     LinearNormBackward args;
-    Tensor dnormed = dy;
-    if (product.dy.defined()) args.product = left_product(product, dy, x.shape(), dnormed);
+    Tensor dnormed;
+    if (product.dy.defined())
+      args.product = left_product(product, dy, x.shape(), dnormed);
+    else
+      dnormed = dy;
     const auto to_x = gradient_target(device, x.gradient(), x.shape(), x.dtype());
     const auto to_gamma = gradient_target(device, gamma.gradient(), gamma.shape());
     const auto to_beta = gradient_target(device, beta.gradient(), beta.shape());

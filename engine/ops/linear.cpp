@@ -32,7 +32,7 @@ class Layer {
 
   /// `db` is null when nobody wants it.
   void backward(Tape& tape, const Tensor& dy, const std::shared_ptr<Gradient>& db) const {
-    if (goes_over_input()) return backward_over_input(tape.device(), dy, db);
+    if (goes_over_input() && !(db && db->beside)) return backward_over_input(tape.device(), dy, db);
     input_backward(tape, dy);  // goes first: others wait for it
     if (!weight_.gradient()) return;
     x_.use({weight_.gradient(), db}, [&tape, dy, weight = weight_, db](const Tensor& x) {

@@ -36,14 +36,14 @@ Tensor partial_cross_entropy(Tape& tape, const Tensor& logits, const Labels& lab
                                           .loss = loss.data<float>()});
   });
 
-  tape.record(loss, {&logits}, [=, &device, label = label, labelled = labelled](const Tensor& dloss) {
+  tape.record_loss(loss, {&logits}, [=, &device, label = label, labelled = labelled](float dloss) {
     const auto to = gradient_target(device, logits.gradient(), logits.shape(), logits.dtype());
     device.run(PartialCrossEntropyBackward{.dtype = logits.dtype(),
                                            .shape = shape,
                                            .logits = logits.raw(),
                                            .label = label.data<uint8_t>(),
                                            .labelled = labelled.data<int32_t>(),
-                                           .dloss = dloss.data<float>(),
+                                           .dloss = dloss,
                                            .dlogits = to.data,
                                            .accumulate = to.accumulate});
   });

@@ -5,10 +5,9 @@
 namespace scrawl::ops {
 
 Tensor weighted_sum(Tape& tape, const std::vector<Term>& terms) {
-  require(!terms.empty() && terms.size() <= WeightedSumForward::kMaxTerms, "weighted_sum: {} terms",
-          terms.size());
+  require(!terms.empty() && terms.size() <= WeightedSum::kMaxTerms, "weighted_sum: {} terms", terms.size());
   Tensor total(tape.device(), {1});
-  WeightedSumForward sum{.count = static_cast<int>(terms.size()), .total = total.data<float>()};
+  WeightedSum sum{.count = static_cast<int>(terms.size()), .total = total.data<float>()};
   for (size_t i = 0; i < terms.size(); ++i) {
     sum.terms[i] = terms[i].loss.data<float>();
     sum.weights[i] = terms[i].weight;
@@ -22,17 +21,8 @@ Tensor weighted_sum(Tape& tape, const std::vector<Term>& terms) {
     gradients.emplace_back(term.loss.gradient(), term.weight);
     if (term.loss.gradient()) differentiated = &term.loss;
   }
-  tape.record(total, {differentiated}, [gradients, &device = tape.device()](const Tensor& dtotal) {
-    WeightedSumBackward parts{.dtotal = dtotal.data<float>()};
-    for (const auto& [slot, weight] : gradients) {
-      const auto to = gradient_target(device, slot, {1});
-      if (!to.data) continue;
-      const int i = parts.count++;
-      parts.weights[i] = weight;
-      parts.dterms[i] = to.f32();
-      parts.accumulate[i] = to.accumulate;
-    }
-    device.run(parts);
+  tape.record_loss(total, {differentiated}, [gradients](float dtotal) {
+    for (const auto& [slot, weight] : gradients) add_to_loss(slot, dtotal * weight);
   });
   return total;
 }

@@ -100,7 +100,7 @@ void run(const ConsistencyBackward& args, Queue& queue) {
   auto* da = static_cast<float*>(args.da);
   auto* db = static_cast<float*>(args.db);
   const int classes = args.classes;
-  const float scale = args.dloss[0] / static_cast<float>(std::max<int64_t>(args.positions, 1));
+  const float scale = args.dloss / static_cast<float>(std::max<int64_t>(args.positions, 1));
   parallel_chunks(queue, args.positions, kPositions, [&](int64_t begin, int64_t end) {
     Classes s{}, t{}, d;
     for (int64_t first = begin; first < end; first += kLanes) {

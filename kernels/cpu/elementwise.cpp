@@ -13,9 +13,4 @@ void run(const SetZero& args, Queue& queue) {
                   [=](int64_t begin, int64_t end) { std::memset(y + begin, 0, end - begin); });
 }
 
-void run(const Fill& args, Queue& queue) {
-  parallel_chunks(queue, args.elements, grain_for(1),
-                  [&](int64_t begin, int64_t end) { std::fill(args.y + begin, args.y + end, args.value); });
-}
-
 }  // namespace scrawl::cpu

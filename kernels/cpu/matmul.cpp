@@ -125,12 +125,12 @@ void reduce_products(const MatMul& args, const float* partials, int64_t parts, f
   });
 }
 
-/// The sums of one factor's terms, which come along: `count` of them, of a's or, if that is as it is stored,
-/// of b's.
+/// Sums of a factor's terms, which come along.
 struct TermSums {
   float* target = nullptr;  // or null
   int64_t count = 0;
-  bool of_a = true, accumulate = false;
+  bool of_a = true;  // else of b's, which is not transposed then
+  bool accumulate = false;
 };
 
 /// A product in tiles, with what it needs of scratch.
@@ -195,7 +195,8 @@ class Product {
 /// A weight gradient, c = aᵀ · b, of more rows than columns is computed as cᵀ = bᵀ · a: with the wider factor
 /// on its right oneDNN is faster, by a tenth to a third.
 bool is_faster_transposed(const MatMul& args) {
-  return args.transpose_a && !args.transpose_b && args.m > args.n && !args.bias && !args.has_epilogue();
+  return args.transpose_a && !args.transpose_b && args.m > args.n && args.n > 0 && !args.bias &&
+         !args.has_epilogue();
 }
 
 /// c (+)= fromᵀ, from [n,m].

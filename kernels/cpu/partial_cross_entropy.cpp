@@ -116,7 +116,7 @@ void run(const PartialCrossEntropyBackward& args, Queue& queue) {
   const Maps maps{shape, static_cast<const float*>(args.logits), args.label};
   auto* dlogits = static_cast<float*>(args.dlogits);
   const int64_t bands = (shape.in_height + kCellRows - 1) / kCellRows;
-  const float scale = args.labelled[0] > 0 ? args.dloss[0] / static_cast<float>(args.labelled[0]) : 0.0f;
+  const float scale = args.labelled[0] > 0 ? args.dloss / static_cast<float>(args.labelled[0]) : 0.0f;
   parallel_for(queue, shape.images * bands, [&](int64_t index) {
     const int64_t image = index / bands;
     const int first = static_cast<int>(index % bands) * kCellRows;

@@ -150,14 +150,14 @@ struct Gradients {
 
 template <typename T, typename Row>
 __global__ void __launch_bounds__(kThreads)
-    backward(const T* a, const T* b, const float* dloss, Cut<T, Row> cut, Gradients<T> to) {
+    backward(const T* a, const T* b, float dloss, Cut<T, Row> cut, Gradients<T> to) {
   const Stretch stretch = cut.stretch();
   T *const da = cut.staged(2), *const db = cut.staged(3);
   stretch.fetch(a, cut.staged(0));
   stretch.fetch(b, cut.staged(1));
   if (to.accumulate_da) stretch.fetch(to.da, da);
   if (to.accumulate_db) stretch.fetch(to.db, db);
-  const float scale = dloss[0] / static_cast<float>(cut.positions);
+  const float scale = dloss / static_cast<float>(cut.positions);
   wait_for_fetches();
   if (const int row = cut.row(); row >= 0) {
     const Pair<Row> pair(cut.staged(0) + row, cut.staged(1) + row, cut.classes);

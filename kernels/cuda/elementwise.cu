@@ -15,26 +15,10 @@ struct Zero {
   }
 };
 
-struct Constant {
-  float* y;
-  float value;
-  template <int width>
-  __device__ void operator()(int64_t index) const {
-    Floats<width> values;
-#pragma unroll
-    for (int i = 0; i < width; ++i) values[i] = value;
-    store<width>(y + index, values);
-  }
-};
-
 }  // namespace
 
 void run(const SetZero& args, Queue& queue) {
   launch_elementwise<uint8_t>(queue, args.name, args.bytes, {args.y}, Zero{static_cast<uint8_t*>(args.y)});
-}
-
-void run(const Fill& args, Queue& queue) {
-  launch_elementwise<float>(queue, args.name, args.elements, {args.y}, Constant{args.y, args.value});
 }
 
 }  // namespace scrawl::SCRAWL_GPU

@@ -314,7 +314,7 @@ __device__ void add_errors(const Errors<Row>& errors, int count, int row, int co
 
 template <typename T, typename Row>
 __global__ void __launch_bounds__(kThreads)
-    gather_gradient(Maps<T> maps, Tiles tiles, PatchSize size, const int32_t* labelled, const float* dloss,
+    gather_gradient(Maps<T> maps, Tiles tiles, PatchSize size, const int32_t* labelled, float dloss,
                     T* dlogits, bool accumulate) {
   auto& list = shared<Labelled[kWindow], struct List>();
   auto& errors = shared<Errors<Row>, struct PixelErrors>();
@@ -324,7 +324,6 @@ __global__ void __launch_bounds__(kThreads)
   const Patch patch{corner.image, maps.rows.first_reader(corner.row),
                     maps.columns.first_reader(corner.column), size};
   const int all_labelled = labelled[0];
-  const float slope = dloss[0];
 
   float sum[Row::slots] = {};
   bool found = false;
@@ -340,7 +339,7 @@ __global__ void __launch_bounds__(kThreads)
     }
   }
   if (row >= maps.rows.in || column >= maps.columns.in || (accumulate && !found)) return;
-  const float scale = found ? slope / static_cast<float>(all_labelled) : 0.0f;
+  const float scale = found ? dloss / static_cast<float>(all_labelled) : 0.0f;
   T* to = dlogits + maps.cell(patch.image, row, column);
 #pragma unroll
   for (int i = 0; i < Row::slots; ++i) {

@@ -38,7 +38,7 @@ class RecomputationTest : public ::testing::Test {
   Tensor summing(const Tensor& x, const std::vector<float>& weights, const std::vector<float>& sum = {}) {
     Tensor loss = Tensor::zeros(device_, {1});
     const Tensor cotangent = Tensor::from(device_, x.shape(), weights);
-    tape_.record(loss, {&x}, [this, slot = x.gradient(), cotangent, sum](const Tensor&) {
+    tape_.record_loss(loss, {&x}, [this, slot = x.gradient(), cotangent, sum](float) {
       const auto to = sum.empty() ? GradientTarget{} : row_sum_target(device_, slot, cotangent.dim(-1));
       yields_ |= to.data != nullptr;
       if (to.data) device_.upload(to.data, sum.data(), sum.size() * sizeof(float));

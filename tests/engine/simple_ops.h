@@ -30,8 +30,17 @@ inline Tensor sum_of(Tape& tape, const Tensor& a, const Tensor& b) {
 inline Tensor dot(Tape& tape, const Tensor& x, const std::vector<float>& weights) {
   Tensor loss = Tensor::zeros(tape.device(), {1});
   const Tensor cotangent = Tensor::from(tape.device(), x.shape(), weights);
-  tape.record(loss, {&x}, [&tape, slot = x.gradient(), cotangent](const Tensor&) {
+  tape.record_loss(loss, {&x}, [&tape, slot = x.gradient(), cotangent](float) {
     pass_gradient(tape.device(), slot, cotangent);
+  });
+  return loss;
+}
+
+/// The number x [1] as a loss.
+inline Tensor as_loss(Tape& tape, const Tensor& x) {
+  Tensor loss = Tensor::from(tape.device(), {1}, x.to_host());
+  tape.record_loss(loss, {&x}, [&device = tape.device(), slot = x.gradient()](float dloss) {
+    pass_gradient(device, slot, Tensor::from(device, {1}, std::vector{dloss}));
   });
   return loss;
 }

@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+#include <set>
+#include <string_view>
 #include <utility>
 
 #include "engine/ops.h"
@@ -42,10 +45,10 @@ TEST_F(TapeTest, GoesBackFromOneLossAheadOfTheRest) {
   const Tensor x = leaf(device_, {1}, {3.0f});
   const Tensor y = copy_of(tape_, x);
   const size_t branch = tape_.position();
-  tape_.backward(ops::weighted_sum(tape_, {{copy_of(tape_, y), 2.0f}}), 10.0f, branch);
+  tape_.backward(ops::weighted_sum(tape_, {{as_loss(tape_, y), 2.0f}}), 10.0f, branch);
   EXPECT_EQ(tape_.position(), branch);
   EXPECT_FALSE(x.gradient()->written) << "y waits for the rest";
-  tape_.backward(ops::weighted_sum(tape_, {{copy_of(tape_, y), 100.0f}}));
+  tape_.backward(ops::weighted_sum(tape_, {{as_loss(tape_, y), 100.0f}}));
   EXPECT_EQ(x.gradient()->value.to_host(), std::vector<float>{120.0f});
 }
 
@@ -58,7 +61,7 @@ TEST_F(TapeTest, CallsAtMarksOnTheWayBack) {
   tape_.mark();
   const Tensor z = sum_of(tape_, y, x);
   tape_.mark();
-  const Tensor loss = ops::weighted_sum(tape_, {{z, 1.0f}});
+  const Tensor loss = ops::weighted_sum(tape_, {{as_loss(tape_, z), 1.0f}});
   EXPECT_EQ(slot->pending, 2);
   tape_.backward(loss);
   EXPECT_EQ(seen, (std::vector<std::pair<bool, int>>{{false, 2}, {true, 1}}));
@@ -196,6 +199,32 @@ TEST_F(TapeTest, ResidualSumsLeaveGradientsAloneThatOthersHold) {
   EXPECT_EQ(branch.gradient()->value.raw(), x.gradient()->value.raw()) << "they share one memory";
 }
 
+TEST_F(TapeTest, ANormTakesTheInputGradientOfTheLayerBehindItAlong) {
+  const Tensor gamma = Tensor::from(device_, {2}, std::vector{1.0f, 1.0f}),
+               beta = Tensor::zeros(device_, {2});
+  const Tensor weight = leaf(device_, {1, 2}, {5.0f, 7.0f});
+  for (const bool shared : {false, true}) {
+    const Tensor x = leaf(device_, {1, 2}, {1.0f, -1.0f});
+    const Tensor normed = ops::layer_norm(tape_, x, gamma, beta, 1.0f);
+    Tensor loss = dot(tape_, ops::linear(tape_, normed, weight, {}), {10.0f});  // sends (50, 70) back
+    if (shared)
+      loss = ops::weighted_sum(tape_, {{loss, 1.0f}, {dot(tape_, normed, {1000.0f, 3000.0f}), 1.0f}});
+    Profiler profiler;
+    device_.attach(&profiler);
+    tape_.backward(loss);
+    device_.attach(nullptr);
+    std::set<std::string_view> kernels;
+    for (const auto& [key, entry] : profiler.entries()) kernels.insert(key.kernel);
+    EXPECT_TRUE(kernels.contains("linear_norm.backward"));
+    EXPECT_FALSE(kernels.contains("linear.backward_input"));
+    // Of a row of ±1, a quarter of the gradients' difference comes back, times 1/√2.
+    const float slope = (shared ? 2020.0f : 20.0f) / 4.0f * std::sqrt(0.5f);
+    const std::vector<float> dx = x.gradient()->value.to_host();
+    EXPECT_NEAR(dx[0], -slope, 1e-5f * slope);
+    EXPECT_NEAR(dx[1], slope, 1e-5f * slope);
+  }
+}
+
 TEST_F(TapeTest, NormPairsLeaveGradientsAloneThatOthersHold) {
   const Tensor gamma = Tensor::from(device_, {2}, std::vector{1.0f, 1.0f}),
                beta = Tensor::zeros(device_, {2});
@@ -226,9 +255,30 @@ TEST_F(TapeTest, ReleasesEveryNodeAndItsMemory) {
   EXPECT_EQ(device_.memory().statistics().in_use, before);
 }
 
-TEST_F(TapeTest, StartsFromOneNumberOnly) {
-  const Tensor x = leaf(device_, {2}, {1.0f, 2.0f});
+TEST_F(TapeTest, StartsFromALossOnly) {
+  const Tensor x = leaf(device_, {1}, {1.0f});
   EXPECT_THROW(tape_.backward(copy_of(tape_, x)), std::invalid_argument);
+  EXPECT_THROW(tape_.backward(Tensor::zeros(device_, {1})), std::invalid_argument);
+  Tensor two = Tensor::zeros(device_, {2});
+  EXPECT_THROW(tape_.record_loss(two, {&x}, [](float) {}), std::invalid_argument);
+}
+
+TEST_F(TapeTest, LossesCountAsTheyAreWeighted) {
+  const Tensor x = leaf(device_, {1}, {3.0f}), y = leaf(device_, {1}, {5.0f});
+  const Tensor of_x = as_loss(tape_, x), of_y = as_loss(tape_, y);
+  const Tensor sum = ops::weighted_sum(tape_, {{of_x, 2.0f}, {of_y, -3.0f}, {of_x.slice(0, {1}), 7.0f}});
+  const Tensor total = ops::weighted_sum(tape_, {{sum, 10.0f}, {of_y, 1.0f}, {as_loss(tape_, y), 0.0f}});
+  EXPECT_EQ(total.to_host(), std::vector<float>{10.0f * (6.0f - 15.0f + 21.0f) + 5.0f});
+  tape_.backward(total, 0.5f);
+  EXPECT_EQ(x.gradient()->value.to_host(), std::vector<float>{10.0f});
+  EXPECT_EQ(y.gradient()->value.to_host(), std::vector<float>{-14.5f});
+}
+
+TEST_F(TapeTest, ALossTakesNoGradientInMemory) {
+  const Tensor loss = as_loss(tape_, leaf(device_, {1}, {3.0f}));
+  const Tensor dloss = Tensor::zeros(device_, {1});
+  EXPECT_THROW(pass_gradient(device_, loss.gradient(), dloss), std::invalid_argument);
+  EXPECT_THROW(gradient_target(device_, loss.gradient(), {1}), std::invalid_argument);
 }
 
 TEST_F(TapeTest, GivesEveryRandomOperationAStreamOfItsOwn) {

@@ -17,8 +17,8 @@ class WeightGradientsTest : public ::testing::Test {
   Tensor scaled(const Tensor& y, float slope) {
     Tensor loss = Tensor::zeros(device_, {1});
     const Tensor dy = Tensor::from(device_, y.shape(), std::vector<float>(y.elements(), slope));
-    tape_.record(loss, {&y},
-                 [this, slot = y.gradient(), dy](const Tensor&) { pass_gradient(device_, slot, dy); });
+    tape_.record_loss(loss, {&y},
+                      [this, slot = y.gradient(), dy](float) { pass_gradient(device_, slot, dy); });
     return loss;
   }
   /// How often the products of a group were launched.

@@ -31,6 +31,7 @@ torch() { run "torch_$1" "$2" python3 "$root/tests/baseline/pfa_torch.py" bench 
 
 # Where the time of a step goes, to OUT_DIR/timeline_NAME/results.md.
 timeline() {
+  ((deadline - SECONDS >= 45)) || return
   TIMELINE_BUILD=${build-} timeout 40 "$root/tests/gpu/timeline/timeline.sh" "$out/timeline_$1" "${@:2}" \
     >"$out/timeline_$1.log" 2>&1 ||
     tail -n 1 "$out/timeline_$1.log" >&2

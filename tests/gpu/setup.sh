@@ -1,4 +1,4 @@
-# What verify.sh and benchmark.sh share; to be sourced with a build folder, or "" for the usual one, where $root
+# What the scripts for GPUs share; to be sourced with a build folder, or "" for the usual one, where $root
 # and $out are set.  Builds for this machine's GPU unless this is a folder that was carried here.  Sets $scrawl,
 # $tests and where CUDA's libraries lie.
 # shellcheck shell=bash

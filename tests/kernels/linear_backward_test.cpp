@@ -108,6 +108,19 @@ TEST_P(LinearBackwardKernel, InWhateverOrderThreadsRun) {
   }
 }
 
+// On a GPU as in training: warps of all columns, and stages whose memory is used again.
+TEST_P(LinearBackwardKernel, ManyRowsByAllWarps) {
+  if (sizes().rows != 65) return;  // once for each device
+  const Sizes many{2 * 64 * 264 + 65, 256, 2};
+  for (const DType dtype : storage_of(kind())) {
+    Layer layer(kind(), dtype, many, simt::Order::shuffled);
+    const Layer::Gradients got = layer.computed(true), wanted = layer.expected();
+    expect_near(got.x, wanted.x, 4e-3, "dx");
+    expect_near(got.w, wanted.w, 1e-5, "dw");
+    expect_near(got.bias, wanted.bias, 1e-5, "dbias");
+  }
+}
+
 TEST_P(LinearBackwardKernel, AddsToWhatIsThere) {
   for_each_storage([&](Layer layer) {
     const Layer::Gradients once = layer.computed(true), twice = layer.computed(true, true, &once);

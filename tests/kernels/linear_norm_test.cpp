@@ -45,8 +45,9 @@ class Case {
 
   /// `at_once`: by LinearNormForward and LinearNormBackward.
   Results run(const Inputs& inputs, const Wanted& wanted, bool at_once,
-              simt::Order order = simt::Order::forward) const {
-    Device device({.kind = kind_, .threads = 2, .guard_memory = true, .simt = {.order = order}});
+              simt::Order order = simt::Order::forward, bool portable = false) const {
+    Device device(
+        {.kind = kind_, .threads = 2, .guard_memory = true, .simt = {.order = order}, .portable = portable});
     const StepState state{.seed = 7, .step = 3};
     const Tensor state_there(device, {sizeof(StepState)}, DType::u8);
     device.upload(state_there.raw(), &state, sizeof state);
@@ -170,6 +171,17 @@ TEST_P(LinearNormKernel, ComputesWhatOneKernelAfterTheOtherDoes) {
       expect_near(got.dbranch, expected.dbranch, test.tolerance(), "dbranch");
       if (wanted.y) expect_same_bits(got.again, got.y, "y once more");
     }
+  });
+}
+
+TEST_P(LinearNormKernel, IsTwoPortableKernels) {
+  const Inputs inputs = drawn(sizes());
+  for_each_storage([&](const Case& test) {
+    const Results got = test.run(inputs, {}, true, simt::Order::forward, /*portable=*/true);
+    const Results expected = test.run(inputs, {}, false, simt::Order::forward, true);
+    expect_same_bits(got.sum, expected.sum, "sum");
+    expect_same_bits(got.y, expected.y, "y");
+    expect_same_bits(got.dx, expected.dx, "dx");
   });
 }
 

@@ -67,13 +67,24 @@ std::shared_ptr<Gradient> slot_for(Device& device, const Shape& shape, const Pas
   return slot;
 }
 
-/// Σ y · cotangent as an operation whose backward hands the cotangent to y's gradient.
+/// Σ y · cotangent as a loss whose backward hands the cotangent to y's gradient.
 Tensor dot(Tape& tape, const Tensor& y, const Tensor& cotangent) {
   Tensor loss = Tensor::zeros(tape.device(), {1});
-  tape.record(loss, {&y}, [&tape, slot = y.gradient(), cotangent](const Tensor&) {
+  tape.record_loss(loss, {&y}, [&tape, slot = y.gradient(), cotangent](float) {
     pass_gradient(tape.device(), slot, cotangent);
   });
   return loss;
+}
+
+/// From Σ output · cotangent; says what went wrong.
+std::string go_back(Tape& tape, const Tensor& output, const Stored& cotangent) {
+  if (output.gradient() && output.gradient()->of_loss) {
+    tape.backward(output, static_cast<float>(cotangent.values[0]));
+    return "";
+  }
+  const Tensor dy = upload(tape.device(), output.shape(), cotangent);
+  tape.backward(dot(tape, output, dy));
+  return download(dy).values == cotangent.values ? "" : "the output's gradient was changed; ";
 }
 
 void forward_and_backward(const OpCase& op, const Pass& pass, Device& device, Outcome& outcome) {
@@ -90,12 +101,8 @@ void forward_and_backward(const OpCase& op, const Pass& pass, Device& device, Ou
   const std::vector<Tensor> outputs = op.run(tape, inputs);
   for (const Tensor& output : outputs) outcome.outputs.push_back(download(output));
 
-  Tensor cotangent;
-  if (!pass.cotangent.empty()) {
-    cotangent = upload(device, outputs[0].shape(), {outputs[0].dtype(), pass.cotangent});
-    tape.backward(dot(tape, outputs[0], cotangent));
-    if (download(cotangent).values != pass.cotangent) outcome.damage += "the output's gradient was changed; ";
-  }
+  if (!pass.cotangent.empty())
+    outcome.damage += go_back(tape, outputs[0], {outputs[0].dtype(), pass.cotangent});
   outcome.gradients.resize(inputs.size());
   for (size_t i = 0; i < inputs.size(); ++i) {
     const auto& slot = inputs[i].gradient();

@@ -264,6 +264,7 @@ std::vector<OpCase> matmul_cases() {
       matmul_case("gate_few_terms_32", {.m = 129, .n = 96, .k = 32, .gate = true}),
       matmul_case("gate_few_columns", {.m = 40, .n = 21, .k = 96, .transpose_b = true, .gate = true}),
       matmul_case("gate_over_nothing", {.m = 5, .n = 3, .k = 0, .gate = true}),
+      matmul_case("sum_no_columns", {.m = 5, .n = 0, .k = 300, .transpose_a = true, .sum = true}),
       matmul_case("gate_no_columns", {.m = 5, .n = 0, .k = 3, .gate = true}),
       matmul_case("gate_no_rows", {.m = 0, .n = 64, .k = 21, .gate = true}),
       group_case("of_one", {{.m = 8, .n = 8, .k = 1, .transpose_a = true, .c_dtype = DType::f32}}),

@@ -7,7 +7,7 @@ namespace {
 OpCase weighted_sum_case(std::string name, const std::vector<float>& weights) {
   OpCase op{.name = "weighted_sum_" + name};
   for (size_t i = 0; i < weights.size(); ++i)
-    op.inputs.push_back({"term " + std::to_string(i), {1}, normal(), Input::Role::data, DType::f32});
+    op.inputs.push_back({"term " + std::to_string(i), {1}, normal(), Input::Role::constant, DType::f32});
   op.run = [=](Tape& tape, const std::vector<Tensor>& t) {
     std::vector<ops::Term> terms;
     for (size_t i = 0; i < t.size(); ++i) terms.push_back({t[i], weights[i]});

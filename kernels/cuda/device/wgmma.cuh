@@ -42,7 +42,7 @@ struct TileOperand {
 };
 
 /// `next_tile`: how many values further on the tile lies that continues an operand along mn of more than 64
-/// rows of A or columns of B.  Along k, they are as many rows of one tile.
+/// rows of A or columns of B.  Along k an operand is one tile of as many rows.
 __device__ __forceinline__ TileOperand tile_operand(const bf16* tile, int next_tile = 8) {
 #ifdef __CUDACC__
   const unsigned address = static_cast<unsigned>(__cvta_generic_to_shared(tile));

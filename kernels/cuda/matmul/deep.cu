@@ -257,7 +257,8 @@ bool is_deep(const MatMul& args) {
   // without that sum (measured on an H200).
   if (!args.a_sum && is_packed_a(args)) return false;
   constexpr int64_t kNarrow = 64, kFewestTerms = 2048;
-  const int64_t wide = args.m <= FlatTile::kRows ? 1024 : 256;  // a classifier has few rows, and odd ones
+  // A classifier has few rows of a, and odd ones.
+  const int64_t wide = args.m <= FlatTile::kRows && !is_packed_a(args) ? 1024 : 256;
   return args.dtype == DType::bf16 && args.c_dtype == DType::f32 && args.transpose_a && !args.transpose_b &&
          !args.bias && !args.has_epilogue() && args.n > 0 && std::min(args.m, args.n) <= kNarrow &&
          std::max(args.m, args.n) <= wide && args.k >= kFewestTerms &&

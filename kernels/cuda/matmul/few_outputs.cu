@@ -1,7 +1,7 @@
 // What goes back through a classifier over rectified features x, in bf16 on tensor cores: dx = dy · W where x
 // is positive, dW = dyᵀ · x and db = Σ dy, with up to 32 outputs.
-// A block takes a part of the rows, in stages of 64, and 256 columns of x, 32 for each warp, which keeps them
-// of W in fragments.  x of a stage is in shared memory for both: as ReLU's gate, and as factor of dW, whose
+// A block takes a part of the rows, in stages of 64, and 256 columns of x, 32 for each warp, which keeps W's
+// of those in fragments.  x of a stage is in shared memory for both: as ReLU's gate, and as factor of dW, whose
 // sums stay in registers to the end.  So it is read once, and dx may lie over it.  The next stage is on its
 // way meanwhile.  A second launch adds the parts of dW and db in order.
 // Cost: one read of x and one write of dx; some 900 instructions a warp and stage take half of an H200's time
@@ -184,12 +184,11 @@ bool has_few_outputs(const RectifiedLinearBackward& args) {
 void go_back_at_once(const RectifiedLinearBackward& args, Queue& queue) {
   const Layer layer(args);
   const Scratch partials = queue.scratch(layer.parts.parts * layer.parts.part_stride());
-  launch(queue,
-         {.name = args.name,
-          .grid = {int64_t{layer.parts.parts} * layer.chunks},
-          .block = {kThreads},
-          .shared_bytes = kStages * static_cast<int64_t>(sizeof(Stage))},
-         go_back, layer, partials.data());
+  const LaunchShape blocks{.name = args.name,
+                           .grid = {int64_t{layer.parts.parts} * layer.chunks},
+                           .block = {kThreads},
+                           .shared_bytes = kStages * static_cast<int64_t>(sizeof(Stage))};
+  launch(queue, blocks, go_back, layer, partials.data());
   add_parts(layer.parts, partials.data(), args.weight_product(), queue);
 }
 
@@ -198,8 +197,9 @@ void go_back_by_products(const RectifiedLinearBackward& args, Queue& queue) {
   const int64_t values = args.rows * args.inputs;
   const Scratch product = queue.scratch(ceil_div(values * size_of(args.dtype), sizeof(float)));
   run(args.input_product(product.data()), queue);
-  run(ReluBackward{.dtype = args.dtype, .y = args.x, .dy = product.data(), .dx = args.dx, .elements = values},
-      queue);
+  const ReluBackward gate{
+      .dtype = args.dtype, .y = args.x, .dy = product.data(), .dx = args.dx, .elements = values};
+  run(gate, queue);
 }
 
 }  // namespace scrawl::SCRAWL_GPU

@@ -68,10 +68,13 @@ void CUPTIAPI give_buffer(uint8_t** buffer, size_t* bytes, size_t* most_records)
   *most_records = 0;  // as many as fit
 }
 
-void CUPTIAPI take_buffer(CUcontext, uint32_t, uint8_t* buffer, size_t, size_t bytes) {
+void CUPTIAPI take_buffer(CUcontext context, uint32_t stream, uint8_t* buffer, size_t, size_t bytes) {
   const std::lock_guard lock(writing);
   CUpti_Activity* record = nullptr;
-  while (cuptiActivityGetNextRecord(buffer, bytes, &record) == CUPTI_SUCCESS) write(*record);
+  while (out && cuptiActivityGetNextRecord(buffer, bytes, &record) == CUPTI_SUCCESS) write(*record);
+  size_t dropped = 0;
+  if (cuptiActivityGetNumDroppedRecords(context, stream, &dropped) == CUPTI_SUCCESS && dropped > 0)
+    std::fprintf(stderr, "timeline: %zu kernels were not noted\n", dropped);
   std::free(buffer);
 }
 
@@ -79,6 +82,7 @@ void finish() {
   if (const CUptiResult status = cuptiActivityFlushAll(1); status != CUPTI_SUCCESS) fail("flush", status);
   const std::lock_guard lock(writing);
   std::fclose(out);
+  out = nullptr;
 }
 
 }  // namespace

@@ -31,7 +31,7 @@ def replays(path):
     with open(path, encoding="utf-8", errors="replace") as lines:
         for line in lines:
             start, end, launch, of_graph, *_, name = line.rstrip("\n").split("\t")
-            if of_graph == "1":
+            if of_graph == "1" and int(start) < int(end):  # both are 0 where CUPTI could not tell
                 found[int(launch)].append(Kernel(int(start), int(end), short(name)))
     return [sorted(kernels) for kernels in found.values()]
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Where the time of a training step goes on an NVIDIA GPU, kernel beside kernel: records one by CUPTI, which costs it
-# a few percent to a third, and prints a table.
+# 2 % to 40 %, and prints a table.
 #   tests/gpu/timeline/timeline.sh OUT_DIR [OPTIONS OF bench step]
 # Runs from a checkout, which it builds, or from a folder made by `cmake --install build/portable --prefix DIR`.
 # OUT_DIR/timeline.tsv has every kernel, results.md the table.  TIMELINE_BUILD names a build to take as it is.
