@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "engine/error.h"
+#include "kernels/queue.h"
 #ifdef SCRAWL_CUDA
 #include "kernels/cuda/runtime/memory.h"
 #endif
@@ -45,8 +46,6 @@ std::string Device::cudnn_absence() {
   return "this build was made without it";
 #endif
 }
-
-[[maybe_unused]] constexpr int kLeastComputeCapability = 80;  // of GPUs that the kernels are for
 
 Device::Queue Device::make_queue(const Options& options, [[maybe_unused]] Allocator& memory) {
   if (const std::string reason = absence(options.kind); !reason.empty())

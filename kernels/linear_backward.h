@@ -23,8 +23,8 @@ struct RectifiedLinearBackward {
 
   Cost cost() const {
     const int64_t values = 2 * rows * inputs + rows * outputs + outputs * inputs;
-    return {values * size_of(dtype) + 4 * outputs * inputs * (accumulate ? 2 : 1),
-            4 * rows * inputs * outputs};
+    const int64_t sums = outputs * inputs + (dbias ? outputs : 0);
+    return {values * size_of(dtype) + 4 * sums * (accumulate ? 2 : 1), 4 * rows * inputs * outputs};
   }
   /// For those who compute both by products: dx without regard to x, to a place of its own.
   MatMul input_product(void* c) const {

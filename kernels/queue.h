@@ -6,6 +6,8 @@
 namespace scrawl {
 /// How many counters kernels of a GPU's queue have; see kernels/cuda/device/last_block.cuh.
 inline constexpr int64_t kCounters = 4096;
+/// Of GPUs that run them: bf16 matrix fragments and asynchronous copies came with 8.0.
+inline constexpr int kLeastComputeCapability = 80;
 }  // namespace scrawl
 
 namespace scrawl::cpu {

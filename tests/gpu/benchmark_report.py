@@ -22,8 +22,8 @@ def rows_of(out):
                              ms=measured["ms_per_step"], min_ms=measured["min_ms"], max_ms=measured["max_ms"],
                              images_per_second=measured["images_per_s"], peak_mib=measured["peak_mib"]))
         else:
-            how = next((f", {way.replace('_', ' ')}" for way in ("kernel_by_kernel", "portable")
-                        if path.stem.endswith(way)), "")
+            how = ", kernel by kernel" if path.stem.endswith("kernel_by_kernel") else ""
+            how += ", portable" if measured.get("portable") else ""
             for step in measured.get("steps", []):
                 rows.append(dict(program=f"scrawl {measured['precision']}{how}", **step))
     return rows

@@ -54,6 +54,7 @@ Json peaks_json(const Device& device, const BenchOptions& options, const Peaks& 
   return {{"device", device.name()},
           {"threads", device.threads()},
           {"precision", options.precision},
+          {"portable", options.device.portable},
           {"peak_gb_per_second", 1e-9 * peaks.bytes_per_second},
           {"peak_tflops", 1e-12 * peaks.flops}};
 }
@@ -86,8 +87,9 @@ std::string row(const StepSettings& s, const StepTimes& t) {
 }
 
 std::string describe(const Device& device, const BenchOptions& options, const Peaks& peaks) {
-  return fmt::format("{}; {}; measured peaks: {:.1f} GB/s, {:.2f} TFLOP/s", device.describe(),
-                     options.precision, 1e-9 * peaks.bytes_per_second, 1e-12 * peaks.flops);
+  return fmt::format("{}; {}{}; measured peaks: {:.1f} GB/s, {:.2f} TFLOP/s", device.describe(),
+                     options.precision, options.device.portable ? ", portable kernels" : "",
+                     1e-9 * peaks.bytes_per_second, 1e-12 * peaks.flops);
 }
 
 /// Times the step once more where libraries compute what they can.

@@ -11,7 +11,6 @@ namespace scrawl::cuda {
 namespace {
 
 constexpr int64_t kMostWorkspaceBytes = 32 << 20;  // of a product; what cuBLAS recommends for Hopper
-constexpr int kLeastCapability = 80;               // bf16 matrix fragments, asynchronous copies
 
 /// CUDA's 13020 as "13.2".
 std::string version(int number) {
@@ -39,9 +38,9 @@ std::string absence(int device) {
   cudaDeviceProp properties;
   if (const cudaError_t status = cudaGetDeviceProperties(&properties, device); status != cudaSuccess)
     return absence_of(status);
-  if (10 * properties.major + properties.minor < kLeastCapability)
+  if (10 * properties.major + properties.minor < kLeastComputeCapability)
     return fmt::format("{} has compute capability {}.{}, {}.{} is needed", properties.name, properties.major,
-                       properties.minor, kLeastCapability / 10, kLeastCapability % 10);
+                       properties.minor, kLeastComputeCapability / 10, kLeastComputeCapability % 10);
   return {};
 }
 
