@@ -22,7 +22,8 @@ void start_switch(void** fake_stack, const void* stack, size_t size) {
 void finish_switch(void* fake_stack, const void** stack, size_t* size) {
   __sanitizer_finish_switch_fiber(fake_stack, stack, size);
 }
-/// An earlier fiber's stack may have lain here; the marks of its frames outlive it.
+/// Marks of frames would outlive a stack, and stop whoever gets its memory next: another fiber, or a thread
+/// whose own variables come to lie there.
 void clear_marks(const void* stack, size_t size) {
   ASAN_UNPOISON_MEMORY_REGION(stack, size);
 }
@@ -41,7 +42,6 @@ Fiber::Fiber() {
   const boost::context::stack_context stack = allocator.allocate();
   stack_ = static_cast<char*>(stack.sp) - stack.size;
   stack_size_ = stack.size;
-  clear_marks(stack_, stack_size_);
   // Stacks start on a page: without a shift, the frames of all fibers would share the same few cache sets.
   static thread_local size_t number = 0;
   const size_t shift = number++ % 61 * 192;
@@ -61,6 +61,7 @@ Fiber::~Fiber() {
   if (!idle()) abandon();
   finished_ = true;
   enter();
+  clear_marks(stack_, stack_size_);
 }
 
 void Fiber::loop() {

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <thread>
 #include <vector>
 
 #include "engine/memory.h"
@@ -13,6 +14,7 @@
 #include "tests/kernels/simt/broken.h"
 
 #ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
 #define SCRAWL_SKIP_UNDER_ASAN GTEST_SKIP() << "the address sanitizer ends the program first"
 #else
 #define SCRAWL_SKIP_UNDER_ASAN static_assert(true)
@@ -133,6 +135,22 @@ TEST(SimtSharedMemoryDeathTest, AddressSanitizerStopsTheAccess) {
   GTEST_SKIP() << "built without the address sanitizer";
 #endif
 }
+
+#ifdef __SANITIZE_ADDRESS__
+void note_frame(void** frame) {
+  *frame = __builtin_frame_address(0);
+}
+
+// The next thread's own variables may lie where a thread's stack was.
+TEST(SimtThread, LeavesNoMarksOfTheSanitizerBehind) {
+  void* frame = nullptr;
+  std::thread([&] {
+    Queue queue({.threads = 1});
+    launch(queue, {.name = "f", .grid = {}, .block = {32}}, note_frame, &frame);
+  }).join();
+  EXPECT_EQ(__asan_region_is_poisoned(static_cast<char*>(frame) - 8192, 8192 + 1024), nullptr);
+}
+#endif
 
 void too_much() {
   shared<float[12 * 1024 + 1], struct Tile>()[0] = 0.0f;
