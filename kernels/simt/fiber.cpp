@@ -35,13 +35,24 @@ void finish_switch(void*, const void**, size_t*) {}
 void clear_marks(const void*, size_t) {}
 #endif
 
+using ProtectedStacks = boost::context::protected_fixedsize_stack;
+/// A page below each faults on overflow.  Marks go ahead of the memory, which another thread may get at once.
+struct Stacks : ProtectedStacks {
+  Stacks() : ProtectedStacks(kStackBytes) {}
+  void deallocate(boost::context::stack_context& stack) noexcept {
+    clear_marks(static_cast<char*>(stack.sp) - stack.size, stack.size);
+    ProtectedStacks::deallocate(stack);
+  }
+};
+
 }  // namespace
 
 Fiber::Fiber() {
-  boost::context::protected_fixedsize_stack allocator(kStackBytes);  // a page below it faults on overflow
+  Stacks allocator;
   const boost::context::stack_context stack = allocator.allocate();
   stack_ = static_cast<char*>(stack.sp) - stack.size;
   stack_size_ = stack.size;
+  clear_marks(stack_, stack_size_);
   // Stacks start on a page: without a shift, the frames of all fibers would share the same few cache sets.
   static thread_local size_t number = 0;
   const size_t shift = number++ % 61 * 192;
@@ -61,7 +72,6 @@ Fiber::~Fiber() {
   if (!idle()) abandon();
   finished_ = true;
   enter();
-  clear_marks(stack_, stack_size_);
 }
 
 void Fiber::loop() {
