@@ -34,11 +34,11 @@ struct LeftProduct {
 /// the arena of gradients, there from the start.
 struct Gradient {
   Tensor value;
-  bool written = false;            // false: the next kernel overwrites, true: it adds
-  bool lent = false;               // the memory may serve other gradients too: copy before adding
-  bool beside = false;             // kernels that went aside add to it
-  std::optional<float> of_loss{};  // a loss's: a number that is known ahead of all kernels, and no value
-  int pending = 0;  // recorded uses of the tensor whose share is not under way yet; see PendingUse
+  bool written = false;  // false: the next kernel overwrites, true: it adds
+  bool lent = false;     // the memory may serve other gradients too: copy before adding
+  bool beside = false;   // kernels that went aside add to it
+  int pending = 0;       // recorded uses of the tensor whose share is not under way yet; see PendingUse
+  std::optional<float> of_loss{};            // a loss's: a number known ahead of all kernels, and no value
   std::optional<Device::Aside> under_way{};  // of a share that is computed aside, to be joined ahead of more
   std::shared_ptr<RowSum> row_sum{};         // null when nobody wishes for it
   std::shared_ptr<Gate> gate{};              // the same

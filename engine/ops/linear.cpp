@@ -32,7 +32,7 @@ class Layer {
 
   /// `db` is null when nobody wants it.
   void backward(Tape& tape, const Tensor& dy, const std::shared_ptr<Gradient>& db) const {
-    if (goes_over_input() && !(db && db->beside)) return backward_over_input(tape.device(), dy, db);
+    if (goes_over_input(db)) return backward_over_input(tape.device(), dy, db);
     input_backward(tape, dy);  // goes first: others wait for it
     if (!weight_.gradient()) return;
     x_.use({weight_.gradient(), db}, [&tape, dy, weight = weight_, db](const Tensor& x) {
@@ -44,8 +44,9 @@ class Layer {
   /// Whether this is all that goes back to an input that ReLU has yielded, and nobody else looks at: then its
   /// gradient, a classifier's largest map, takes its memory.  A larger layer's weight gradient had better go
   /// beside what follows.
-  bool goes_over_input() const {
+  bool goes_over_input(const std::shared_ptr<Gradient>& db) const {
     constexpr int64_t kFewOutputs = 32;
+    if (db && db->beside) return false;
     return weight_.dim(0) <= kFewOutputs && weight_.gradient() && !weight_.gradient()->beside && dx_ &&
            dx_->gate && !dx_->written && dx_->pending == 1 && x_.is_shared_only_with(dx_->gate->output);
   }

@@ -36,14 +36,15 @@ json=
 
 # check NAME SECONDS FUNCTION ARGUMENTS...: a row for a function whose last line of output is the detail
 check() {
-  local name=$1 limit=$2 log=$out/${1//[^a-z0-9]/_}.log start=$SECONDS code result=ok
+  local name=$1 limit=$2 detail log=$out/${1//[^a-z0-9]/_}.log start=$SECONDS code result=ok
   local left=$((deadline - SECONDS))
   if ((left < 5)); then row "$name" "not run" "no time left" 0 && return 1; fi
   timeout $((limit < left ? limit : left)) bash -c '"$@"' check "${@:3}" >"$log" 2>&1
   code=$?
   ((code == 0)) || result=FAIL
-  ((code == 124)) && echo "stopped after its time, in $(tail -n 1 "$out/failed_cases.txt" 2>/dev/null)" >>"$log"
-  row "$name" "$result" "$(tail -n 1 "$log" | tr -d '|"' | cut -c 1-160)" $((SECONDS - start))
+  detail=$(tail -n 1 "$log")
+  ((code == 124)) && detail="stopped after its time; $detail"
+  row "$name" "$result" "$(tr -d '|"' <<<"$detail" | cut -c 1-160)" $((SECONDS - start))
   return "$code"
 }
 
@@ -53,7 +54,7 @@ check() {
 # a case that fails, crashes or hangs the others go on in a new process: a fault leaves a GPU's context unusable.
 table() {
   local log finished='' passed=0 failed=0 skipped=0
-  trap 'cat "$log"; broken "$log" >>"$out/failed_cases.txt"; rm "$log"; exit 124' TERM
+  trap 'cat "$log"; broken "$log" >>"$out/failed_cases.txt"; echo "it was at $(broken "$log")"; rm "$log"; exit 124' TERM
   log=$(mktemp)
   while until_failure "$log" "$1${finished:+-$finished}"; ((code)); do
     cat "$log"
