@@ -16,6 +16,7 @@
 
 #include "kernels/cuda/convolution/weight_gradients_plan.cuh"
 #include "kernels/cuda/device/elementwise.cuh"
+#include "kernels/cuda/device/fragments.cuh"
 #include "kernels/cuda/device/math.cuh"
 #include "kernels/cuda/device/shared.cuh"
 #include "kernels/cuda/device/stages.cuh"
@@ -139,9 +140,10 @@ __device__ __forceinline__ void store_tile(const FragmentD (&results)[2][8], con
     for (int j = 0; j < 16; ++j) {
       if (task.column + 8 * j >= g.n) continue;
       float* const to = target + task.column + 8 * j;
-#pragma unroll
-      for (int i = 0; i < 2; ++i)
-        to[i] = (accumulate ? to[i] : 0.0f) + results[j / 8][j % 8].values[2 * half + i];
+      const float* const pair = &results[j / 8][j % 8].values[2 * half];
+      Floats<2> sums{pair[0], pair[1]};
+      if (accumulate) add_stored(sums, to);
+      store<2>(to, sums);
     }
   }
 }
@@ -221,8 +223,8 @@ __global__ void __launch_bounds__(kGradientThreads)
   const int64_t of_bias = index - int64_t{g.m} * g.columns();  // rows of dw and dbias are whole packs
   float* const to =
       of_bias >= 0 ? g.dbias + of_bias : g.dw + index / g.columns() * g.row_stride + index % g.columns();
-#pragma unroll
-  for (int i = 0; i < 4; ++i) to[i] = (g.accumulate ? to[i] : 0.0f) + total[i];
+  if (g.accumulate) add_stored(total, to);
+  store<4>(to, total);
 }
 
 void launch_gradients(std::string_view name, std::span<const PlannedGradient> gradients, Queue& queue) {
@@ -253,8 +255,8 @@ bool fits_group(const MatMul& args) {
   constexpr int64_t kMostWork = int64_t{1} << 32;  // products of two numbers
   return args.dtype == DType::bf16 && args.c_dtype == DType::f32 && args.transpose_a && !args.transpose_b &&
          !args.bias && !args.has_epilogue() && packed(args.a, args.m, args.lda) &&
-         packed(args.b, args.n, args.ldb) && args.k > 0 && args.k < kMostTerms &&
-         args.m * args.n * args.k < kMostWork;
+         packed(args.b, args.n, args.ldb) && packable(args.ldc, {args.c, args.a_sum}) % 4 == 0 &&
+         args.k > 0 && args.k < kMostTerms && args.m * args.n * args.k < kMostWork;
 }
 
 void multiply_group(std::string_view name, std::span<const MatMul> products, Queue& queue) {
@@ -264,7 +266,8 @@ void multiply_group(std::string_view name, std::span<const MatMul> products, Que
 }
 
 bool convolve_by_windows(const ConvolutionBackwardWeight& args, Queue& queue) {
-  if (queue.compute_capability() != 90 || !fits_windows(args.dtype, args.shape, {args.dy, args.x}))
+  if (queue.compute_capability() != 90 ||
+      !fits_windows(args.dtype, args.shape, {args.dy, args.x, args.dw, args.dbias}))
     return false;
   const PlannedGradient gradient = planned(args);
   launch_gradients(args.name, {&gradient, 1}, queue);

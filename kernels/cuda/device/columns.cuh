@@ -39,9 +39,11 @@ __device__ __forceinline__ int64_t my_column() {
   return (int64_t{blockIdx.y} * blockDim.x + threadIdx.x) * width;
 }
 
-/// N floats from anywhere: parameters may start at any element of their arena.
+/// N floats from anywhere: parameters may start at any element of their arena.  Where they are aligned, by
+/// packs: value by value, each load of a warp's would touch all of their sectors.
 template <int N>
 __device__ __forceinline__ Floats<N> load_unaligned(const float* source) {
+  if (reinterpret_cast<uintptr_t>(source) % alignof(Pack<float, N>) == 0) return load<N>(source);
   Floats<N> result;
 #pragma unroll
   for (int i = 0; i < N; ++i) result[i] = source[i];

@@ -1,17 +1,18 @@
 // What goes back through a classifier over rectified features x, in bf16 on tensor cores: dx = dy · W where x
 // is positive, dW = dyᵀ · x and db = Σ dy, with up to 32 outputs.
 // A block takes a part of the rows, in stages of 64, and 256 columns of x, 32 for each warp, which keeps W's
-// of those in fragments.  x of a stage is in shared memory for both: as ReLU's gate, and as factor of dW, whose
-// sums stay in registers to the end.  So it is read once, and dx may lie over it.  The next stage is on its
-// way meanwhile.  A second launch adds the parts of dW and db in order.
-// Cost: one read of x and one write of dx; some 900 instructions a warp and stage take half of an H200's time
-// for those (counted, not measured).
+// of those in fragments.  x of a stage is in shared memory for both: as ReLU's gate, and as factor of dW,
+// whose sums stay in registers to the end.  So it is read once, and dx may lie over it.  The next stage is on
+// its way meanwhile: x by asynchronous copies, dy, whose rows are no whole packs, through registers.  A
+// second launch adds the parts of dW and db in order.
+// Cost: one read of x and one write of dx.
 // Limits: inputs are a multiple of 32.
 #include "kernels/cuda/matmul/few_outputs.h"
 
+#include "kernels/cuda/device/async_copy.cuh"
+#include "kernels/cuda/device/elementwise.cuh"
 #include "kernels/cuda/device/math.cuh"
 #include "kernels/cuda/device/shared.cuh"
-#include "kernels/cuda/matmul/dense_rows.cuh"
 #include "kernels/cuda/matmul/product_parts.cuh"
 #include "kernels/relu.h"
 
@@ -22,11 +23,12 @@ namespace {
 constexpr int kThreads = 256, kWarpColumns = 32, kColumns = kThreads / kWarpSize * kWarpColumns;
 constexpr int kRows = 64;  // of a stage
 constexpr int kStages = 2, kStride = kColumns + kRowPadding;
-constexpr int kOutputTiles = kMostDense / 16, kColumnTiles = kWarpColumns / 8;
+constexpr int kMostOutputs = 32, kOutputStride = kMostOutputs + kRowPadding;
+constexpr int kOutputTiles = kMostOutputs / 16, kColumnTiles = kWarpColumns / 8;
 
 struct Stage {
   alignas(16) bf16 x[kRows * kStride];
-  alignas(16) bf16 dy[kRows * kMostDense];
+  alignas(16) bf16 dy[kRows * kOutputStride];
 };
 
 /// A layer and its parts: those of dW are of rows.
@@ -77,6 +79,30 @@ struct Weights {
   }
 };
 
+/// A thread's share of a stage's dy, on its way: eight outputs of a row, zeros beyond the last of either.
+class RowsOfDy {
+  static constexpr int kShare = 8, kThreadsOfRow = kMostOutputs / kShare;
+  static_assert(kThreads == kRows * kThreadsOfRow);
+
+ public:
+  __device__ __forceinline__ void load(const Layer& layer, int64_t first, int64_t end) {
+    const int64_t row = first + threadIdx.x / kThreadsOfRow;
+    const bf16* const from = layer.dy + row * layer.outputs;
+#pragma unroll
+    for (int i = 0; i < kShare; ++i)
+      values_[i] = row < end && first_output() + i < layer.outputs ? from[first_output() + i] : bf16{};
+  }
+  __device__ __forceinline__ void store(Stage& stage) const {
+    store_pack(stage.dy + threadIdx.x / kThreadsOfRow * kOutputStride + first_output(), values_);
+  }
+
+ private:
+  __device__ static int first_output() {
+    return threadIdx.x % kThreadsOfRow * kShare;
+  }
+  Pack<bf16, kShare> values_;
+};
+
 /// dx of a stage's rows, `rows` of them; `x` and `dx` begin with the warp's columns.
 __device__ __forceinline__ void input_gradient(const Weights& w, const bf16* dy, const bf16* x, bf16* dx,
                                                const Layer& layer, int rows) {
@@ -85,7 +111,7 @@ __device__ __forceinline__ void input_gradient(const Weights& w, const bf16* dy,
     FragmentD results[kColumnTiles];
 #pragma unroll
     for (int k = 0; k < kOutputTiles; ++k) {
-      const FragmentA a = dense_a(dy + row * layer.outputs, layer.outputs, 16 * k);
+      const FragmentA a = load_a(dy + row * kOutputStride + 16 * k, kOutputStride);
 #pragma unroll
       for (int j = 0; j < kColumnTiles; ++j) mma(results[j], a, w.b[k][j]);
     }
@@ -106,7 +132,7 @@ struct WeightSums {
   FragmentD dw[kOutputTiles][kColumnTiles], dbias[kOutputTiles];
 
   /// Adds a stage's terms.
-  __device__ __forceinline__ void add(const bf16* dy, const bf16* x, const Layer& layer, bool with_bias) {
+  __device__ __forceinline__ void add(const bf16* dy, const bf16* x, bool with_bias) {
     constexpr uint32_t kOnes = 0x3F803F80;
 #pragma unroll 1
     for (int k = 0; k < kRows; k += 16) {
@@ -115,7 +141,7 @@ struct WeightSums {
       for (int j = 0; j < kColumnTiles / 2; ++j) b[j] = load_pair(x + k * kStride + 16 * j, kStride);
 #pragma unroll
       for (int i = 0; i < kOutputTiles; ++i) {
-        const FragmentA a = dense_a_transposed(dy, layer.outputs, k, 16 * i);
+        const FragmentA a = load_a_transposed(dy + k * kOutputStride + 16 * i, kOutputStride);
 #pragma unroll
         for (int j = 0; j < kColumnTiles; ++j) mma(dw[i][j], a, b[j / 2].b[j % 2]);
         if (with_bias) mma(dbias[i], a, FragmentB{{kOnes, kOnes}});
@@ -130,10 +156,12 @@ __global__ void __launch_bounds__(kThreads, 2) go_back(const __grid_constant__ L
   const int first_column = static_cast<int>(blockIdx.x) % layer.chunks * kColumns;
   const int64_t begin = part * layer.rows_of_part, end = min(layer.rows, begin + layer.rows_of_part);
   const int steps = static_cast<int>((end - begin + kRows - 1) / kRows);
+  RowsOfDy dy;
   const auto start = [&](int step) {
     if (step < steps) {
       Stage& stage = stages[step % kStages];
       const int64_t first = begin + step * kRows;
+      dy.load(layer, first, end);
       constexpr int kPacks = kColumns / 8;
 #pragma unroll 4
       for (int i = 0; i < kRows * kPacks / kThreads; ++i) {
@@ -142,7 +170,6 @@ __global__ void __launch_bounds__(kThreads, 2) go_back(const __grid_constant__ L
         copy_async<16>(stage.x + row * kStride + at,
                        exists ? layer.x + (first + row) * layer.inputs + first_column + at : layer.x, exists);
       }
-      start_dense<kRows, kThreads>(stage.dy, layer.dy, first, end, layer.outputs);
     }
     commit_copies();
   };
@@ -153,6 +180,7 @@ __global__ void __launch_bounds__(kThreads, 2) go_back(const __grid_constant__ L
   const Weights w(layer, works ? column : 0);
   WeightSums sums;
   for (int step = 0; step < steps; ++step) {
+    dy.store(stages[step % kStages]);
     start(step + 1);
     wait_copies<kStages - 1>();
     __syncthreads();  // the stage has arrived
@@ -161,7 +189,7 @@ __global__ void __launch_bounds__(kThreads, 2) go_back(const __grid_constant__ L
     if (works) {
       input_gradient(w, stage.dy, stage.x + warp_column, layer.dx + first * layer.inputs + column, layer,
                      static_cast<int>(min(int64_t{kRows}, end - first)));
-      sums.add(stage.dy, stage.x + warp_column, layer, with_bias);
+      sums.add(stage.dy, stage.x + warp_column, with_bias);
     }
     __syncthreads();  // it has been read
   }
@@ -177,8 +205,8 @@ __global__ void __launch_bounds__(kThreads, 2) go_back(const __grid_constant__ L
 }  // namespace
 
 bool has_few_outputs(const RectifiedLinearBackward& args) {
-  return args.dtype == DType::bf16 && args.outputs > 0 && args.outputs <= kMostDense && args.inputs > 0 &&
-         args.inputs % kWarpColumns == 0 && packable(8, {args.x, args.dy, args.dx}) == 8;
+  return args.dtype == DType::bf16 && args.outputs > 0 && args.outputs <= kMostOutputs && args.inputs > 0 &&
+         args.inputs % kWarpColumns == 0 && packable(8, {args.x, args.dx}) == 8;
 }
 
 void go_back_at_once(const RectifiedLinearBackward& args, Queue& queue) {
