@@ -163,9 +163,7 @@ Device::Aside Device::aside(std::function<void()> launches) {
 /// Whether there was one.
 bool Device::join_oldest_aside() {
   if (aside_.empty() || launches_beside_) return false;
-#ifdef SCRAWL_CUDA
-  if (cuda::Queue* queue = cuda_queue()) queue->join_oldest_aside();
-#endif
+  on_lanes([](auto& queue) { queue.join_oldest_aside(); });
   aside_.pop_front();
   ++joined_;
   return true;
@@ -180,24 +178,21 @@ void Device::in_background(const std::function<void()>& launches) {
   beside(Lane::background, launches);
 }
 
-void Device::beside([[maybe_unused]] Lane lane, const std::function<void()>& launches) {
+void Device::beside(Lane lane, const std::function<void()>& launches) {
   launches_beside_ = true;
-  const std::shared_ptr<void> end(nullptr, [this](void*) { launches_beside_ = false; });
-#ifdef SCRAWL_CUDA
-  if (cuda::Queue* queue = cuda_queue(); queue && !watches_each_launch()) {
-    lane == Lane::aside ? queue->begin_aside() : queue->begin_background();
-    const std::shared_ptr<void> back(nullptr, [queue](void*) { queue->turn_back(); });
-    launches();
-    return queue->end_beside();
-  }
-#endif
+  const bool turns = !watches_each_launch();
+  const std::shared_ptr<void> end(nullptr, [this, turns](void*) {
+    launches_beside_ = false;
+    if (turns) on_lanes([](auto& queue) { queue.turn_back(); });
+  });
+  if (turns)
+    on_lanes([lane](auto& queue) { lane == Lane::aside ? queue.begin_aside() : queue.begin_background(); });
   launches();
+  if (turns) on_lanes([](auto& queue) { queue.end_beside(); });
 }
 
 void Device::join() {
-#ifdef SCRAWL_CUDA
-  if (cuda::Queue* queue = cuda_queue()) queue->join();
-#endif
+  on_lanes([](auto& queue) { queue.join(); });
   forget_asides();
 }
 

@@ -178,6 +178,14 @@ class Device {
   static Queue make_queue(const Options& options, Allocator& memory);
   enum class Lane { aside, background };
   void beside(Lane lane, const std::function<void()>& launches);
+  /// Calls use(queue) where kernels may run beside others.
+  template <typename Use>
+  void on_lanes(Use use) {
+    const auto if_it_has = [&](auto& queue) {
+      if constexpr (requires { queue->begin_aside(); }) use(*queue);
+    };
+    std::visit(if_it_has, queue_);
+  }
   bool join_oldest_aside();
   void forget_asides();
   int64_t processor_scratch_bytes() const;

@@ -11,7 +11,8 @@ namespace scrawl::simt {
 /// The copies of one thread.
 class AsyncCopies {
  public:
-  void start(void* target, const void* source, int bytes, bool valid, std::source_location where);
+  void start(void* target, const void* source, int bytes, bool valid, std::source_location where,
+             const void* code);
   void commit() { ++group_; }
   void wait(int newest);
   /// Fails when a copy was never waited for.
@@ -26,6 +27,8 @@ class AsyncCopies {
     bool valid;
     std::source_location where;
     int64_t group;
+    const void* code;
+    void report() const;
   };
   std::vector<Copy> copies_;  // in the order of their starts
   int64_t group_ = 0;         // the one that is open

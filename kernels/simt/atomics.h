@@ -4,6 +4,8 @@
 #include <concepts>
 #include <type_traits>
 
+#include "kernels/simt/observer.h"
+
 namespace scrawl::simt {
 
 template <std::integral T>
@@ -51,6 +53,7 @@ T atomicMin(T* address, std::type_identity_t<T> value) {
 }
 
 inline void __threadfence() {
+  if (observer) observer->fence_device();
   std::atomic_thread_fence(std::memory_order_seq_cst);
 }
 inline void __threadfence_block() {

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "kernels/simt/fault.h"
+#include "kernels/simt/observer.h"
 
 namespace scrawl::simt {
 
@@ -68,6 +69,7 @@ void Block::run(const Job& job, int64_t index) {
     }
     bulk_copies_.check_none_open();
     shared_memory_.check_guards();
+    if (observer) observer->end_block();
   } catch (...) {
     abandon();
     throw;
@@ -106,6 +108,7 @@ void Block::prepare(const Job& job, int64_t index) {
   }
   bulk_copies_.clear();
   shared_memory_.begin_block(job.shape.shared_bytes);
+  if (observer) observer->begin_block(job.shape, index);
 }
 
 /// One round: every thread that can go on does so once, unless its warp rests.
@@ -211,6 +214,7 @@ int Block::barrier(const char* what, bool vote, std::source_location where) {
   }
   barrier_result_ = votes_;
   at_barrier_ = votes_ = 0;
+  if (observer) observer->meet_block();
   for (int i = 0; i < std::ssize(threads_); ++i) release(i);
   return barrier_result_;
 }

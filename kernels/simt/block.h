@@ -51,11 +51,14 @@ class Block {
   /// Waits until release_waiting_for() the same.
   void wait_for(const void* barrier, std::source_location where);
   void release_waiting_for(const void* barrier);
+  int running() const { return running_; }
   int lane() const { return running_ % 32; }
   AsyncCopies& copies() { return threads_[running_].copies; }
   SharedMemory& shared_memory() { return shared_memory_; }
   /// "kernel relu.forward, block (0, 0, 0), thread (5, 0, 0)"; without the thread when none runs.
   std::string place() const;
+  /// "thread (5, 0, 0)"
+  std::string thread_name(int number) const;
 
  private:
   struct Thread {
@@ -110,7 +113,6 @@ class Block {
   }
   Meeting& meeting_of(unsigned mask);
   [[noreturn]] void fail_stuck() const;
-  std::string thread_name(int number) const;
   std::string describe(int number) const;
 
   static thread_local constinit Block* current_;

@@ -5,6 +5,7 @@
 
 #include "kernels/simt/block.h"
 #include "kernels/simt/fault.h"
+#include "kernels/simt/observer.h"
 
 namespace scrawl::simt {
 
@@ -34,10 +35,11 @@ void BulkCopies::expect(const void* barrier, int64_t bytes, std::source_location
     fail("expects bytes at " + text(where) + " in a phase of a barrier that has been told already");
   found.expecting = true;
   found.bytes += bytes;
+  if (observer) observer->announce_copies(number_of(found));
 }
 
 void BulkCopies::start(bf16* tile, const TensorMap& map, const int (&place)[5], const void* barrier,
-                       std::source_location where) {
+                       std::source_location where, const void* code) {
   SharedMemory& memory = Block::current().shared_memory();
   const int64_t bytes = int64_t{map.tensor.tile_rows()} * kRowBytes;
   if (!memory.contains(tile, bytes))
@@ -46,7 +48,8 @@ void BulkCopies::start(bf16* tile, const TensorMap& map, const int (&place)[5], 
     fail("copies at " + text(where) + " to a tile that is not aligned");
   Barrier& found = find(barrier, where);
   std::memset(tile, kUnwritten, bytes);
-  found.copies.push_back({tile, map.tensor, std::to_array(place), where});
+  found.copies.push_back({tile, map.tensor, std::to_array(place), where, code});
+  if (observer) observer->start_copy(number_of(found), found.phase + 1, tile, bytes, code);
   found.bytes -= bytes;
 }
 
@@ -73,17 +76,21 @@ void BulkCopies::Copy::arrive() const {
       std::fill_n(to + inside, kPiece - inside, bf16{});
       if (inside > 0) std::memcpy(to, values + j, inside * sizeof(bf16));
     }
+    const int64_t inside = values ? std::clamp<int64_t>(tensor.sizes[0] - place[0], 0, kColumns) : 0;
+    if (observer) observer->access(values, inside * sizeof(bf16), Access::read, code);
   }
 }
 
 bool BulkCopies::try_wait(const void* barrier, unsigned parity, std::source_location where) {
   Barrier& found = find(barrier, where);
-  if (found.phase % 2 != parity) return true;
-  if (!found.expecting || found.bytes != 0) return false;
-  for (const Copy& copy : found.copies) copy.arrive();
-  found.copies.clear();
-  found.expecting = false;
-  ++found.phase;
+  if (found.phase % 2 == parity) {
+    if (!found.expecting || found.bytes != 0) return false;
+    for (const Copy& copy : found.copies) copy.arrive();
+    found.copies.clear();
+    found.expecting = false;
+    ++found.phase;
+  }
+  if (observer) observer->end_phase(number_of(found), found.phase);
   return true;
 }
 
@@ -95,21 +102,25 @@ void BulkCopies::check_none_open() const {
 }
 
 void start_copy_barrier(const void* barrier, std::source_location where) {
+  if (observer) observer->access(barrier, sizeof(uint64_t), Access::write, __builtin_return_address(0));
   Block::current().bulk_copies().start_barrier(barrier, where);
 }
 
 void expect_copies(const void* barrier, int64_t bytes, std::source_location where) {
+  if (observer) observer->access(barrier, sizeof(uint64_t), Access::atomic, __builtin_return_address(0));
   Block::current().bulk_copies().expect(barrier, bytes, where);
   Block::current().release_waiting_for(barrier);
 }
 
 void start_bulk_copy(bf16* tile, const TensorMap& map, const int (&place)[5], const void* barrier,
                      std::source_location where) {
-  Block::current().bulk_copies().start(tile, map, place, barrier, where);
+  if (observer) observer->access(barrier, sizeof(uint64_t), Access::atomic, __builtin_return_address(0));
+  Block::current().bulk_copies().start(tile, map, place, barrier, where, __builtin_return_address(0));
   Block::current().release_waiting_for(barrier);
 }
 
 void wait_for_bulk_copies(const void* barrier, unsigned parity, std::source_location where) {
+  if (observer) observer->access(barrier, sizeof(uint64_t), Access::atomic, __builtin_return_address(0));
   while (!Block::current().bulk_copies().try_wait(barrier, parity, where))
     Block::current().wait_for(barrier, where);
 }

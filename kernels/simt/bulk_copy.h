@@ -18,7 +18,7 @@ class BulkCopies {
   void start_barrier(const void* barrier, std::source_location where);
   void expect(const void* barrier, int64_t bytes, std::source_location where);
   void start(bf16* tile, const TensorMap& map, const int (&place)[5], const void* barrier,
-             std::source_location where);
+             std::source_location where, const void* code);
   /// Whether a phase of this parity has ended, or ends now: when all of its bytes have been started.
   bool try_wait(const void* barrier, unsigned parity, std::source_location where);
   /// Fails when a copy was never waited for.
@@ -31,6 +31,7 @@ class BulkCopies {
     TiledTensor tensor;
     std::array<int, 5> place;
     std::source_location where;
+    const void* code;
     void arrive() const;
     const bf16* source(int row) const;
   };
@@ -41,6 +42,7 @@ class BulkCopies {
     int64_t bytes = 0;         // expected and not started
     std::vector<Copy> copies;  // of the phase that runs
   };
+  int number_of(const Barrier& barrier) const { return static_cast<int>(&barrier - barriers_.data()); }
   Barrier& find(const void* address, std::source_location where);
 
   std::vector<Barrier> barriers_;

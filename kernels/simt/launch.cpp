@@ -4,6 +4,7 @@
 #include <exception>
 
 #include "kernels/simt/block.h"
+#include "kernels/simt/observer.h"
 
 namespace scrawl::simt {
 
@@ -14,9 +15,10 @@ void run_grid(Queue& queue, const LaunchShape& shape, void (*call)(const void*),
   const int64_t blocks = shape.grid.count();
   Turns turns(options.order, blocks, job.seed);
   std::exception_ptr fault;
+  if (observer) observer->begin_launch(shape.name);
+  const int64_t threads = observer ? 1 : std::min<int64_t>(queue.threads(), blocks);
   // A block stays on its thread of the operating system until it ends, so that its fibers do too.
-#pragma omp parallel num_threads( \
-    static_cast <int>(std::min <int64_t>(queue.threads(), blocks))) if (blocks > 1)
+#pragma omp parallel num_threads(static_cast <int>(threads)) if (threads > 1)
   for (bool more = true; more;) {
     int64_t block = 0;
 #pragma omp critical(scrawl_simt_turns)
@@ -32,6 +34,7 @@ void run_grid(Queue& queue, const LaunchShape& shape, void (*call)(const void*),
       if (!fault) fault = std::current_exception();
     }
   }
+  if (observer) observer->end_launch();
   if (fault) std::rethrow_exception(fault);
 }
 

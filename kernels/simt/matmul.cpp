@@ -10,6 +10,7 @@
 #include "kernels/cuda/convolution/weight_gradients_wgmma.cuh"
 #include "kernels/cuda/matmul/parts.h"
 #include "kernels/matmul_group.h"
+#include "kernels/simt/observer.h"
 #include "kernels/simt/queue.h"
 
 namespace scrawl::simt {
@@ -25,8 +26,29 @@ std::vector<float> widened(const void* matrix, int64_t rows, int64_t columns, in
   return result;
 }
 
+/// Tells the observer what a library's product reads and writes.
+void report(const MatMul& args) {
+  const auto rows = [](const void* matrix, int64_t count, int64_t columns, int64_t ld, DType dtype,
+                       Access kind) {
+    const auto size = static_cast<int64_t>(size_of(dtype));
+    for (int64_t row = 0; matrix && row < count; ++row)
+      observer->access(static_cast<const std::byte*>(matrix) + row * ld * size, columns * size, kind,
+                       nullptr);
+  };
+  observer->begin_launch(args.name);
+  rows(args.a, args.transpose_a ? args.k : args.m, args.transpose_a ? args.m : args.k, args.lda, args.dtype,
+       Access::read);
+  rows(args.b, args.transpose_b ? args.n : args.k, args.transpose_b ? args.k : args.n, args.ldb, args.dtype,
+       Access::read);
+  rows(args.bias, 1, args.n, args.n, args.c_dtype, Access::read);
+  rows(args.addend, args.m, args.n, args.ldc, args.c_dtype, Access::read);
+  rows(args.c, args.m, args.n, args.ldc, args.c_dtype, Access::write);
+  observer->end_launch();
+}
+
 /// In place of a library's: c with bias and addend.
 void multiply(const MatMul& args, Queue& queue) {
+  if (observer) report(args);
   MatMul product = args;
   product.dtype = product.c_dtype = DType::f32;
   product.relu = false;

@@ -6,6 +6,7 @@
 #include "kernels/simt/block.h"
 #include "kernels/simt/check.h"
 #include "kernels/simt/meeting.h"
+#include "kernels/simt/observer.h"
 
 namespace scrawl::simt {
 
@@ -75,6 +76,7 @@ void ldmatrix(uint32_t* words, const void* row, int count, bool transposed, std:
   if (current_lane() < 8 * count) {
     check_aligned(row, 16);
     if (!Block::current().shared_memory().contains(row, 16)) fail("ldmatrix reads outside of shared memory");
+    if (observer) observer->access(row, 16, Access::read, __builtin_return_address(0));
   }
   Rows mine{words, row, count, transposed};
   meet("ldmatrix", kAllLanes, mine, spread, where);

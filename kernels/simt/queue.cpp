@@ -8,6 +8,7 @@
 #include <stdexcept>
 
 #include "kernels/queue.h"
+#include "kernels/simt/observer.h"
 #include "kernels/simt/shared_memory.h"
 
 namespace scrawl::simt {
@@ -40,9 +41,36 @@ Queue::Queue(MemorySource& memory, const Options& options)
 Queue::Queue(const Options& options) : Queue(heap(), options) {}
 
 Scratch Queue::scratch(int64_t elements) {
-  Scratch scratch(memory_, elements);
+  Scratch scratch(beside_ ? static_cast<MemorySource&>(*beside_) : memory_, elements);
   std::fill_n(reinterpret_cast<unsigned char*>(scratch.data()), elements * sizeof(float), kUnwritten);
   return scratch;
+}
+
+void Queue::begin_aside() {
+  beside_ = &aside_.emplace_back(memory_);
+  if (observer) observer->begin_aside();
+}
+
+void Queue::begin_background() {
+  beside_ = &background_.emplace_back(memory_);
+  if (observer) observer->begin_background();
+}
+
+void Queue::turn_back() {
+  beside_ = nullptr;
+  if (observer) observer->turn_back();
+}
+
+void Queue::join() {
+  aside_.clear();
+  background_.clear();
+  if (observer) observer->join();
+}
+
+void Queue::join_oldest_aside() {
+  if (aside_.empty()) return;
+  aside_.pop_front();
+  if (observer) observer->join_oldest_aside();
 }
 
 unsigned* Queue::counters(int64_t count) {

@@ -1,6 +1,5 @@
 #include "kernels/simt/shared_memory.h"
 
-#include <cstdlib>
 #include <cstring>
 #include <new>
 
@@ -18,8 +17,9 @@ namespace scrawl::simt {
 
 namespace {
 
-constexpr size_t kCapacity = 512 * 1024, kAlignment = 128, kGuard = 128, kStaticLimit = 48 * 1024;
+constexpr size_t kAlignment = 128, kGuard = 128, kStaticLimit = 48 * 1024;
 constexpr size_t kDynamicAlignment = 1024;  // what the swizzle of matrix descriptors wants
+constexpr std::align_val_t kCapacityAlignment{kDynamicAlignment};
 constexpr unsigned char kGuardByte = 0xFB;
 
 size_t aligned(size_t bytes) {
@@ -29,13 +29,11 @@ size_t aligned(size_t bytes) {
 }  // namespace
 
 void SharedMemory::Free::operator()(unsigned char* pointer) const {
-  std::free(pointer);
+  ::operator delete(pointer, kCapacityAlignment);
 }
 
 SharedMemory::SharedMemory()
-    : memory_(static_cast<unsigned char*>(std::aligned_alloc(kDynamicAlignment, kCapacity))) {
-  if (!memory_) throw std::bad_alloc();
-}
+    : memory_(static_cast<unsigned char*>(::operator new(kCapacity, kCapacityAlignment))) {}
 
 SharedMemory::~SharedMemory() {
   ASAN_UNPOISON_MEMORY_REGION(memory_.get(), kCapacity);

@@ -14,6 +14,8 @@ inline constexpr int kUnwritten = 0xFF;  // all ones is NaN in fp32 and bf16, an
 
 class SharedMemory {
  public:
+  static constexpr size_t kCapacity = 512 * 1024;  // more than a GPU has
+
   SharedMemory();
   ~SharedMemory();
   SharedMemory(const SharedMemory&) = delete;
@@ -23,6 +25,7 @@ class SharedMemory {
   void begin_block(int64_t dynamic_bytes);
   /// The array called `key`, made at its first mention.  Fails beyond 48 KiB of these.
   void* array(const void* key, size_t bytes);
+  const void* begin() const { return memory_.get(); }
   void* dynamic() const { return arrays_.front().data; }
   bool contains(const void* address, size_t bytes) const;
   /// Where `address` lies in shared memory, as matrix descriptors name it; and back, null where `bytes` from

@@ -7,6 +7,7 @@
 #include <type_traits>
 
 #include "kernels/simt/meeting.h"
+#include "kernels/simt/observer.h"
 
 namespace scrawl::simt {
 
@@ -45,7 +46,11 @@ inline int __syncthreads_or(int predicate, Where where = Where::current()) {
 inline void __syncwarp(unsigned mask = 0xFFFFFFFFu, Where where = Where::current()) {
   int nothing = 0;
   meet(
-      "__syncwarp", mask, nothing, [](int* const*) {}, where);
+      "__syncwarp", mask, nothing,
+      [mask](int* const*) {
+        if (observer) observer->meet_warp(mask);
+      },
+      where);
 }
 
 /// The lanes of `mask` whose predicate holds.

@@ -8,6 +8,7 @@
 #include "kernels/simt/block.h"
 #include "kernels/simt/fault.h"
 #include "kernels/simt/meeting.h"
+#include "kernels/simt/observer.h"
 
 namespace scrawl::simt {
 
@@ -32,7 +33,8 @@ struct Descriptor {
 
 /// An operand of `count` rows (of A) or columns (of B) × 16 as [count][16]; PTX ISA, "Shared Memory Matrix
 /// Layout" and "Strides".
-std::vector<float> read_operand(uint64_t bits, int count, bool transposed, const Product& product) {
+std::vector<float> read_operand(uint64_t bits, int count, bool transposed, const Product& product,
+                                bool starts = false) {
   const Descriptor descriptor(bits);
   const auto refuse = [&](const char* why) { fail("wgmma at " + text(product.where) + " " + why); };
   if (descriptor.swizzle != 1 || descriptor.base_offset != 0)
@@ -52,6 +54,7 @@ std::vector<float> read_operand(uint64_t bits, int count, bool transposed, const
       bf16 value;
       const unsigned char* source = Block::current().shared_memory().at(address, sizeof value);
       if (!source) refuse("reads outside of shared memory");
+      if (starts && observer) observer->read_operand(source, sizeof value);
       std::memcpy(&value, source, sizeof value);
       values[i * kDepth + k] = to_float(value);
     }
@@ -75,6 +78,14 @@ bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
   return std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
 }
 
+void report_start(Product* const* threads) {
+  if (!observer) return;
+  observer->start_product(threads[0]->code);
+  if (!threads[0]->a) return;
+  const int first = Block::current().running() / kWarpgroup * kWarpgroup;
+  for (int i = 0; i < kWarpgroup; ++i) observer->keep_registers(first + i, threads[i]->a);
+}
+
 }  // namespace
 
 const AsyncProducts::UnderWay* AsyncProducts::latest_to(const float* target) const {
@@ -95,8 +106,10 @@ void AsyncProducts::start(Product* const* threads) {
            std::to_string(i) + " of its warpgroup");
     made.targets.push_back(other.d);
   }
-  made.a = first.a ? gather(threads) : read_operand(first.a_descriptor, kRows, first.a_transposed, first);
-  made.b = read_operand(first.b_descriptor, first.columns, first.b_transposed, first);
+  report_start(threads);
+  made.a =
+      first.a ? gather(threads) : read_operand(first.a_descriptor, kRows, first.a_transposed, first, true);
+  made.b = read_operand(first.b_descriptor, first.columns, first.b_transposed, first, true);
   const UnderWay* before = latest_to(first.d);
   made.result.resize(kWarpgroup * first.columns / 2);
   for (int thread = 0; thread < kWarpgroup; ++thread)
@@ -128,7 +141,9 @@ void AsyncProducts::wait(int newest) {
     for (int thread = 0; thread < kWarpgroup; ++thread)
       std::copy_n(&done->result[thread * product.columns / 2], product.columns / 2, done->targets[thread]);
   }
+  ended_ += under_way - products_.begin();
   products_.erase(products_.begin(), under_way);
+  if (observer) observer->end_products(ended_);
 }
 
 void AsyncProducts::check_none_open() const {
@@ -138,7 +153,7 @@ void AsyncProducts::check_none_open() const {
 
 void AsyncProducts::clear() {
   products_.clear();
-  group_ = 0;
+  group_ = ended_ = 0;
   fenced_ = false;
 }
 
@@ -155,6 +170,7 @@ void fence_warpgroup(std::source_location where) {
 }
 
 void start_product(Product mine) {
+  mine.code = __builtin_return_address(0);
   meet_warpgroup(
       "wgmma", mine, [](Product* const* threads) { Block::current().products().start(threads); }, mine.where);
 }
@@ -169,6 +185,10 @@ void wait_for_products(int newest, std::source_location where) {
   meet_warpgroup(
       "wgmma.wait_group", newest, [](int* const* threads) { Block::current().products().wait(*threads[0]); },
       where);
+}
+
+void show_writes() {
+  if (observer) observer->show_writes();
 }
 
 }  // namespace scrawl::simt

@@ -19,6 +19,7 @@ struct Product {
   bool b_transposed;  // a row of shared memory holds one k and many columns of B
   bool accumulate;
   std::source_location where;
+  const void* code = nullptr;  // the instruction's address
 };
 
 /// The products of one warpgroup.
@@ -44,7 +45,8 @@ class AsyncProducts {
 
   std::vector<UnderWay> products_;  // in the order of their starts
   int64_t group_ = 0;               // the one that is open
-  bool fenced_ = false;             // since the last wait
+  int64_t ended_ = 0;
+  bool fenced_ = false;  // since the last wait
 };
 
 /// The address of shared memory, as descriptors name it.
@@ -55,5 +57,8 @@ void fence_warpgroup(std::source_location where);
 void start_product(Product mine);
 void close_product_group(std::source_location where);
 void wait_for_products(int newest, std::source_location where);
+
+/// By the running thread alone.
+void show_writes();
 
 }  // namespace scrawl::simt

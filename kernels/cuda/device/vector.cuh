@@ -7,6 +7,8 @@
 
 #include "kernels/cuda/device/bf16.cuh"
 #ifndef __CUDACC__
+#include <cstring>
+
 #include "kernels/simt/check.h"
 #endif
 
@@ -46,18 +48,24 @@ inline constexpr int kPackWidth = 16 / sizeof(T);
 
 template <int N, typename T>
 __device__ __forceinline__ Pack<T, N> load_pack(const T* source) {
-#ifndef __CUDACC__
-  check_aligned(source, alignof(Pack<T, N>));
-#endif
+#ifdef __CUDACC__
   return *reinterpret_cast<const Pack<T, N>*>(source);
+#else
+  check_aligned(source, alignof(Pack<T, N>));
+  Pack<T, N> pack;
+  std::memcpy(&pack, source, sizeof pack);  // an access, where a copy value by value would be N
+  return pack;
+#endif
 }
 
 template <int N, typename T>
 __device__ __forceinline__ void store_pack(T* target, const Pack<T, N>& pack) {
-#ifndef __CUDACC__
-  check_aligned(target, alignof(Pack<T, N>));
-#endif
+#ifdef __CUDACC__
   *reinterpret_cast<Pack<T, N>*>(target) = pack;
+#else
+  check_aligned(target, alignof(Pack<T, N>));
+  std::memcpy(target, &pack, sizeof pack);
+#endif
 }
 
 template <typename T, int N>

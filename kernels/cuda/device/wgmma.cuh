@@ -125,7 +125,9 @@ template <int newest, typename... D>
 void wait_products(D&...) {
   wait_for_products(newest, std::source_location::current());
 }
-inline void show_products() {}
+inline void show_products() {
+  show_writes();
+}
 
 template <Major of_b, int count>
 void start_product(FragmentD (&d)[count], const FragmentA& a, TileOperand b, bool accumulate = true,

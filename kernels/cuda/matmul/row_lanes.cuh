@@ -6,6 +6,7 @@
 
 #include "kernels/cuda/device/fragments.cuh"
 #include "kernels/cuda/device/math.cuh"
+#include "kernels/cuda/device/stand_in.cuh"
 #include "kernels/cuda/matmul/row_product.cuh"
 
 namespace scrawl::SCRAWL_GPU {
@@ -46,10 +47,12 @@ struct LaneRow {
 template <int columns>
 __device__ __forceinline__ void load_row(Stored (&packs)[columns / kBlockColumns], const void* map,
                                          const LaneRow& row, int stride = columns) {
+  reads_stand_in(!row.exists);
 #pragma unroll
   for (int i = 0; i < columns / kBlockColumns; ++i)
     packs[i] = load_pack<kWidth / 2>(
         reinterpret_cast<const unsigned*>(static_cast<const bf16*>(map) + row.at(i, stride)));
+  reads_stand_in(false);
 }
 
 template <int columns>

@@ -10,6 +10,7 @@
 
 #include "kernels/cuda/device/columns.cuh"
 #include "kernels/cuda/device/elementwise.cuh"
+#include "kernels/cuda/device/stand_in.cuh"
 #include "kernels/cuda/device/storage.cuh"
 #include "kernels/drop_path.h"
 
@@ -107,7 +108,9 @@ struct Row {
   bool exists;
 
   __device__ Row(unsigned image, int64_t rows, int64_t in_image, int64_t end)
-      : index(image * rows + min(in_image, end - 1)), exists(in_image < end) {}
+      : index(image * rows + min(in_image, end - 1)), exists(in_image < end) {
+    reads_stand_in(!exists);
+  }
   Row() = default;
   template <typename T>
   __device__ const T* in(const void* map, int channels) const {

@@ -4,12 +4,15 @@
 #include <map>
 #include <string>
 
+#include "tests/observed/patterns.h"
+
 namespace scrawl {
 
 struct Accesses {
   int64_t launches = 0;
   int64_t bytes = 0;    // of every access
   int64_t touched = 0;  // bytes of the sectors that a launch reads, and of those that it writes, each once
+  Patterns patterns;    // of each launch's first and middle block
 };
 
 /// So far, by name of the kernel.
