@@ -1,7 +1,7 @@
 #pragma once
 // Someone who looks on while kernels run: at their reads and writes, in a build that reports them (preset
-// "observed"), and at all that orders these.  tests/observed has one that counts and one that looks for
-// races.
+// "observed"), and at all that orders these.  tests/observed has one that counts accesses, one that looks for
+// races within a kernel, and one that looks for kernels on different lanes that do not wait for each other.
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
@@ -12,9 +12,15 @@ namespace scrawl::simt {
 
 enum class Access { read, write, atomic };
 
+struct Observer;
+/// Null where nobody looks on.
+inline constinit Observer* observer = nullptr;
+
 /// All calls come from one thread of the operating system; `code` is the address of a kernel's instruction.
 struct Observer {
-  virtual ~Observer() = default;
+  virtual ~Observer() {
+    if (observer == this) observer = nullptr;  // memory is given back after it, when the program ends
+  }
 
   virtual void add_memory(const void*, size_t /*bytes*/) {}
   /// Where memory was added, or something else that has now been given back.
@@ -58,8 +64,5 @@ struct Observer {
   /// So many products, the first ones of the block, have ended.
   virtual void end_products(int64_t /*count*/) {}
 };
-
-/// Null where nobody looks on.
-inline constinit Observer* observer = nullptr;
 
 }  // namespace scrawl::simt

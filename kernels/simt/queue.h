@@ -16,7 +16,7 @@ class Queue {
   explicit Queue(MemorySource& memory, const Options& options = {});
   /// With memory from the heap.
   explicit Queue(const Options& options = {});
-  ~Queue() { join(); }
+  ~Queue() { join(); }  // so that an observer knows
   Queue(const Queue&) = delete;
   Queue& operator=(const Queue&) = delete;
 

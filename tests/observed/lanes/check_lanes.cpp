@@ -5,20 +5,12 @@
 #include "tests/observed/lanes/lane_order.h"
 #include "tests/observed/step_arguments.h"
 
-namespace {
-
-scrawl::simt::LaneOrder order;
-
-struct Installation {
-  Installation() { scrawl::simt::observer = &order; }
-} installation;
-
-}  // namespace
-
 int main(int argc, char** argv) {
   using namespace scrawl;
   StepSettings settings = step_of(argc, argv);
   settings.graphs = false;
+  simt::LaneOrder order;
+  simt::observer = &order;
   for (const Phase phase : {Phase::without, Phase::local, Phase::global}) {
     settings.phase = phase;
     Device device({.kind = DeviceKind::simt, .threads = 1});

@@ -15,7 +15,7 @@ namespace scrawl::simt {
 
 class LaneOrder final : public Observer {
  public:
-  /// "linear.backward_weight (aside) reads what adamw (background) writes", each once.
+  /// "relu.backward writes what linear.backward_weight aside reads, and does not wait for it", each once.
   const std::set<std::string>& conflicts() const { return conflicts_; }
   int64_t launches() const { return launches_; }
 

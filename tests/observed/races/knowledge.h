@@ -10,6 +10,10 @@ namespace scrawl::simt {
 
 using Clock = uint32_t;
 
+inline void raise_to(std::vector<Clock>& clocks, const std::vector<Clock>& others) {
+  for (size_t i = 0; i < clocks.size(); ++i) clocks[i] = std::max(clocks[i], others[i]);
+}
+
 class Knowledge {
  public:
   void clear(int threads, int actors) {

@@ -19,6 +19,15 @@ int running() {
   return Block::current().running();
 }
 
+Mark mark(int actor, Clock clock, uint32_t code, bool atomic = false) {
+  Mark made;
+  made.actor = actor;
+  made.atomic = atomic;
+  made.clock = clock;
+  made.code = code;
+  return made;
+}
+
 }  // namespace
 
 // --- beginnings and ends ----------------------------------------------------------------------------------
@@ -71,14 +80,10 @@ void RaceDetector::meet_warp(unsigned lanes) {
     for (unsigned left = lanes; left; left &= left - 1) body(first + std::countr_zero(left));
   };
   each([&](int i) { seen_.learn(i, i, clocks_[i]); });
-  std::vector<Clock> seen = seen_.all(first + std::countr_zero(lanes)),
-                     shown = shown_.all(first + std::countr_zero(lanes));
-  each([&](int thread) {
-    const std::vector<Clock> also_seen = seen_.all(thread), also_shown = shown_.all(thread);
-    for (size_t i = 0; i < seen.size(); ++i) {
-      seen[i] = std::max(seen[i], also_seen[i]);
-      shown[i] = std::max(shown[i], also_shown[i]);
-    }
+  std::vector<Clock> seen = seen_.all(running()), shown = shown_.all(running());
+  each([&](int i) {
+    raise_to(seen, seen_.all(i));
+    raise_to(shown, shown_.all(i));
   });
   each([&](int i) {
     seen_.learn(i, seen);
@@ -119,17 +124,14 @@ void RaceDetector::meet_at(const void* word) {
 void RaceDetector::announce_copies(int barrier) {
   const int thread = running();
   seen_.learn(thread, thread, clocks_[thread]);
-  const std::vector<Clock> seen = seen_.all(thread), shown = shown_.all(thread);
   Announcement& announced = announcements_.at(barrier);
-  for (size_t i = 0; i < seen.size(); ++i) {
-    announced.seen[i] = std::max(announced.seen[i], seen[i]);
-    announced.shown[i] = std::max(announced.shown[i], shown[i]);
-  }
+  raise_to(announced.seen, seen_.all(thread));
+  raise_to(announced.shown, shown_.all(thread));
   tick(thread);
 }
 
 void RaceDetector::start_copy(int barrier, unsigned phase, const void* tile, size_t bytes, const void* code) {
-  const Mark copy = mark(copies_of(barrier), phase, code);
+  const Mark copy = mark(copies_of(barrier), phase, code_number(code));
   const int thread = running();
   const size_t first = shared_memory().offset_of(tile);
   for (size_t offset = first; offset < first + bytes; ++offset) {
@@ -165,16 +167,15 @@ void RaceDetector::start_product(const void* code) {
 
 void RaceDetector::keep_registers(int thread, const void* words) {
   const int warpgroup = thread / kWarpgroup;
-  Mark product = mark(products_of(warpgroup), products_[warpgroup].started, nullptr);
-  product.code = products_[warpgroup].code;
-  registers_[thread].push_back({reinterpret_cast<uintptr_t>(words), product});
+  const Products& products = products_[warpgroup];
+  registers_[thread].push_back(
+      {reinterpret_cast<uintptr_t>(words), mark(products_of(warpgroup), products.started, products.code)});
 }
 
 void RaceDetector::read_operand(const void* pointer, size_t bytes) {
   const int warpgroup = running() / kWarpgroup;
   const Products& products = products_[warpgroup];
-  Mark mine = mark(products_of(warpgroup), products.started, nullptr);
-  mine.code = products.code;
+  const Mark mine = mark(products_of(warpgroup), products.started, products.code);
   const size_t first = shared_memory().offset_of(pointer);
   for (size_t offset = first; offset < first + bytes; ++offset) {
     SharedByte& byte = shared_.at(offset);
@@ -198,15 +199,6 @@ void RaceDetector::end_products(int64_t count) {
 
 // --- accesses ---------------------------------------------------------------------------------------------
 
-Mark RaceDetector::mark(int actor, Clock clock, const void* code, bool atomic) const {
-  Mark made;
-  made.actor = actor;
-  made.atomic = atomic;
-  made.clock = clock;
-  made.code = code ? code_number(code) : 0;
-  return made;
-}
-
 bool RaceDetector::knows(int thread, const Mark& mark) const {
   return mark.clock == 0 || static_cast<int>(mark.actor) == thread ||
          seen_.of(thread, mark.actor) >= mark.clock;
@@ -222,7 +214,7 @@ void RaceDetector::access(const void* pointer, size_t bytes, Access kind, const 
   const auto address = reinterpret_cast<uintptr_t>(pointer);
   const auto shared = reinterpret_cast<uintptr_t>(shared_memory().begin());
   const bool in_shared = address - shared < SharedMemory::kCapacity;
-  const Mark mine = mark(thread, clocks_[thread], code, kind == Access::atomic);
+  const Mark mine = mark(thread, clocks_[thread], code_number(code), kind == Access::atomic);
   if (!in_shared) {
     if (kind == Access::read && stand_in_[thread]) return;
     if (kind == Access::write) write_registers(address, bytes, mine);

@@ -6,7 +6,7 @@
 // blocks: __threadfence and an atomic operation at the same address.  A shuffle orders nothing.
 // Registers of a product's left operand may not be written before it has ended.
 // Remembered of a byte are its last write and, in shared memory, the last read by each warp and product,
-// elsewhere the last read by each of two blocks.
+// elsewhere the last read, one beside it by another thread of that block, and one by another block.
 #include <map>
 #include <memory>
 #include <string>
@@ -48,7 +48,6 @@ class RaceDetector final : public Observer {
 
   int products_of(int warpgroup) const { return threads_ + warpgroup; }
   int copies_of(int barrier) const { return threads_ + warpgroups_ + barrier; }
-  Mark mark(int actor, Clock clock, const void* code, bool atomic = false) const;
   /// The running thread's next clock: others don't know of it what it does from here on.
   void tick(int thread);
   bool knows(int thread, const Mark& mark) const;

@@ -2,7 +2,7 @@
 // accesses of a warp's lanes go together.
 #include <fmt/format.h>
 
-#include "tests/observed/accesses.h"
+#include "tests/observed/accesses/accesses.h"
 #include "tests/observed/source.h"
 #include "tests/observed/step_arguments.h"
 
@@ -57,6 +57,7 @@ void print_patterns() {
 int main(int argc, char** argv) {
   using namespace scrawl;
   const StepSettings settings = step_of(argc, argv);
+  start_counting();
   Device device({.kind = DeviceKind::simt, .threads = 1});
   std::map<std::string, double> cost;
   for (const KernelTimes& kernel : time_kernels(device, settings))

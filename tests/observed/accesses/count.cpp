@@ -5,7 +5,7 @@
 
 #include "kernels/simt/block.h"
 #include "kernels/simt/observer.h"
-#include "tests/observed/accesses.h"
+#include "tests/observed/accesses/accesses.h"
 #include "tests/observed/regions.h"
 #include "tests/observed/source.h"
 
@@ -21,8 +21,6 @@ struct Sectors {
 
 class Counter final : public simt::Observer {
  public:
-  Counter() { simt::observer = this; }
-
   void add_memory(const void* memory, size_t bytes) override {
     const std::vector<uint32_t> none(bytes / kSector + 1);
     regions_.add(memory, bytes, {none, none});
@@ -83,6 +81,10 @@ class Counter final : public simt::Observer {
 Counter counter;
 
 }  // namespace
+
+void start_counting() {
+  simt::observer = &counter;
+}
 
 const std::map<std::string, Accesses>& counted_accesses() {
   return counter.by_kernel;

@@ -4,7 +4,7 @@
 #include <map>
 #include <string>
 
-#include "tests/observed/patterns.h"
+#include "tests/observed/accesses/patterns.h"
 
 namespace scrawl {
 
@@ -14,6 +14,9 @@ struct Accesses {
   int64_t touched = 0;  // bytes of the sectors that a launch reads, and of those that it writes, each once
   Patterns patterns;    // of each launch's first and middle block
 };
+
+/// Ahead of the first device, whose memory is to be known.
+void start_counting();
 
 /// So far, by name of the kernel.
 const std::map<std::string, Accesses>& counted_accesses();

@@ -1,4 +1,4 @@
-#include "tests/observed/patterns.h"
+#include "tests/observed/accesses/patterns.h"
 
 #include <algorithm>
 #include <set>
